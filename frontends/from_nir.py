@@ -1,0 +1,116 @@
+"""NIR files in: `load_nir` reads what the format says and records what it leaves open."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from snnir.errors import SnnirError, error
+from snnir.frontends.nir_build import build
+from snnir.frontends.nir_hdf5 import read_raw
+from snnir.frontends.nir_notes import Notes
+from snnir.frontends.nir_ports import complete_ports
+from snnir.frontends.nir_record import FileRecord, restore_names
+from snnir.frontends.nir_structure import Flat, flatten
+from snnir.frontends.nir_time import choose_dt, insert_delays
+from snnir.ir.graph import Graph, Provenance
+from snnir.presets import DEFAULT, preset
+from snnir.semantics import Semantics
+
+
+def load_nir(
+    path: str | Path,
+    *,
+    semantics: str | Semantics | None = None,
+    dt: float | None = None,
+    repair: bool = False,
+    **options: Any,
+) -> Graph:
+    """Read a NIR file into a graph of continuous neurons with a stepping record.
+
+    Args:
+        path: The file.
+        semantics: Preset that says how the platform steps NIR; see `snnir.presets`. Without it the
+            file's own record is used, else `exact` with a warning.
+        dt: Seconds per step; the file's record or the preset's by default.
+        repair: Apply repairs to inconsistent files, and list them in the provenance's notes.
+        options: Single attributes of `Semantics` or `Stepping` to override.
+
+    Returns:
+        The verified graph.
+
+    Raises:
+        SnnirError: Everything that keeps the file from being read, each with node and repair.
+    """
+    path = Path(path)
+    notes = Notes(str(path), repair)
+    raw, version = read_raw(path)
+    record = FileRecord.of(raw, notes)
+    chosen = _semantics(semantics, options, record, notes)
+    if record.rules:
+        restore_names(raw, notes)
+    flat = flatten(raw, notes)
+    _check_version(version, notes)
+    complete_ports(flat, notes)
+    if notes.errors:
+        notes.settle()
+    chosen = choose_dt(flat, chosen, dt, record, notes)
+    insert_delays(flat, chosen, record, notes)
+    graph = build(flat, chosen, record, notes)
+    if notes.errors:
+        notes.settle()
+    offset = record.record_offset if record.rules else chosen.record_offset
+    provenance = Provenance(path.name, file_digest(path), notes.settle())
+    name = record.name or path.stem
+    graph = replace(graph, provenance=provenance, record_offset=offset, name=name)
+    try:
+        return graph.verify()
+    except SnnirError as failure:
+        raise SnnirError(replace(d, source=str(path)) for d in failure.diagnostics) from None
+
+
+def _semantics(
+    semantics: str | Semantics | None,
+    options: Mapping[str, Any],
+    record: FileRecord,
+    notes: Notes,
+) -> Semantics:
+    named = semantics is not None or bool(options)
+    if isinstance(semantics, Semantics):
+        chosen = semantics
+    else:
+        chosen = preset(semantics or DEFAULT)
+    chosen = chosen.with_options(options)
+    if record.present and named:
+        notes.assume(f"the file's own semantics are overridden by '{chosen.name}'")
+        record.discard()
+    elif not record.present and not named:
+        notes.assume(
+            f"the file does not say how it is stepped; took '{chosen.name}' "
+            f"({chosen.stepping.describe()}); choose with --semantics",
+            code="SNN301",
+        )
+    return chosen
+
+
+def _check_version(version: str, notes: Notes) -> None:
+    if not version:
+        notes.assume("the file carries no version")
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, read in blocks."""
+    sha = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                sha.update(block)
+    except OSError as failure:
+        raise error("SNN101", f"cannot be read: {failure}", source=str(path)) from None
+    return sha.hexdigest()
+
+
+__all__ = ["Flat", "file_digest", "load_nir"]

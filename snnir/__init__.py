@@ -1,0 +1,81 @@
+"""snnir: an intermediate-representation compiler for spiking neural networks.
+
+    import snnir
+    g = snnir.load("model.nir", semantics="snntorch", dt=1e-4)
+    sim = snnir.compile(g, target="numpy")
+    r = sim.run(x, record=["lif1"])          # x: [T, B, *shape]
+
+Names are imported when first used, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Compiled": "snnir.target",
+    "Diagnostic": "snnir.errors",
+    "Diff": "snnir.diffing",
+    "Dynamics": "snnir.dynamics",
+    "Graph": "snnir.ir",
+    "Kind": "snnir.streams",
+    "LifStep": "snnir.dynamics",
+    "Node": "snnir.ir",
+    "Pass": "snnir.pipeline",
+    "Result": "snnir.running",
+    "Semantics": "snnir.semantics",
+    "Signal": "snnir.streams",
+    "SnnirError": "snnir.errors",
+    "SnnirWarning": "snnir.errors",
+    "Stepping": "snnir.semantics",
+    "Target": "snnir.target",
+    "Tensor": "snnir.tensors",
+    "Value": "snnir.ir",
+    "check": "snnir.driver",
+    "compile": "snnir.driver",
+    "diff": "snnir.diffing",
+    "dynamics": "snnir.dynamics.trace",
+    "load": "snnir.driver",
+    "open_artefact": "snnir.artefact",
+    "parse": "snnir.driver",
+    "preset": "snnir.presets",
+    "register_pass": "snnir.pipeline",
+    "register_target": "snnir.target",
+    "run": "snnir.driver",
+    "save": "snnir.driver",
+    "tensor": "snnir.tensors",
+    "to_nir": "snnir.driver",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from snnir.artefact import open_artefact
+    from snnir.diffing import Diff, diff
+    from snnir.driver import check, compile, load, parse, run, save, to_nir
+    from snnir.dynamics import Dynamics, LifStep
+    from snnir.dynamics.trace import dynamics
+    from snnir.errors import Diagnostic, SnnirError, SnnirWarning
+    from snnir.ir import Graph, Node, Value
+    from snnir.pipeline import Pass, register_pass
+    from snnir.presets import preset
+    from snnir.running import Result
+    from snnir.semantics import Semantics, Stepping
+    from snnir.streams import Kind, Signal
+    from snnir.target import Compiled, Target, register_target
+    from snnir.tensors import Tensor, tensor
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'snnir' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,198 @@
+"""The public verbs: load, save, compile, check, run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from snnir.errors import Diagnostic, SnnirError, error
+from snnir.ir.graph import Graph
+from snnir.ir.neuron import Neuron, Step
+from snnir.presets import DEFAULT, preset
+from snnir.running import Result
+from snnir.semantics import Semantics
+from snnir.target import Compiled, build_for, target_from
+
+if TYPE_CHECKING:
+    import nir
+
+
+def load(
+    path: str | Path,
+    *,
+    semantics: str | Semantics | None = None,
+    dt: float | None = None,
+    repair: bool = False,
+    **options: Any,
+) -> Graph:
+    """Read a model; the format is found from the content.
+
+    Args:
+        path: A `.nir` file, a `.snnir` file, or the text form.
+        semantics: Preset for what the file leaves open, such as `snntorch`; see `snnir.presets`.
+        dt: Seconds per step.
+        repair: Apply repairs to an inconsistent NIR file; they are listed as warnings and in
+            `graph.provenance.notes`.
+        options: Single attributes to override, such as `integrator="euler"`, `reset="subtract"`,
+            `compare="ge"`, `recurrent_delay=1`; see `snnir.semantics`.
+
+    Returns:
+        A verified graph.
+
+    Raises:
+        SnnirError: Whatever keeps the file from being read.
+    """
+    from snnir.ir.file import read_snnir, sniff
+    from snnir.registry import lookup
+
+    path = Path(path)
+    form = sniff(path)
+    if form == "nir":
+        reader = lookup("frontends", "nir", "SNN101")
+        graph: Graph = reader(path, semantics=semantics, dt=dt, repair=repair, **options)
+        return graph
+    graph = read_snnir(path).verify()
+    if semantics is None and dt is None and not options:
+        return graph
+    return restep(graph, semantics, dt, options)
+
+
+def restep(
+    graph: Graph, semantics: str | Semantics | None, dt: float | None, options: Mapping[str, Any]
+) -> Graph:
+    """Return a graph of continuous neurons with another stepping record or dt.
+
+    Raises:
+        SnnirError: SNN301 for neurons that are already step programs.
+    """
+    fixed = [node.name for node in graph.nodes.values() if isinstance(node.op, Step)]
+    if fixed:
+        raise error(
+            "SNN301",
+            "is a step program already; its semantics and dt cannot be chosen again",
+            node=fixed[0],
+            hint="load the continuous model instead",
+        )
+    chosen = semantics if isinstance(semantics, Semantics) else preset(semantics or DEFAULT)
+    chosen = chosen.with_options(options)
+    editor = graph.edit()
+    if semantics is not None or options:
+        for node in graph.nodes.values():
+            if isinstance(node.op, Neuron):
+                stepping = chosen.for_model(node.op.model)
+                editor.set_op(node.name, replace(node.op, stepping=stepping))
+    step = dt if dt is not None else graph.dt if graph.dt is not None else chosen.dt
+    return editor.graph(dt=step).verify()
+
+
+def parse(text: str) -> Graph:
+    """Read the text form of a graph; weights given by name and digest only stay unresolved."""
+    from snnir.ir.parser import parse_graph
+
+    return parse_graph(text)
+
+
+def save(graph: Graph, path: str | Path) -> None:
+    """Write a graph as `.nir`, `.snnir` or `.snn` (text), by the suffix; whole or not at all.
+
+    Raises:
+        SnnirError: SNN501 for what the format cannot express, SNN702 if the file cannot be written.
+    """
+    from snnir.artefact import replacing
+
+    path = Path(path)
+    graph.verify()
+    if path.suffix == ".snn":
+        with replacing(path) as file:
+            file.write(str(graph).encode("utf-8"))
+    elif path.suffix in (".nir", ".snnir"):
+        target_from(path.suffix[1:], {})
+        from snnir.registry import lookup
+
+        lookup("targets", path.suffix[1:], "SNN503").write(graph, path)
+    else:
+        raise error(
+            "SNN702",
+            f"the suffix '{path.suffix}' names no format",
+            source=str(path),
+            hint="use .nir, .snnir or .snn",
+        )
+
+
+def to_nir(graph: Graph) -> nir.NIRGraph:
+    """Return a `nir.NIRGraph` with the discrete semantics in node metadata.
+
+    Raises:
+        SnnirError: SNN501 listing everything NIR cannot express.
+    """
+    from snnir.registry import lookup
+
+    result: nir.NIRGraph = lookup("targets", "nir", "SNN503").to_nir(graph)
+    return result
+
+
+def compile(
+    model: Graph | str | Path,
+    target: str = "numpy",
+    *,
+    level: int = 1,
+    passes: str | None = None,
+    **options: Any,
+) -> Compiled:
+    """Compile a graph (or a file, with the defaults of `load`) for a target.
+
+    Args:
+        model: The graph.
+        target: Name of the target; see `snnir list targets`.
+        level: Optimisation level, 0 to 2.
+        passes: Pipeline to run first instead of the level's.
+        options: The target's own options.
+
+    Returns:
+        An object with `.run(x)` where the target runs in memory, and `.save(folder)`.
+
+    Raises:
+        SnnirError: Everything that does not fit the target, at once.
+    """
+    graph = model if isinstance(model, Graph) else load(model)
+    return build_for(target_from(target, options), graph.verify(), passes, level)
+
+
+def check(graph: Graph, target: str = "numpy", **options: Any) -> list[Diagnostic]:
+    """Return everything that would keep a graph from compiling for a target."""
+    chosen = target_from(target, options)
+    try:
+        from snnir.pipeline import run_pipeline
+
+        return chosen.check(run_pipeline(graph, chosen.pipeline(1)).graph)
+    except SnnirError as failure:
+        return list(failure.diagnostics)
+
+
+def run(
+    model: Graph | str | Path,
+    x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    record: Sequence[str] = (),
+) -> Result:
+    """Run a graph, a model file or an artefact folder on an input.
+
+    Args:
+        model: What to run.
+        x: [T, B, *shape], or one such array per input name.
+        record: Nodes to record, as `node` or `node:state`.
+
+    Raises:
+        SnnirError: If the model, the input or a record does not fit.
+    """
+    if not isinstance(model, Graph):
+        from snnir.artefact import is_artefact, open_artefact
+        from snnir.folder_run import run_folder
+
+        if is_artefact(Path(model)):
+            return run_folder(open_artefact(model), x, record)
+        model = load(model)
+    return compile(model, "numpy", level=0).run(x, record)

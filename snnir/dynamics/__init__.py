@@ -1,0 +1,24 @@
+"""The dynamics level: scalar step programs, continuous models and the LIF family."""
+
+from snnir.dynamics.lif import LifStep
+from snnir.dynamics.models import MODELS, Filter, Model, flow_model, register_model
+from snnir.dynamics.program import Dynamics, Let, State
+from snnir.dynamics.trace import (
+    dynamics,
+    exp,
+    floor,
+    log,
+    maximum,
+    minimum,
+    rounded,
+    select,
+    sqrt,
+    tanh,
+    trunc,
+)
+
+__all__ = [
+    "MODELS", "Dynamics", "Filter", "Let", "LifStep", "Model", "State", "dynamics", "exp",
+    "flow_model", "floor", "log", "maximum", "minimum", "register_model", "rounded", "select",
+    "sqrt", "tanh", "trunc",
+]  # fmt: skip

@@ -1,0 +1,140 @@
+"""Step programs: straight-line scalar code with a fixed evaluation order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Union
+
+from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.errors import Diagnostic, SnnirError
+from snnir.streams import Kind
+
+#: A name defined earlier in the program, or a literal.
+Operand = Union[str, float]
+
+
+@dataclass(frozen=True)
+class Let:
+    """``target = op(*args)``: one operation, rounded once."""
+
+    target: str
+    op: str
+    args: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class State:
+    """A variable kept from step to step.
+
+    Attributes:
+        name: Its name.
+        initial: Its value before the first step: a number, or the name of a parameter.
+    """
+
+    name: str
+    initial: Operand = 0.0
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """One step of a neuron or synapse model over scalars.
+
+    A program reads its inputs, parameters and the states as the previous step left them, runs
+    `body` from top to bottom, then stores `updates` and yields `outputs`. Which values round,
+    and in which order, is part of the meaning.
+
+    Attributes:
+        name: Name of the model.
+        inputs: Names of the inputs.
+        params: Names of the parameters, with their units ("1" if dimensionless).
+        states: The state variables.
+        body: The operations in order; every target is defined once.
+        updates: New value of every state, by state name.
+        outputs: (name in the program, kind) of each result.
+        dtype: Element type in which everything is computed: `f32`, or `f64` where integers
+            beyond 2**24 must stay exact.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    params: tuple[tuple[str, str], ...]
+    states: tuple[State, ...]
+    body: tuple[Let, ...]
+    updates: tuple[tuple[str, Operand], ...]
+    outputs: tuple[tuple[str, Kind], ...]
+    dtype: str = "f32"
+
+    def types(self) -> Mapping[str, str]:
+        """Return `float` or `bool` for every name.
+
+        Raises:
+            SnnirError: SNN201 for an undefined or redefined name, an unknown operation, a wrong
+                number or type of operands, or a state that is not updated.
+        """
+        return _Checker(self).run()
+
+
+class _Checker:
+    """Collects every fault of a program."""
+
+    def __init__(self, program: Dynamics) -> None:
+        self.program = program
+        self.types: dict[str, str] = {}
+        self.problems: list[str] = []
+
+    def run(self) -> Mapping[str, str]:
+        program = self.program
+        names = [*program.inputs, *(p for p, _ in program.params), *(s.name for s in program.states)]
+        for name in names:
+            self.define(name, "float")
+        params = {name for name, _ in program.params}
+        for state in program.states:
+            if isinstance(state.initial, str) and state.initial not in params:
+                self.problems.append(f"state {state.name} starts at unknown '{state.initial}'")
+        for let in program.body:
+            self.check(let)
+        self.check_ends()
+        if self.problems:
+            raise SnnirError(
+                Diagnostic("SNN201", f"dynamics {program.name}: {problem}")
+                for problem in self.problems
+            )
+        return self.types
+
+    def define(self, name: str, kind: str) -> None:
+        if not name.isidentifier():
+            self.problems.append(f"'{name}' is not an identifier")
+        if name in self.types:
+            self.problems.append(f"'{name}' is defined twice")
+        self.types[name] = kind
+
+    def check(self, let: Let) -> None:
+        op = SCALAR_OPS.get(let.op)
+        if op is None:
+            self.problems.append(f"unknown operation '{let.op}'")
+            self.define(let.target, "float")
+            return
+        if len(let.args) != op.arity:
+            self.problems.append(f"{let.op} takes {op.arity} operands, got {len(let.args)}")
+        for index, arg in enumerate(let.args):
+            wanted = "bool" if let.op == "select" and index == 0 else op.takes
+            self.want(arg, wanted, let.target)
+        self.define(let.target, op.gives)
+
+    def want(self, arg: Operand, wanted: str, target: str) -> None:
+        found = self.types.get(arg) if isinstance(arg, str) else "float"
+        if found is None:
+            self.problems.append(f"'{target}' uses '{arg}', which is not defined before it")
+        elif found != wanted:
+            self.problems.append(f"'{target}' uses {found} '{arg}' where a {wanted} is needed")
+
+    def check_ends(self) -> None:
+        updated = [name for name, _ in self.program.updates]
+        states = [state.name for state in self.program.states]
+        if sorted(updated) != sorted(states):
+            self.problems.append(f"updates {updated} where the states are {states}")
+        for name, value in self.program.updates:
+            self.want(value, "float", f"new {name}")
+        for name, _ in self.program.outputs:
+            self.want(name, "float", "output")

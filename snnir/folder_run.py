@@ -1,0 +1,72 @@
+"""Running an artefact folder from its files alone, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.artefact import Folder
+from snnir.errors import error
+from snnir.running import Result, check_inputs
+from snnir.streams import Kind, Signal
+
+
+def run_folder(
+    folder: Folder,
+    x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    record: Sequence[str] = (),
+) -> Result:
+    """Run a simulator's folder with its own program.
+
+    Raises:
+        SnnirError: SNN502 if the folder has no program or it fails, SNN601 if x does not fit.
+    """
+    facts = folder.manifest
+    entry = facts.get("entry")
+    source = str(folder.path)
+    if not isinstance(entry, str) or entry not in facts["files"]:
+        message = f"target '{facts.get('target')}' has no program to run"
+        raise error("SNN502", message, source=source)
+    inputs = check_inputs(x, _signals(facts["inputs"]))
+    with tempfile.TemporaryDirectory(prefix="snnir-run-") as scratch:
+        given, made = Path(scratch, "input.npz"), Path(scratch, "output.npz")
+        np.savez(given, allow_pickle=False, **inputs)
+        command = [sys.executable, "-I", str((folder.path / entry).resolve()), str(given)]
+        command += ["-o", str(made)]
+        for name in record:
+            command += [f"--record={name}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0 or not made.is_file():
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            raise error("SNN502", f"its program failed: {lines[-1]}", source=source)
+        with np.load(made, allow_pickle=False) as data:
+            return _result(dict(data), facts, inputs)
+
+
+def _signals(ports: list[dict[str, Any]]) -> dict[str, Signal]:
+    return {p["name"]: Signal(Kind(p["kind"]), tuple(p["shape"]), p["dtype"]) for p in ports}
+
+
+def _result(
+    data: dict[str, Any], facts: dict[str, Any], inputs: Mapping[str, Any]
+) -> Result:
+    arrays = {str(name): data[f"array_{i}"] for i, name in enumerate(data["names"].tolist())}
+    sums = dict(zip(data["spike_nodes"].tolist(), data["spike_sums"].tolist(), strict=True))
+    steps, batch = next(iter(inputs.values())).shape[:2]
+    stats = {}
+    for name, size in facts.get("populations", {}).items():
+        spikes = sums.get(name, 0.0)
+        rate = spikes / (size * steps * batch)
+        stats[name] = {"neurons": size, "spikes": int(spikes), "rate": rate}
+    return Result(
+        {k.removeprefix("output/"): v for k, v in arrays.items() if k.startswith("output/")},
+        {k.removeprefix("record/"): v for k, v in arrays.items() if k.startswith("record/")},
+        stats,
+    )

@@ -1,0 +1,127 @@
+"""What every op is: frozen attributes, type inference, and a NumPy kernel as its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Optional, TypeVar
+
+from snnir.errors import error
+from snnir.tensors import FrozenDict, Tensor
+from snnir.streams import Kind, Signal
+
+Operands = Sequence[Optional[Signal]]
+Results = tuple[Optional[Signal], ...]
+
+
+class OpError(Exception):
+    """An op does not accept its operands; inference adds the node and raises a diagnostic."""
+
+    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint = code, message, hint
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """How a stateless op is computed: a function of `snnir.kernels` and its arguments.
+
+    Attributes:
+        function: Name of the function.
+        tensors: Constant arrays by keyword.
+        options: Literal arguments by keyword.
+        sums: Whether the kernel takes `acc`, the dtype in which it accumulates.
+    """
+
+    function: str
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    sums: bool = False
+
+
+@dataclass(frozen=True)
+class Op:
+    """Base of all ops. A concrete op is a frozen dataclass registered with `@register_op`.
+
+    Class attributes:
+        name: The word in the text form.
+        arity: Number of operands, or None for one or more.
+    """
+
+    name: ClassVar[str]
+    arity: ClassVar[int | None] = 1
+
+    def infer(self, operands: Operands) -> Results:
+        """Return the type of every result; unknown operands (None) may give unknown results.
+
+        Raises:
+            OpError: If the known operands do not fit.
+        """
+        raise NotImplementedError
+
+    def call(self, operands: Sequence[Signal]) -> KernelCall:
+        """Return the kernel of a stateless op for operands of these types."""
+        raise NotImplementedError
+
+    @property
+    def is_stateless(self) -> bool:
+        """Whether a step depends on nothing but that step's operands."""
+        return True
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor among the attributes, by a dotted path."""
+        found: dict[str, Tensor] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor):
+                found[item.name] = value
+            elif isinstance(value, FrozenDict):
+                found.update({k: v for k, v in value.items() if isinstance(v, Tensor)})
+        return found
+
+
+#: All ops by name; plug-ins add theirs with `register_op`.
+OPS: dict[str, type[Op]] = {}
+O = TypeVar("O", bound=type[Op])
+
+
+def register_op(cls: O) -> O:
+    """Class decorator: make an op known to the text form and the verifier.
+
+    Raises:
+        SnnirError: SNN402 if the name is taken by another class.
+    """
+    known = OPS.get(cls.name)
+    if known is not None and known.__qualname__ != cls.__qualname__:
+        raise error("SNN402", f"two ops are called '{cls.name}'")
+    OPS[cls.name] = cls
+    return cls
+
+
+def want_rank(operand: Signal, rank: int, what: str) -> None:
+    """Raise `OpError` unless the operand has the given number of axes."""
+    if len(operand.shape) != rank:
+        raise OpError("SNN202", f"expects {what}, got shape {list(operand.shape)}")
+
+
+def analog(shape: tuple[int, ...]) -> Signal:
+    """Return the type of a real-valued stream."""
+    return Signal(Kind.ANALOG, shape)
+
+
+def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the common shape under NumPy's rules without touching data.
+
+    Raises:
+        OpError: SNN202 if the shapes do not broadcast.
+    """
+    rank = max((len(shape) for shape in shapes), default=0)
+    result = [1] * rank
+    for shape in shapes:
+        for axis, extent in enumerate(shape, start=rank - len(shape)):
+            if extent not in (1, result[axis]):
+                if result[axis] != 1:
+                    listed = ", ".join(str(list(s)) for s in shapes)
+                    raise OpError("SNN202", f"shapes {listed} do not broadcast")
+                result[axis] = extent
+    return tuple(result)

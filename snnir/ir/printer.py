@@ -1,0 +1,227 @@
+"""The text form: graphs as readable, loss-free text (weights by name and digest)."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+import numpy as np
+
+from snnir.dynamics.lif import LifStep
+from snnir.dynamics.program import Dynamics
+from snnir.errors import SnnirError
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.neuron import Step
+from snnir.ir.op import OpError
+from snnir.semantics import Stepping
+from snnir.streams import Signal, shape_text
+from snnir.tensors import Tensor
+
+VERSION = 1
+#: Tensors of at most one axis and this many elements are printed in place.
+INLINE = 8
+
+_WORD = re.compile(r"[A-Za-z_0-9][A-Za-z0-9_.\-]*")
+
+
+def print_graph(graph: Graph) -> str:
+    """Return the text form; `snnir.ir.parser.parse_graph` is its inverse.
+
+    A graph whose types cannot be inferred is printed without them.
+    """
+    return _Printer(graph).text()
+
+
+def is_inline(value: Tensor) -> bool:
+    """Whether a tensor's elements stand in the text itself."""
+    return value.is_resolved and len(value.shape) <= 1 and value.size <= INLINE
+
+
+def quoted(text: str) -> str:
+    """Return a JSON string: ASCII, with every odd character escaped."""
+    return json.dumps(text)
+
+
+def name_text(name: str) -> str:
+    """Return a name as it follows `%` or `@`."""
+    return name if _WORD.fullmatch(name) else quoted(name)
+
+
+def number_text(value: float | int) -> str:
+    """Return the shortest text that reads back as the same number of the same type."""
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    text = str(value) if isinstance(value, np.floating) else repr(value)
+    return text if any(c in text for c in ".en") else text + ".0"
+
+
+class _Printer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.programs: list[tuple[Dynamics, str]] = []
+        try:
+            self.signals: Mapping[Value, Signal] = graph.signals
+        except (SnnirError, OpError, KeyError):
+            self.signals = {}
+
+    def text(self) -> str:
+        body = [f"  {self.node(node)}" for node in self.graph.nodes.values()]
+        outputs = {name: _Ref(value) for name, value in self.graph.outputs.items()}
+        parts = [
+            f"snnir {VERSION}",
+            f"graph @{name_text(self.graph.name)}({self.header()}) {{",
+            *body,
+            f"  return {self.mapping(outputs)}",
+            "}",
+            *self.provenance(),
+            *(line for program, name in self.programs for line in program_lines(program, name)),
+        ]
+        return "\n".join(parts) + "\n"
+
+    def header(self) -> str:
+        items = []
+        if self.graph.dt is not None:
+            items.append(f"dt = {number_text(float(self.graph.dt))}")
+        if self.graph.record_offset:
+            items.append(f"record_offset = {self.graph.record_offset}")
+        return ", ".join(items)
+
+    def provenance(self) -> list[str]:
+        origin = self.graph.provenance
+        known = {"source": origin.source, "digest": origin.digest, "notes": origin.notes}
+        items = {key: value for key, value in known.items() if value}
+        return [f"provenance {self.mapping(items)}"] if items else []
+
+    def node(self, node: Node) -> str:
+        operands = ", ".join(reference(value) for value in node.operands)
+        text = f"%{name_text(node.name)} = {node.op.name}({operands})"
+        attributes = {
+            item.name: _Named(getattr(node.op, item.name), f"{node.name}.{item.name}")
+            for item in fields(node.op)
+            if not _is_default(node.op, item)
+        }
+        if attributes:
+            text += " " + self.mapping(attributes)
+        if node.metadata:
+            text += f" meta {self.mapping(node.metadata)}"
+        types = self.types(node)
+        return f"{text} : {types}" if types else text
+
+    def types(self, node: Node) -> str:
+        count = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
+        found = [self.signals.get(Value(node.name, index)) for index in range(count)]
+        return ", ".join(str(signal) for signal in found) if None not in found else ""
+
+    def mapping(self, items: Mapping[str, Any]) -> str:
+        inner = ", ".join(f"{name_text(key)} = {self.value(v)}" for key, v in items.items())
+        return f"{{{inner}}}"
+
+    def value(self, value: Any, name: str = "") -> str:
+        if isinstance(value, _Named):
+            return self.value(value.value, value.name)
+        if isinstance(value, _Ref):
+            return reference(value.value)
+        if value is None:
+            return "none"
+        if isinstance(value, (bool, int, float, np.generic)):
+            return number_text(value)
+        if isinstance(value, str):
+            return quoted(value)
+        if isinstance(value, Tensor):
+            return tensor_text(value, name)
+        if isinstance(value, Signal):
+            return str(value)
+        if isinstance(value, tuple):
+            return f"[{', '.join(self.value(item, name) for item in value)}]"
+        if isinstance(value, LifStep):
+            return f"lif{self.mapping(value.attributes())}"
+        if isinstance(value, Stepping):
+            return self.mapping(value.attributes())
+        if isinstance(value, Dynamics):
+            return f"@{name_text(self.program(value))}"
+        if isinstance(value, Mapping):
+            stem = name.rpartition(".")[0]
+            named = {key: _Named(item, f"{stem}.{key}") for key, item in value.items()}
+            return self.mapping(named)
+        raise TypeError(f"{type(value).__name__} has no text form")
+
+    def program(self, program: Dynamics) -> str:
+        """Return the name a program goes by in this text."""
+        taken = {name for _, name in self.programs}
+        for known, name in self.programs:
+            if known == program:
+                return name
+        name, number = program.name, 1
+        while name in taken:
+            number += 1
+            name = f"{program.name}-{number}"
+        self.programs.append((program, name))
+        return name
+
+
+class _Named:
+    """An attribute with the name its weights go by."""
+
+    def __init__(self, value: Any, name: str) -> None:
+        self.value, self.name = value, name
+
+
+class _Ref:
+    """A reference to a value of the graph."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+
+def reference(value: Value) -> str:
+    """Return `%name`, or `%name:1` for a further result."""
+    suffix = f":{value.result}" if value.result else ""
+    return f"%{name_text(value.node)}{suffix}"
+
+
+def _is_default(op: Any, item: Any) -> bool:
+    default = item.default_factory() if item.default_factory is not MISSING else item.default
+    return default is not MISSING and type(default) is type(getattr(op, item.name)) and bool(
+        default == getattr(op, item.name)
+    )
+
+
+def tensor_text(value: Tensor, name: str) -> str:
+    """Return `f32 0.5`, `f64[1.0, 2.0]`, or `@"fc.weight"#digest:2x3xf32`."""
+    if not is_inline(value):
+        return f"@{name_text(name)}#{value.digest}:{shape_text(value.shape, value.dtype)}"
+    data = value.numpy()
+    if data.ndim == 0:
+        return f"{value.dtype} {number_text(data[()])}"
+    return f"{value.dtype}[{', '.join(number_text(item) for item in data)}]"
+
+
+def program_lines(program: Dynamics, name: str) -> Iterable[str]:
+    """Print a step program as a block."""
+
+    def operand(value: Any) -> str:
+        return value if isinstance(value, str) else number_text(float(value))
+
+    yield f"dynamics @{name_text(name)} {quoted(program.name)} {program.dtype} {{"
+    yield f"  inputs {', '.join(program.inputs)}"
+    for param, unit in program.params:
+        yield f"  param {param} {quoted(unit)}"
+    for state in program.states:
+        yield f"  state {state.name} = {operand(state.initial)}"
+    for let in program.body:
+        yield f"  {let.target} = {let.op} {', '.join(operand(arg) for arg in let.args)}"
+    for state_name, value in program.updates:
+        yield f"  next {state_name} = {operand(value)}"
+    for output, kind in program.outputs:
+        yield f"  emit {output} : {kind}"
+    yield "}"

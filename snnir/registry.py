@@ -1,0 +1,133 @@
+"""Names to things: frontends, passes and targets, built in or from plug-ins.
+
+Built-ins are a table of ``module:attribute`` strings, so nothing is imported until it is used.
+Other packages add theirs through entry points of the same groups; a plug-in file or module adds
+its own by the decorators `register_pass` and friends when it is loaded. Two providers of one name
+are an error that names both.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snnir.errors import error
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "passes": {
+        "canonicalize": "snnir.passes.canonicalize:Canonicalize",
+        "dead-code": "snnir.passes.dead_code:DeadCode",
+        "discretize": "snnir.passes.discretize:Discretize",
+        "infer": "snnir.passes.infer:Infer",
+        "remove-identity": "snnir.passes.remove_identity:RemoveIdentity",
+        "verify": "snnir.passes.verify:Verify",
+    },
+    "targets": {
+        "nir": "snnir.targets.nir_file:NirTarget",
+        "numpy": "snnir.targets.numpy_sim.target:NumpyTarget",
+        "snnir": "snnir.targets.snnir_file:SnnirTarget",
+    },
+    "frontends": {
+        "nir": "snnir.frontends.from_nir:load_nir",
+        "snnir": "snnir.ir.file:read_snnir",
+    },
+}
+
+_local: dict[str, dict[str, Any]] = {group: {} for group in BUILTIN}
+
+
+def register(group: str, name: str, item: Any) -> None:
+    """Add an item under a name.
+
+    Raises:
+        SnnirError: SNN402 if the name is taken by something else.
+    """
+    known = _local[group].get(name)
+    taken = name in BUILTIN[group] or (known is not None and known.__qualname__ != item.__qualname__)
+    if taken:
+        owner = BUILTIN[group].get(name) or f"{known.__module__}:{known.__qualname__}"
+        rival = f"{item.__module__}:{item.__qualname__}"
+        raise error("SNN402", f"{group} name '{name}' is taken by {owner}, wanted by {rival}")
+    _local[group][name] = item
+
+
+def _entry_points(group: str) -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    found: dict[str, Any] = {}
+    for point in entry_points(group=f"snnir.{group}"):
+        taken = found.get(point.name) or BUILTIN[group].get(point.name)
+        if taken is not None:
+            owner = getattr(taken, "value", taken)
+            raise error(
+                "SNN402", f"{group} name '{point.name}' is claimed by {owner} and {point.value}"
+            )
+        found[point.name] = point
+    return found
+
+
+def names(group: str) -> list[str]:
+    """Return all names of a group, sorted."""
+    return sorted({*BUILTIN[group], *_local[group], *_entry_points(group)})
+
+
+def lookup(group: str, name: str, code: str) -> Any:
+    """Import and return what a name stands for.
+
+    Args:
+        group: `passes`, `targets` or `frontends`.
+        name: The name.
+        code: Diagnostic code to raise if there is no such name.
+    """
+    if name in _local[group]:
+        return _local[group][name]
+    if name in BUILTIN[group]:
+        module, _, attribute = BUILTIN[group][name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    points = _entry_points(group)
+    if name in points:
+        try:
+            return points[name].load()
+        except Exception as failure:
+            raise error(
+                "SNN402", f"plug-in {points[name].value} cannot be loaded: {failure}"
+            ) from failure
+    close = difflib.get_close_matches(name, names(group), n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(names(group))}"
+    kind = {"passes": "pass", "targets": "target", "frontends": "frontend"}[group]
+    raise error(code, f"there is no {kind} called '{name}'", hint=hint)
+
+
+def load_plugin(where: str) -> None:
+    """Import a plug-in, a Python file or a module name; its decorators register what it has.
+
+    Raises:
+        SnnirError: SNN402 if it cannot be imported.
+    """
+    try:
+        if where.endswith(".py"):
+            _load_file(Path(where))
+        else:
+            importlib.import_module(where)
+    except Exception as failure:
+        raise error("SNN402", f"plug-in '{where}' cannot be loaded: {failure}") from failure
+
+
+def _load_file(path: Path) -> None:
+    name = f"snnir_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+def builtin_table(group: str) -> Mapping[str, str]:
+    """Return the built-in names of a group with where they are."""
+    return BUILTIN[group]

@@ -1,0 +1,115 @@
+"""What all simulators share: checking inputs, naming records, holding results."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.errors import error
+from snnir.ir.graph import Graph
+from snnir.ir.neuron import Step
+from snnir.streams import Kind, Signal
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave; also usable as the array of its first output.
+
+    Attributes:
+        outputs: [T, B, *shape] by output name.
+        recorded: [T, B, *shape] by the names asked for.
+        stats: For every spiking population: neurons, spikes, and spikes per neuron and step.
+    """
+
+    outputs: dict[str, Array]
+    recorded: dict[str, Array] = field(default_factory=dict)
+    stats: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Array:
+        """The first output."""
+        return next(iter(self.outputs.values()))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.asarray(self.output, dtype)
+
+
+def check_inputs(
+    x: npt.ArrayLike | Mapping[str, npt.ArrayLike], wanted: Mapping[str, Signal]
+) -> dict[str, Array]:
+    """Return one array [T, B, *shape] per input.
+
+    Raises:
+        SnnirError: SNN601 naming the input and both shapes.
+    """
+    arrays = x if isinstance(x, Mapping) else _single(x, wanted)
+    missing = [name for name in wanted if name not in arrays]
+    unknown = [name for name in arrays if name not in wanted]
+    if missing or unknown:
+        raise error(
+            "SNN601",
+            f"inputs are {', '.join(wanted) or 'none'}, got {', '.join(arrays) or 'none'}",
+        )
+    checked = {name: _check(name, arrays[name], signal) for name, signal in wanted.items()}
+    leads = {array.shape[:2] for array in checked.values()}
+    if len(leads) > 1:
+        listed = " and ".join(str(list(lead)) for lead in sorted(leads))
+        raise error("SNN601", f"inputs differ in time or batch: {listed}")
+    if not leads:
+        raise error("SNN601", "the model has no input, so the number of steps is unknown")
+    return checked
+
+
+def _single(x: npt.ArrayLike, wanted: Mapping[str, Signal]) -> dict[str, npt.ArrayLike]:
+    if len(wanted) != 1:
+        raise error(
+            "SNN601",
+            f"the model has {len(wanted)} inputs ({', '.join(wanted)})",
+            hint="give a mapping from input name to array",
+        )
+    return {next(iter(wanted)): x}
+
+
+def _check(name: str, value: npt.ArrayLike, signal: Signal) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise error("SNN601", f"input '{name}' has type {array.dtype}, must be numbers")
+    rank = len(signal.shape)
+    if array.ndim == rank + 1 and array.shape[1:] == signal.shape:
+        array = array[:, None]
+    if array.ndim != rank + 2 or array.shape[2:] != signal.shape:
+        expected = ", ".join(["T", "B", *map(str, signal.shape)])
+        raise error("SNN601", f"input '{name}' must be [{expected}], got {list(array.shape)}")
+    if 0 in array.shape[:2]:
+        raise error("SNN601", f"input '{name}' is empty: {list(array.shape)}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise error("SNN601", f"input '{name}' contains NaN or infinity")
+    if signal.kind is Kind.SPIKES and not np.isin(array, (0, 1)).all():
+        raise error("SNN601", f"input '{name}' carries spikes, its values must be 0 or 1")
+    if signal.kind is Kind.COUNTS and ((array < 0).any() or (array != np.rint(array)).any()):
+        raise error("SNN601", f"input '{name}' carries counts, must be whole and not negative")
+    return array
+
+
+def check_record(names: Sequence[str], graph: Graph) -> None:
+    """Raise SNN602 for the first name that is neither a node nor a `node:state`."""
+    for name in names:
+        if name in graph.nodes:
+            continue
+        node, _, state = name.rpartition(":")
+        op = graph.nodes[node].op if node in graph.nodes else None
+        if isinstance(op, Step):
+            states = [s.name for s in op.program.states]
+            if state in states:
+                continue
+            raise error("SNN602", f"has no state '{state}'", node=node, hint=f"one of {states}")
+        close = difflib.get_close_matches(name, list(graph.nodes), n=3, cutoff=0.3)
+        hint = f"did you mean {', '.join(close)}?" if close else None
+        raise error("SNN602", "there is no such node to record", node=name, hint=hint)

@@ -1,0 +1,55 @@
+"""Schedules: in which order, and in which manner, the parts of a graph run.
+
+The condensation of the graph is run in topological order. A part without recurrence processes
+many steps at once: stateless ops on time and batch merged, neurons as one scan over time. Only a
+true recurrence steps all its nodes together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snnir.ir.graph import Graph
+from snnir.ir.order import components
+from snnir.ir.timing import Delay
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One component of the graph.
+
+    Attributes:
+        kind: `batched` (stateless, all steps of a tile at once), `scan` (one neuron population
+            over time), `shift` (a delay line) or `loop` (a recurrence, stepped together).
+        nodes: Names in dataflow order; more than one only in a loop.
+    """
+
+    kind: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Stages in order; every software target follows it."""
+
+    stages: tuple[Stage, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{stage.kind:8}{', '.join(stage.nodes)}" for stage in self.stages)
+
+
+def schedule(graph: Graph) -> Schedule:
+    """Return the schedule of a verified graph; linear in its size."""
+    successors = {
+        name: list(dict.fromkeys(user for user, _ in graph.uses[name])) for name in graph.order
+    }
+    return Schedule(tuple(_stage(graph, group) for group in components(successors)))
+
+
+def _stage(graph: Graph, names: list[str]) -> Stage:
+    node = graph.nodes[names[0]]
+    if len(names) > 1 or any(value.node == node.name for value in node.operands):
+        return Stage("loop", tuple(names))
+    if isinstance(node.op, Delay):
+        return Stage("shift", (node.name,))
+    return Stage("batched" if node.op.is_stateless else "scan", (node.name,))

@@ -1,0 +1,154 @@
+"""Targets: what they declare, what they build, and how their folders are written.
+
+A target is a frozen dataclass; its fields are its options. `check` lists everything that does not
+fit, at once; `build` gives an object that runs in memory and can be saved as a folder that
+explains itself: `manifest.json`, the artefact, and `report.html`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, TypeVar
+
+import numpy.typing as npt
+
+from snnir.errors import Diagnostic, SnnirError, error
+from snnir.ir.graph import Graph
+from snnir.pipeline import PipelineResult, convert_text, run_pipeline
+from snnir.running import Result
+
+#: Content of one file of an artefact: bytes, or a function that writes it to a binary stream.
+Content = bytes | Callable[[BinaryIO], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Base of all targets; the dataclass fields of a subclass are its options.
+
+    Class attributes:
+        name: The word after `--target`.
+        summary: One line for `snnir list targets`.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str] = ""
+
+    def pipeline(self, level: int) -> str:
+        """Return the passes the target needs before `build`, for an optimisation level."""
+        raise NotImplementedError
+
+    def check(self, graph: Graph) -> list[Diagnostic]:
+        """Return everything about a graph that this target cannot express."""
+        raise NotImplementedError
+
+    def build(self, graph: Graph, history: PipelineResult) -> Compiled:
+        """Return the artefact of a graph that passed `check`."""
+        raise NotImplementedError
+
+
+T = TypeVar("T", bound=type[Target])
+
+
+def register_target(cls: T) -> T:
+    """Class decorator for plug-ins: make a target known under its name."""
+    from snnir.registry import register
+
+    register("targets", cls.name, cls)
+    return cls
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A graph built for a target.
+
+    Attributes:
+        graph: What was built, after all passes.
+        target: What it was built for.
+        files: The artefact's files by relative path, without manifest and report.
+        history: What the passes did.
+        entry: File that runs the artefact, if one does.
+    """
+
+    graph: Graph
+    target: Target
+    files: Mapping[str, Content] = field(repr=False)
+    history: PipelineResult
+    entry: str = ""
+
+    def run(
+        self,
+        x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+        record: Sequence[str] = (),
+        *,
+        resume: bool = False,
+    ) -> Result:
+        """Run in memory; see the target's simulator.
+
+        Raises:
+            SnnirError: SNN501 if the target does not run in memory.
+        """
+        raise error("SNN501", f"target '{self.target.name}' cannot be run in memory")
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the artefact folder atomically and return its path.
+
+        An existing artefact folder is replaced; any other existing folder must be empty.
+
+        Raises:
+            SnnirError: SNN702 if the folder cannot be written.
+        """
+        from snnir.artefact import write_artefact
+
+        return write_artefact(self, Path(folder))
+
+
+def target_from(name: str, options: Mapping[str, Any]) -> Target:
+    """Return a target with options; texts (as from `--set`) are converted by the field's type.
+
+    Raises:
+        SnnirError: SNN503 for an unknown target or option, or a value of the wrong type.
+    """
+    from snnir.registry import lookup
+
+    cls: type[Target] = lookup("targets", name, "SNN503")
+    known = {item.name: item for item in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        attribute = key.replace("-", "_")
+        if attribute not in known:
+            hint = f"its options: {', '.join(known)}" if known else "it has none"
+            raise error("SNN503", f"target '{name}' has no option '{key}'", hint=hint)
+        if isinstance(value, str):
+            what = f"target '{name}': option {key}"
+            value = convert_text(hints[attribute], value, what, "SNN503")
+        values[attribute] = value
+    return cls(**values)
+
+
+def build_for(target: Target, graph: Graph, passes: str | None = None, level: int = 1) -> Compiled:
+    """Run the passes a target needs, check that the result fits, and build it.
+
+    Args:
+        target: The target.
+        graph: The graph to compile.
+        passes: A pipeline to run instead of the target's own for the level, before what the
+            target cannot do without.
+        level: Optimisation level, 0 to 2.
+
+    Raises:
+        SnnirError: Everything that does not fit, at once.
+    """
+    if level not in (0, 1, 2):
+        raise error("SNN503", f"optimisation level {level} does not exist", hint="use 0, 1 or 2")
+    first = run_pipeline(graph, passes) if passes is not None else PipelineResult(graph)
+    rest = run_pipeline(first.graph, target.pipeline(0 if passes is not None else level))
+    history = PipelineResult(rest.graph, (*first.records, *rest.records))
+    problems = target.check(history.graph)
+    if problems:
+        raise SnnirError(problems)
+    return target.build(history.graph, history)

@@ -1,0 +1,88 @@
+"""From a step of the LIF family to the differential equation NIR can state for it.
+
+The equation is what forward Euler would step the same way: tau = dt / (1 - decay) and so on, in
+float64. It is for readers that know only NIR; snnir reads the exact step from the metadata.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.dynamics.lif import FIXED_ONE, LifStep
+from snnir.errors import error
+from snnir.ir.neuron import Step
+
+Array = npt.NDArray[Any]
+
+#: Longest time constant written, in steps, for decays that round to 1.
+_SLOW = 1e9
+
+
+def lift(op: Step, dt: float | None) -> tuple[str, dict[str, Array]]:
+    """Return the continuous model and its parameters.
+
+    Raises:
+        SnnirError: SNN501 for programs outside the LIF family, or without a dt.
+    """
+    if not isinstance(op.dynamics, LifStep):
+        message = f"NIR cannot state the step program '{op.program.name}'"
+        raise error("SNN501", message, hint="save as .snnir")
+    if dt is None:
+        raise error("SNN501", "the graph has no dt, so its time constants are unknown")
+    return _Lift(op.dynamics, op, dt).model()
+
+
+class _Lift:
+    def __init__(self, step: LifStep, op: Step, dt: float) -> None:
+        self.step, self.dt = step, dt
+        self.p = {name: value.numpy().astype(np.float64) for name, value in op.params.items()}
+        self.unit = FIXED_ONE if step.fixed else 1.0
+
+    def get(self, name: str, default: float) -> Any:
+        return self.p.get(name, np.float64(default))
+
+    def model(self) -> tuple[str, dict[str, Array]]:
+        if self.step.membrane == "none":
+            return "threshold", {"threshold": self.p["threshold"]}
+        params = self.membrane()
+        fires = self.step.fire != "never"
+        if fires:
+            params["v_threshold"] = self.p["threshold"] / self.unit
+            params["v_reset"] = self.get("v_reset", 0.0) / self.unit
+        if self.step.membrane == "integrate" and self.step.synapse == "none":
+            keep = ("r", "v_threshold", "v_reset") if fires else ("r",)
+            return ("if" if fires else "i"), {name: params[name] for name in keep}
+        if self.step.synapse == "none":
+            return ("lif" if fires else "li"), params
+        params["tau_mem"] = params.pop("tau")
+        params |= self.synapse()
+        return ("cubalif" if fires else "cubali"), params
+
+    def time(self, decay: Any) -> Any:
+        """tau for which forward Euler has this decay."""
+        return self.dt / np.maximum(1 - decay, 1 / _SLOW)
+
+    def membrane(self) -> dict[str, Any]:
+        dt, kind = self.dt, self.step.membrane
+        gain = self.get("gain", 1.0)
+        if self.step.synapse_order == "exact" and self.step.synapse != "none":
+            gain = self.p["cross"]
+        if kind == "integrate":
+            return {"tau": np.float64(dt * _SLOW), "r": gain / dt, "v_leak": np.float64(0)}
+        if kind == "difference":
+            tau = dt / self.p["k_mem"]
+            return {"tau": tau, "r": gain, "v_leak": self.get("leak", 0.0)}
+        decay = self.p["beta"] / self.unit
+        tau = self.time(decay)
+        leak = self.get("bias", 0.0) * tau / dt
+        return {"tau": tau, "r": gain * tau / dt, "v_leak": leak}
+
+    def synapse(self) -> dict[str, Any]:
+        dt, w = self.dt, self.get("w_in", 1.0)
+        if self.step.synapse == "difference":
+            return {"tau_syn": dt / self.p["k_syn"], "w_in": w}
+        tau = self.time(self.p["alpha"] / self.unit)
+        return {"tau_syn": tau, "w_in": w * tau / dt}

@@ -1,0 +1,352 @@
+"""Printing a network as a NumPy program that needs neither snnir nor the graph."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from snnir import kernels
+from snnir.dynamics.program import Dynamics
+from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.neuron import Step
+from snnir.ir.structure import Input
+from snnir.ir.timing import Delay
+from snnir.schedule import schedule
+from snnir.target import Content
+from snnir.targets.numpy_sim import runtime
+from snnir.targets.numpy_sim.build import PRECISIONS, step_dtype, value_name
+from snnir.tensors import Tensor
+
+WEIGHTS = "weights.npz"
+PROGRAM = "model.py"
+
+_HEAD = '''\
+"""A spiking network as a NumPy program, written by snnir.
+
+    python {program} INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]
+
+Inputs are [time, batch, *shape]; so are outputs and records. The first part of this file is the
+network, the second is the same for every network. Every operation rounds once, in the order
+written; sums are accumulated in {acc} and rounded to {dtype}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+dtype = np.{dtype}
+acc = np.{acc}
+'''
+
+_MAIN = '''
+
+def full(value, like, kind):
+    """Return a value in the shape of the population."""
+    array = np.asarray(value).astype(kind, copy=False)
+    return array if array.shape == like.shape else np.array(np.broadcast_to(array, like.shape))
+
+
+def read_inputs(path: str) -> dict[str, Array]:
+    """Read one array, or one per input name, as [time, batch, *shape]."""
+    model = network()
+    data = np.load(path, allow_pickle=False)
+    arrays = dict(data) if hasattr(data, "files") else {next(iter(model.inputs)): data}
+    for name, shape in model.inputs.items():
+        if name not in arrays:
+            raise SystemExit(f"input {name!r} is not in {path}")
+        if arrays[name].shape[1:] == shape:
+            arrays[name] = arrays[name][:, None]
+        if arrays[name].shape[2:] != shape:
+            raise SystemExit(f"input {name!r} must be [T, B, *{shape}], got {arrays[name].shape}")
+    return {name: arrays[name] for name in model.inputs}
+
+
+def run(inputs, record=(), state=None):
+    """Run the network on {input name: [time, batch, *shape]}; see `simulate`."""
+    with np.load(pathlib.Path(__file__).parent / WEIGHTS, allow_pickle=False) as weights:
+        model = network(weights)
+    with np.errstate(all="ignore"):
+        return simulate(model, inputs, record, state)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("input", help="a .npy, or a .npz with one array per input")
+    parser.add_argument("-o", "--output", default="output.npz", help="default: output.npz")
+    parser.add_argument("--record", action="append", default=[], metavar="NODE")
+    arguments = parser.parse_args()
+    outputs, recorded, sums, _ = run(read_inputs(arguments.input), arguments.record)
+    arrays = {f"output/{name}": y for name, y in outputs.items()}
+    arrays.update({f"record/{name}": y for name, y in recorded.items()})
+    # Numbered entries: names may hold characters that archives treat as paths.
+    entries = {f"array_{i}": y for i, y in enumerate(arrays.values())}
+    np.savez(arguments.output, names=np.array(list(arrays)), spike_nodes=np.array(list(sums)),
+             spike_sums=np.array(list(sums.values())), **entries)
+    for name, y in outputs.items():
+        print(f"{name}: {y.shape}, sum {y.sum(dtype=np.float64):g}")
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+def emit_files(graph: Graph, precision: str) -> dict[str, Content]:
+    """Return `model.py` and its weights."""
+    writer = _Writer(graph, precision)
+    source = writer.source()
+    return {PROGRAM: source.encode("utf-8"), WEIGHTS: partial(_write_weights, writer.weights)}
+
+
+def _write_weights(weights: dict[str, Tensor], file: BinaryIO) -> None:
+    """Write an uncompressed .npz, array by array, with the same bytes every time."""
+    import zipfile
+
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for key, value in weights.items():
+            entry = zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, value.numpy(), allow_pickle=False)
+
+
+def identifier(name: str) -> str:
+    """Return a Python identifier that reminds of a name."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name)[:40].strip("_").lower() or "node"
+
+
+@dataclass
+class _Writer:
+    graph: Graph
+    precision: str
+
+    def __post_init__(self) -> None:
+        self.dtype, self.acc = PRECISIONS[self.precision]
+        self.weights: dict[str, Tensor] = {}
+        self.keys: dict[Tensor, str] = {}
+        self.steps: dict[str, str] = {}
+        self.step_names: list[tuple[Dynamics, str]] = []
+        self.functions: set[str] = set()
+
+    def source(self) -> str:
+        units = [self.unit(node) for node in self.graph.nodes.values()]
+        network = self.network([line for line in units if line])
+        head = _HEAD.format(
+            program=PROGRAM, acc=np.dtype(self.acc).name, dtype=np.dtype(self.dtype).name
+        )
+        parts = [head, f"WEIGHTS = {WEIGHTS!r}\n", *self.steps.values(), network]
+        parts.append("\n\n# ---- the same for every network " + "-" * 50 + "\n\n")
+        parts.append("\n\n".join(kernel_sources(self.functions)))
+        parts.append("\n\n\n" + runtime_source() + _MAIN)
+        return "\n".join(parts)
+
+    def network(self, units: list[str]) -> str:
+        stages = [(stage.kind, stage.nodes) for stage in schedule(self.graph).stages]
+        inputs = {name: signal.shape for name, signal in self.graph.inputs.items()}
+        outputs = {name: value_name(value) for name, value in self.graph.outputs.items()}
+        lines = [
+            "",
+            "def network(w: Mapping[str, Array] | None = None) -> Model:",
+            f'    """The network {_comment(self.graph.name)}; `w` holds its weights, None gives its ports."""',
+            "    if w is None:",
+            f"        return Model([], {{}}, {_literal(inputs)}, {{}}, dtype)",
+            "    units = [",
+            *(f"        {line}" for line in units),
+            "    ]",
+            "    stages = [",
+            *(f"        {_literal(stage)}," for stage in stages),
+            "    ]",
+            "    return Model(",
+            "        stages,",
+            "        {unit.name: unit for unit in units},",
+            f"        inputs={_literal(inputs)},",
+            f"        outputs={_literal(outputs)},",
+            "        dtype=dtype,",
+            f"        offset={self.graph.record_offset},",
+            "    )",
+        ]
+        return "\n".join(lines)
+
+    def weight(self, path: str, value: Tensor) -> str:
+        if value not in self.keys:
+            key = f"w{len(self.keys)}_{identifier(path)}"
+            self.keys[value] = key
+            self.weights[key] = value
+        return f"w[{self.keys[value]!r}]"
+
+    def unit(self, node: Node) -> str:
+        op = node.op
+        if isinstance(op, Input):
+            return ""
+        operands = tuple(value_name(value) for value in node.operands)
+        shape = self.graph.signal(node.name).shape
+        if isinstance(op, Delay):
+            steps = op.steps
+            text = self.weight(f"{node.name}.steps", steps) if isinstance(steps, Tensor) else steps
+            parts = ["'delay'", _literal(operands), "None", _literal((node.name,)), "{}"]
+            return self.line(node, [*parts, _literal(shape), str(text)])
+        if isinstance(op, Step):
+            return self.neuron(node, op, operands, shape)
+        call = op.call([self.graph.signals[value] for value in node.operands])
+        arguments = [f"{k}={self.weight(f'{node.name}.{k}', v)}" for k, v in call.tensors.items()]
+        arguments += [f"{key}={_literal(value)}" for key, value in call.options.items()]
+        arguments += ["acc=acc"] if call.sums else []
+        self.functions.add(call.function)
+        function = f"partial({call.function}, {', '.join(arguments)})" if arguments else call.function
+        results = _literal((node.name,))
+        return self.line(
+            node, ["'op'", _literal(operands), function, results, "{}", _literal(shape)]
+        )
+
+    def neuron(
+        self, node: Node, op: Step, operands: tuple[str, ...], shape: tuple[int, ...]
+    ) -> str:
+        program = op.program
+        inner = f"np.{np.dtype(step_dtype(op, self.dtype)).name}"
+        params = {k: f"{self.weight(f'{node.name}.{k}', v)}" for k, v in op.params.items()}
+        arguments = ", ".join(f"{k}={inner_cast(v, inner)}" for k, v in params.items())
+        function = f"partial({self.step(program, inner)}{', ' if arguments else ''}{arguments})"
+        results = tuple(value_name(Value(node.name, i)) for i in range(len(program.outputs)))
+        initial = ", ".join(
+            f"{state.name!r}: {params.get(str(state.initial), state.initial)}"
+            for state in program.states
+        )
+        parts = ["'neuron'", _literal(operands), function, _literal(results), f"{{{initial}}}"]
+        return self.line(node, [*parts, _literal(shape), "None", inner])
+
+    @staticmethod
+    def line(node: Node, parts: Iterable[Any]) -> str:
+        return f"Unit({_literal(node.name)}, {', '.join(map(str, parts))}),"
+
+    def step(self, program: Dynamics, inner: str) -> str:
+        for known, name in self.step_names:
+            if known == program and f"# {inner}" in self.steps[name]:
+                return name
+        name = f"step_{identifier(program.name)}_{len(self.step_names) + 1}"
+        self.step_names.append((program, name))
+        self.steps[name] = step_source(program, name, inner)
+        return name
+
+
+def inner_cast(text: str, inner: str) -> str:
+    """Return the source of a parameter in the dtype of the arithmetic."""
+    return f"{text}.astype({inner})"
+
+
+def _literal(value: Any) -> str:
+    """Return Python source for plain data, in ASCII."""
+    return ascii(value)
+
+
+def _comment(name: str) -> str:
+    return ascii(name)[:80].replace("\\", "/").replace('"', "'")
+
+
+def step_source(program: Dynamics, name: str, inner: str) -> str:
+    """Print a step program as a Python function of the input and the states."""
+    params = "".join(f", {param}" for param, _ in program.params)
+    printer = _Expressions(program)
+    lines = [f"\ndef {name}({program.inputs[0]}, state{params}):"]
+    outputs = ", ".join(output for output, _ in program.outputs)
+    lines.append(f'    """One step of {identifier(program.name)}; yields {outputs}."""  # {inner}')
+    if inner != "np.float32":
+        lines.append(f"    {program.inputs[0]} = {program.inputs[0]}.astype({inner}, copy=False)")
+    lines.append(f"    kind = {inner}")
+    lines += [f'    {state.name} = state["{state.name}"]' for state in program.states]
+    lines += [f"    {line}" for line in printer.statements()]
+    lines += [
+        f'    state["{state}"] = full({printer.value(value)}, {program.inputs[0]}, kind)'
+        for state, value in program.updates
+    ]
+    results = ", ".join(f"full({o}, {program.inputs[0]}, dtype)" for o, _ in program.outputs)
+    lines.append(f"    return [{results}]")
+    return "\n".join(lines)
+
+
+class _Expressions:
+    """Prints lets, folding those used once into their user; the order of rounding stays."""
+
+    def __init__(self, program: Dynamics) -> None:
+        self.program = program
+        self.uses: dict[str, int] = {}
+        for let in program.body:
+            for arg in let.args:
+                if isinstance(arg, str):
+                    self.uses[arg] = self.uses.get(arg, 0) + 1
+        self.kept = {str(value) for _, value in program.updates}
+        self.kept |= {name for name, _ in program.outputs}
+        self.folded: dict[str, tuple[str, int]] = {}
+
+    def statements(self) -> list[str]:
+        lines = []
+        for let in self.program.body:
+            op = SCALAR_OPS[let.op]
+            args = [self.argument(arg, op.precedence, i) for i, arg in enumerate(let.args)]
+            text = op.python.format(*args).replace("dtype", "kind")
+            named = not re.fullmatch(r"t\d+", let.target)
+            if self.uses.get(let.target, 0) == 1 and let.target not in self.kept and not named:
+                self.folded[let.target] = (text, op.precedence)
+            else:
+                lines.append(f"{let.target} = {text}")
+        return lines
+
+    def argument(self, arg: str | float, precedence: int, index: int) -> str:
+        if not isinstance(arg, str):
+            return self.value(arg)
+        text, inner = self.folded.get(arg, (arg, 11))
+        # The right operand of equal strength keeps its parentheses: order is meaning.
+        weaker = inner < precedence or (inner == precedence and index > 0) or precedence == 10
+        needs = weaker and inner < 10 and (precedence < 10 or self.is_method(arg))
+        return f"({text})" if needs else text
+
+    def is_method(self, arg: str) -> bool:
+        return arg in self.folded
+
+    @staticmethod
+    def value(arg: str | float) -> str:
+        return arg if isinstance(arg, str) else f"kind({arg!r})"
+
+
+def kernel_sources(names: set[str]) -> list[str]:
+    """Return the source of kernels and of whatever they call, as they stand in the module."""
+    functions = {
+        name: value
+        for name, value in vars(kernels).items()
+        if inspect.isfunction(value) and value.__module__ == kernels.__name__
+    }
+    wanted, pending = set(), sorted(names)
+    while pending:
+        name = pending.pop()
+        if name not in wanted:
+            wanted.add(name)
+            used = {n.id for n in ast.walk(_tree(functions[name])) if isinstance(n, ast.Name)}
+            pending.extend(sorted(used & set(functions)))
+    sources = [inspect.getsource(functions[name]).strip() for name in functions if name in wanted]
+    return [f"BLOCK = {kernels.BLOCK}", *(f"\n{source}" for source in sources)]
+
+
+def _tree(function: Any) -> ast.AST:
+    return ast.parse(inspect.getsource(function))
+
+
+def runtime_source() -> str:
+    """Return the runtime module without its docstring and imports."""
+    source = inspect.getsource(runtime)
+    return source[source.index("#: Rows (time steps") :].rstrip() + "\n"
+
+

@@ -1,0 +1,239 @@
+"""Running a schedule with NumPy.
+
+This module depends on NumPy alone and is copied into emitted artefacts. The in-process simulator
+and the artefact share it; they differ in how a node's function came about (interpreted from the
+IR, or printed as Python), so that comparing them checks the printing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+#: Rows (time steps times batch) that feed-forward stages process at once.
+TILE_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One node, ready to run.
+
+    Attributes:
+        name: The node's name.
+        kind: `op` (stateless), `neuron` or `delay`.
+        operands: Names of the values it reads; result 0 of a node is the node's own name.
+        function: For a stateless op: arrays [rows, *shape] to one array. For a neuron: the input
+            [batch, *shape] and the dict of states, which it updates, to one array per result.
+        results: Names of the values it yields.
+        initial: States of a neuron before the first step, broadcastable to its shape.
+        shape: Shape of one sample of its result.
+        steps: Of a delay: whole steps, an int or an array.
+        state_dtype: Element type of the states.
+    """
+
+    name: str
+    kind: str
+    operands: tuple[str, ...]
+    function: Callable[..., Any] | None = None
+    results: tuple[str, ...] = ()
+    initial: Mapping[str, Any] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+    steps: Any = None
+    state_dtype: Any = np.float32
+
+
+@dataclass(frozen=True)
+class Model:
+    """A scheduled network.
+
+    Attributes:
+        stages: (kind, names) in order; kinds are batched, scan, shift and loop.
+        units: Every node that is not an input.
+        inputs: Shape of each input.
+        outputs: Value behind each output name.
+        dtype: Element type of streams.
+        offset: Steps by which outputs and records are reported late.
+    """
+
+    stages: Sequence[tuple[str, Sequence[str]]]
+    units: Mapping[str, Unit]
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, str]
+    dtype: Any
+    offset: int = 0
+
+
+State = dict[str, dict[str, Array]]
+
+
+def initial_state(model: Model, batch: int) -> State:
+    """Return the state of every neuron and delay line before the first step."""
+    state: State = {}
+    for unit in model.units.values():
+        full = (batch, *unit.shape)
+        if unit.kind == "delay":
+            longest = int(np.max(unit.steps, initial=0))
+            state[unit.name] = {"history": np.zeros((longest, *full), model.dtype)}
+        elif unit.kind == "neuron":
+            state[unit.name] = {
+                key: np.array(np.broadcast_to(np.asarray(value, unit.state_dtype), full))
+                for key, value in unit.initial.items()
+            }
+    return state
+
+
+def delayed(steps: Any, history: Array, x: Array) -> tuple[Array, Array]:
+    """Return (x shifted by `steps`, the new history) for a tile x [time, batch, *shape]."""
+    line = np.concatenate([history, x]) if len(history) else x
+    length, time = len(history), len(x)
+    if np.ndim(steps) == 0:
+        first = length - int(steps)
+        return line[first : first + time], line[time:] if length else history
+    y = np.empty_like(x)
+    for value in np.unique(steps):
+        chosen = np.broadcast_to(steps == value, x.shape[2:])
+        first = length - int(value)
+        y[:, :, chosen] = line[first : first + time][:, :, chosen]
+    return y, line[time:] if length else history
+
+
+def run_batched(unit: Unit, values: dict[str, Array]) -> None:
+    """Apply a stateless op to all steps of the tile at once."""
+    assert unit.function is not None
+    arrays = [values[name] for name in unit.operands]
+    time, batch = arrays[0].shape[:2]
+    rows = [a.reshape(time * batch, *a.shape[2:]) for a in arrays]
+    y = unit.function(*rows)
+    values[unit.results[0]] = y.reshape(time, batch, *y.shape[1:])
+
+
+def run_scan(unit: Unit, values: dict[str, Array], state: State, watch: set[str]) -> None:
+    """Step one neuron population through the tile."""
+    assert unit.function is not None
+    x = values[unit.operands[0]]
+    own = state[unit.name]
+    collected: dict[str, list[Array]] = {}
+    for now in x:
+        for name, y in zip(unit.results, unit.function(now, own)):
+            collected.setdefault(name, []).append(y)
+        for key in own:
+            if f"{unit.name}:{key}" in watch:
+                collected.setdefault(f"{unit.name}:{key}", []).append(own[key].copy())
+    for name, steps in collected.items():
+        values[name] = np.stack(steps).reshape(len(x), *x.shape[1:])
+
+
+def run_shift(unit: Unit, values: dict[str, Array], state: State) -> None:
+    """Advance a delay line by the tile."""
+    own = state[unit.name]
+    values[unit.results[0]], own["history"] = delayed(
+        unit.steps, own["history"], values[unit.operands[0]]
+    )
+
+
+def run_loop(
+    units: Sequence[Unit], values: dict[str, Array], state: State, watch: set[str]
+) -> None:
+    """Step a recurrence: delays give what they hold, the rest runs in order, delays take in."""
+    inside = {name for unit in units for name in unit.results}
+    outside = {name for unit in units for name in unit.operands} - inside
+    collected: dict[str, list[Array]] = {}
+    time = tile_length(units, values, outside)
+    for t in range(time):
+        now = {name: values[name][t : t + 1] for name in outside}
+        for unit in units:
+            if unit.kind == "delay":
+                history = state[unit.name]["history"]
+                now[unit.results[0]] = delayed(unit.steps, history, history[:1])[0]
+            elif unit.kind == "neuron":
+                run_scan(unit, now, state, watch)
+            else:
+                run_batched(unit, now)
+        for unit in units:
+            if unit.kind == "delay":
+                own = state[unit.name]
+                own["history"] = np.concatenate([own["history"][1:], now[unit.operands[0]]])
+        for name, y in now.items():
+            if name not in outside:
+                collected.setdefault(name, []).append(y)
+    for name, steps in collected.items():
+        values[name] = np.concatenate(steps)
+
+
+def tile_length(units: Sequence[Unit], values: Mapping[str, Array], outside: set[str]) -> int:
+    """Return the number of steps in the tile; a loop that nothing feeds follows the inputs."""
+    names = outside or set(values)
+    return len(values[min(names)])
+
+
+def run_tile(model: Model, values: dict[str, Array], state: State, watch: set[str]) -> None:
+    """Run every stage on a tile; `values` gains the value of every node."""
+    for kind, names in model.stages:
+        units = [model.units[name] for name in names if name in model.units]
+        if not units:
+            continue
+        if kind == "batched":
+            run_batched(units[0], values)
+        elif kind == "scan":
+            run_scan(units[0], values, state, watch)
+        elif kind == "shift":
+            run_shift(units[0], values, state)
+        else:
+            run_loop(units, values, state, watch)
+
+
+def simulate(
+    model: Model,
+    inputs: Mapping[str, Array],
+    record: Sequence[str] = (),
+    state: State | None = None,
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, float], State]:
+    """Run a network.
+
+    Args:
+        model: The network.
+        inputs: [time, batch, *shape] for every input.
+        record: Values to return: `node` or `node:state`.
+        state: Where to go on from, as returned before; updated in place.
+
+    Returns:
+        Outputs by name, records by name (both [time, batch, *shape]), the sum of every value
+        that was computed, and the state after the last step.
+    """
+    time, batch = next(iter(inputs.values())).shape[:2]
+    state = initial_state(model, batch) if state is None else state
+    wanted = dict.fromkeys([*model.outputs.values(), *record])
+    tiles: dict[str, list[Array]] = {name: [] for name in wanted}
+    sums: dict[str, float] = {}
+    step = max(1, TILE_ROWS // batch)
+    for first in range(0, time, step):
+        values = {
+            name: np.asarray(x[first : first + step], model.dtype) for name, x in inputs.items()
+        }
+        run_tile(model, values, state, set(record))
+        for name, y in values.items():
+            sums[name] = sums.get(name, 0.0) + float(y.sum(dtype=np.float64))
+        for name in wanted:
+            tiles[name].append(values[name])
+    traces = {name: np.concatenate(parts) for name, parts in tiles.items()}
+    if model.offset:
+        traces = {name: late(model, name, y, state) for name, y in traces.items()}
+    outputs = {key: traces[name] for key, name in model.outputs.items()}
+    return outputs, {name: traces[name] for name in record}, sums, state
+
+
+def late(model: Model, name: str, y: Array, state: State) -> Array:
+    """Shift a trace by the record offset; what does not fit is kept for the next call."""
+    held = state.setdefault("", {})
+    before = held.get(name)
+    if before is None:
+        before = np.zeros((model.offset, *y.shape[1:]), y.dtype)
+    line = np.concatenate([before, y])
+    held[name] = line[len(y) :]
+    return line[: len(y)]

@@ -1,0 +1,74 @@
+"""The in-process NumPy simulator: the reference every other target is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.artefact import populations
+from snnir.errors import error
+from snnir.ir.graph import Graph
+from snnir.running import Result, check_inputs, check_record
+from snnir.targets.numpy_sim.build import build_model
+from snnir.targets.numpy_sim.runtime import State, simulate
+
+
+class NumpySimulator:
+    """Runs a discretised graph with NumPy.
+
+    Attributes:
+        graph: What is run.
+        precision: `reproducible` (float32, sums accumulated in float64 and rounded once),
+            `float32` or `float64`.
+    """
+
+    def __init__(self, graph: Graph, precision: str = "reproducible") -> None:
+        self.graph = graph
+        self.precision = precision
+        self._model = build_model(graph, precision)
+        self._state: State | None = None
+        self._batch = 0
+
+    def run(
+        self,
+        x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+        record: Sequence[str] = (),
+        *,
+        resume: bool = False,
+    ) -> Result:
+        """Run the network.
+
+        Args:
+            x: [T, B, *shape] (or [T, *shape], a batch of one), or one such array per input name.
+            record: Nodes to record, as `node` or `node:state`.
+            resume: Go on from where the last call ended instead of from rest.
+
+        Returns:
+            Outputs and records, [T, B, *shape].
+
+        Raises:
+            SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist.
+        """
+        inputs = check_inputs(x, self.graph.inputs)
+        check_record(record, self.graph)
+        steps, batch = next(iter(inputs.values())).shape[:2]
+        state = self._state if resume else None
+        if state is not None and batch != self._batch:
+            raise error("SNN601", f"resumes with a batch of {batch}, the run had {self._batch}")
+        self._batch = batch
+        with np.errstate(all="ignore"):
+            outputs, recorded, sums, self._state = simulate(
+                self._model, inputs, list(record), state
+            )
+        return Result(outputs, recorded, self._stats(sums, steps * batch))
+
+    def _stats(self, sums: Mapping[str, float], samples: int) -> dict[str, dict[str, Any]]:
+        stats = {}
+        for name, size in populations(self.graph).items():
+            rate = sums[name] / (size * samples)
+            stats[name] = {"neurons": size, "spikes": int(sums[name]), "rate": rate}
+        return stats
+

@@ -1,0 +1,292 @@
+"""The set-up script: its command line, its stamps, and what it says when it cannot go on."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+X_PY = Path(__file__).resolve().parents[2] / "x.py"
+
+
+@pytest.fixture
+def x(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A fresh x.py whose project is an empty temporary one."""
+    spec = importlib.util.spec_from_file_location("x", X_PY)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # NamedTuple looks its module up by name.
+    monkeypatch.setitem(sys.modules, "x", module)
+    spec.loader.exec_module(module)
+    for name in ("x.py", "pyproject.toml", "setup.py"):
+        (tmp_path / name).write_text(f"# {name}")
+    venv = tmp_path / ".venv"
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "VENV", venv)
+    monkeypatch.setattr(module, "MARKER", venv / ".x-venv")
+    monkeypatch.setattr(module, "PYTHON", venv / "bin" / "python")
+    return module
+
+
+class Commands:
+    """Stands in for `run_quietly`: records commands and lets those fail that contain a word."""
+
+    def __init__(self, x: ModuleType, *failing: str) -> None:
+        self.x, self.failing = x, failing
+        self.seen: list[str] = []
+
+    def __call__(self, command: list[str]) -> SimpleNamespace:
+        line = " ".join(command)
+        self.seen.append(line)
+        fails = any(word in line for word in self.failing)
+        if not fails and ("-m venv" in line or "-m virtualenv" in line):
+            make_fake_venv(self.x)
+        return SimpleNamespace(returncode=int(fails), stdout=f"output of {line}")
+
+
+def make_fake_venv(x: Any) -> None:
+    x.PYTHON.parent.mkdir(parents=True, exist_ok=True)
+    x.PYTHON.write_text("")
+    (x.VENV / "pyvenv.cfg").write_text(f"home = {x.VENV.parent}\n")
+
+
+def fake(x: ModuleType, monkeypatch: pytest.MonkeyPatch, *failing: str) -> Commands:
+    commands = Commands(x, *failing)
+    monkeypatch.setattr(x, "run_quietly", commands)
+    return commands
+
+
+def test_help_works_from_another_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(X_PY), "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for job in ("demo", "test", "lint", "types", "fmt", "bench", "clean"):
+        assert job in done.stdout
+
+
+def test_unknown_job_is_a_usage_error() -> None:
+    done = subprocess.run(
+        [sys.executable, str(X_PY), "dmeo"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "dmeo" in done.stderr
+
+
+def test_job_without_arguments_refuses_them(
+    x: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        x.main(["clean", "everything"])
+    assert caught.value.code == 2
+    assert "everything" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["test", "-k", "foo"], ["-k", "foo"]),
+        (["test", "--", "--fast", "-k", "foo"], ["--fast", "-k", "foo"]),
+        (["test", "-x", "--", "-k", "foo"], ["-x", "-k", "foo"]),
+    ],
+)
+def test_arguments_reach_pytest(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: list[str]
+) -> None:
+    seen: list[list[str]] = []
+
+    def record(_: Any, rest: list[str]) -> int:
+        seen.append(rest)
+        return 7
+
+    monkeypatch.setitem(x.JOBS, "test", record)
+    assert x.main(arguments) == 7
+    assert seen == [expected]
+
+
+def test_fast_leaves_out_lint_and_frameworks(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = fake(x, monkeypatch)
+    called: list[tuple[str, ...]] = []
+
+    def record(*arguments: str) -> int:
+        called.append(arguments)
+        return 0
+
+    monkeypatch.setattr(x, "call", record)
+    assert x.main(["test", "--fast", "-n", "0"]) == 0
+    assert called == [("-m", "pytest", "-m", "not slow and not framework", "-n", "0")]
+    assert not any("torch" in line for line in commands.seen)
+
+
+@pytest.mark.parametrize("version", [(2, 7), (3, 9), (3, 14)])
+def test_unsupported_python_is_named(x: ModuleType, version: tuple[int, int]) -> None:
+    message = x.version_problem(version)
+    assert "3.10 to 3.13" in message
+    assert f"this is {version[0]}.{version[1]}" in message
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 13)])
+def test_supported_python_is_accepted(x: ModuleType, version: tuple[int, int]) -> None:
+    assert x.version_problem(version) == ""
+
+
+def test_first_install_writes_a_stamp_and_the_second_does_nothing(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = fake(x, monkeypatch)
+    x.set_up(x.TEST)
+    assert len(commands.seen) == 2
+    x.set_up(x.TEST)
+    x.set_up(x.CORE)  # part of TEST
+    assert len(commands.seen) == 2
+
+
+@pytest.mark.parametrize("name", ["x.py", "pyproject.toml", "setup.py"])
+def test_change_of_a_file_installs_again(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    commands = fake(x, monkeypatch)
+    x.set_up(x.CORE)
+    (x.ROOT / name).write_text("# changed")
+    x.set_up(x.CORE)
+    assert sum("pip install" in line for line in commands.seen) == 2
+    assert sum("-m venv" in line for line in commands.seen) == 1
+
+
+def test_failed_install_shows_pip_and_leaves_no_stamp(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake(x, monkeypatch, "pip install")
+    with pytest.raises(SystemExit) as caught:
+        x.set_up(x.CORE)
+    assert caught.value.code == 1
+    assert "output of" in capsys.readouterr().err
+    assert not x.stamp("core").exists()
+
+
+def test_interrupted_install_leaves_no_stamp(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(x, monkeypatch)
+    x.set_up(x.CORE)
+    (x.ROOT / "setup.py").write_text("# changed")
+
+    def interrupt(_: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(x, "run_quietly", interrupt)
+    assert x.main(["demo"]) == 130
+    assert not x.stamp("core").exists()
+
+
+def test_environment_without_its_python_is_made_again(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = fake(x, monkeypatch)
+    x.set_up(x.CORE)
+    x.PYTHON.unlink()
+    x.set_up(x.CORE)
+    assert sum("-m venv" in line for line in commands.seen) == 2
+    assert sum("pip install" in line for line in commands.seen) == 2
+
+
+@pytest.mark.parametrize("content", ["being made", "/another/folder\n3.12\n"])
+def test_half_made_or_moved_environment_is_made_again(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    commands = fake(x, monkeypatch)
+    x.set_up(x.CORE)
+    x.MARKER.write_text(content)
+    x.set_up(x.CORE)
+    assert sum("-m venv" in line for line in commands.seen) == 2
+
+
+def test_environment_of_the_user_is_kept(x: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_fake_venv(x)
+    commands = fake(x, monkeypatch)
+    x.set_up(x.CORE)
+    assert not any("-m venv" in line for line in commands.seen)
+
+
+def test_missing_ensurepip_is_worked_around(x: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = fake(x, monkeypatch, f"-m venv {x.VENV}")
+    x.ensure_venv()
+    assert "--without-pip" in commands.seen[1]
+    assert f"--target {x.VENV / 'lib'}" in commands.seen[2]
+    assert x.venv_is_current()
+
+
+def test_virtualenv_is_the_last_resort(x: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = fake(x, monkeypatch, "-m venv", "-m pip")
+    x.ensure_venv()
+    assert "-m virtualenv" in commands.seen[-1]
+    assert x.venv_is_current()
+
+
+def test_no_way_to_make_an_environment_names_the_package(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake(x, monkeypatch, "-m")
+    with pytest.raises(SystemExit) as caught:
+        x.ensure_venv()
+    assert caught.value.code == 1
+    package = f"python3.{sys.version_info[1]}-venv"
+    assert f"sudo apt install {package}" in capsys.readouterr().err
+    assert not x.VENV.exists()
+
+
+@pytest.mark.parametrize(
+    ("failing", "missing", "tried"),
+    [("torch==", ["torch", "Norse"], False), ("sinabs==", ["Sinabs"], True)],
+)
+def test_missing_framework_is_a_warning(
+    x: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: str,
+    missing: list[str],
+    tried: bool,
+) -> None:
+    commands = fake(x, monkeypatch, failing)
+    x.set_up(x.TEST)
+    x.set_up_frameworks()
+    warning = next(line for line in capsys.readouterr().err.splitlines() if "WARNING" in line)
+    assert all(name in warning for name in missing)
+    assert any("norse==" in line for line in commands.seen) is tried
+
+
+def test_unknown_benchmark_lists_the_known(
+    x: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (x.ROOT / "benchmarks").mkdir()
+    (x.ROOT / "benchmarks" / "scan.py").write_text("")
+    with pytest.raises(SystemExit):
+        x.main(["bench", "scna"])
+    error = capsys.readouterr().err
+    assert "scna" in error
+    assert "scan" in error
+
+
+def test_clean_keeps_what_links_point_to(x: ModuleType) -> None:
+    make_fake_venv(x)
+    cache = x.ROOT / "targets" / "__pycache__"
+    cache.mkdir(parents=True)
+    (x.ROOT / "elsewhere").mkdir()
+    (x.ROOT / "build").symlink_to("elsewhere")
+    assert x.main(["clean"]) == 0
+    assert not x.VENV.exists()
+    assert not cache.exists()
+    assert not (x.ROOT / "build").is_symlink()
+    assert (x.ROOT / "elsewhere").is_dir()

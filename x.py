@@ -1,0 +1,408 @@
+#!/usr/bin/env python3
+"""Set up the project and run one of its jobs: `python3 x.py --help`.
+
+Standard library only. The first call of a job makes `.venv` beside this file and installs what
+the job needs; later calls see from a stamp in `.venv` that nothing has changed and start at once.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+OLDEST, NEWEST = (3, 10), (3, 13)
+
+
+def version_problem(version: "tuple[int, int]") -> str:
+    """Return why this version of Python cannot be used, or nothing; runs on older Pythons too."""
+    if OLDEST <= version <= NEWEST:
+        return ""
+    names = [f"python3.{minor}" for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
+    found = [name for name in names if shutil.which(name)]
+    return (
+        "x.py: snnir needs Python {}.{} to {}.{}, this is {}.{}.\n"
+        "      Call it with such a Python, for example: {} x.py".format(
+            *OLDEST, *NEWEST, *version, (found or names)[0]
+        )
+    )
+
+
+if version_problem(sys.version_info[:2]):
+    sys.exit(version_problem(sys.version_info[:2]))
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+MARKER = VENV / ".x-venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+class Stage(NamedTuple):
+    """A set of packages that is installed together.
+
+    Attributes:
+        name: Names the stamp.
+        needs: What to tell the user is being installed.
+        installs: Arguments of `pip install`, one call each.
+        includes: Stages that are complete as well once this one is.
+    """
+
+    name: str
+    needs: str
+    installs: tuple[tuple[str, ...], ...]
+    includes: tuple[str, ...] = ()
+
+
+CORE = Stage("core", "snnir", (("-e", f"{ROOT}[plot]"),))
+TEST = Stage(
+    "test", "snnir and its test tools", (("-e", f"{ROOT}[plot,test,dev]"),), includes=("core",)
+)
+# torch comes first, so that no other package chooses one; sinabs and norse pin an old nir.
+TORCH = Stage("torch", "torch", (("torch==2.13.0",),))
+FRAMEWORKS = (
+    Stage(
+        "snntorch",
+        "snnTorch and NIRTorch",
+        (("numpy<3", "nir==1.0.8", "nirtorch==2.6", "snntorch==1.0.0"),),
+    ),
+    Stage("sinabs", "Sinabs", (("pbr", "matplotlib"), ("--no-deps", "sinabs==3.1.3"))),
+    Stage("norse", "Norse", (("--no-deps", "norse==1.1.0"),)),
+)
+
+
+# --- Output --------------------------------------------------------------------------------------
+
+
+def say(text: str) -> None:
+    """Print a line of progress."""
+    print(f"x.py: {text}", file=sys.stderr, flush=True)
+
+
+def fail(text: str) -> NoReturn:
+    """End with a message and exit code 1."""
+    say(text)
+    sys.exit(1)
+
+
+# --- The environment -----------------------------------------------------------------------------
+
+
+def base_python() -> str:
+    """Return the interpreter that environments are made from, also when called inside one."""
+    return str(getattr(sys, "_base_executable", "") or sys.executable)
+
+
+def venv_identity() -> str:
+    """Describe the environment that belongs to this folder and this Python."""
+    return f"{ROOT}\n{sys.version}\n"
+
+
+def venv_works() -> bool:
+    """Whether the environment's interpreter, and the one it was made from, are still there."""
+    try:
+        lines = (VENV / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    settings = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    return PYTHON.exists() and Path(settings.get("home", "")).is_dir()
+
+
+def venv_is_current() -> bool:
+    """Whether the environment works and belongs here; one the user made counts as theirs."""
+    return venv_works() and (not MARKER.exists() or read(MARKER) == venv_identity())
+
+
+def ensure_venv() -> None:
+    """Make the environment unless it is there; replace one that is broken, half made or moved."""
+    if venv_is_current():
+        return
+    if VENV.exists() or VENV.is_symlink():
+        say("replacing .venv: it is incomplete, was moved, or belongs to another Python")
+    say(f"making .venv with Python {sys.version.split()[0]}")
+    problems = []
+    for way in ways_to_make_venv(base_python()):
+        problem = try_to_make_venv(way)
+        if not problem:
+            return
+        problems.append(problem)
+    remove(VENV)
+    fail(no_venv_message("\n".join(problems)))
+
+
+def ways_to_make_venv(python: str) -> "list[list[list[str]]]":
+    """Return the commands of each way; Debian's Python often has no ensurepip for the first."""
+    packages = VENV / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    bare = [python, "-m", "venv", "--without-pip", str(VENV)]
+    pip_from_outside = [python, "-m", "pip", "install", "-q", "--target", str(packages), "pip"]
+    pip_by_itself = [str(PYTHON), "-m", "pip", "install", "-q", "--force-reinstall", "pip"]
+    return [
+        [[python, "-m", "venv", str(VENV)]],
+        [bare, pip_from_outside, pip_by_itself],  # the last adds the command `pip`
+        [[python, "-m", "virtualenv", "-q", str(VENV)]],
+    ]
+
+
+def try_to_make_venv(way: "list[list[str]]") -> str:
+    """Start with an empty folder and run the commands; return what went wrong, or nothing."""
+    remove(VENV)
+    VENV.mkdir()
+    write(MARKER, "being made")  # an interruption leaves an environment that is not current
+    problem = first_failure(way)
+    if not problem:
+        write(MARKER, venv_identity())
+    return problem
+
+
+def first_failure(commands: "list[list[str]]") -> str:
+    """Run commands until one fails; return that one with its output, or nothing."""
+    for command in commands:
+        done = run_quietly(command)
+        if done.returncode:
+            return f"$ {' '.join(command)}\n{done.stdout.strip()}"
+    return ""
+
+
+def no_venv_message(problems: str) -> str:
+    """Say what to install when no virtual environment can be made."""
+    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    return (
+        f"this Python cannot make a virtual environment:\n{problems}\n\n"
+        f"On Debian and Ubuntu, install the missing part and call x.py again:\n"
+        f"    sudo apt install {package}\n"
+        f"Elsewhere, `{base_python()} -m pip install virtualenv` is enough."
+    )
+
+
+# --- Installing ----------------------------------------------------------------------------------
+
+
+def stage_key(stage: Stage) -> str:
+    """Return the hash of everything that decides what a stage installs."""
+    digest = hashlib.sha256(f"{stage}\n{venv_identity()}".encode())
+    for name in ("x.py", "pyproject.toml", "setup.py"):
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def stamp(name: str) -> Path:
+    """Return the file that says which version of a stage is installed."""
+    return VENV / f".x-{name}"
+
+
+def install(stage: Stage) -> bool:
+    """Install a stage unless its stamp is valid; print pip's output if that fails."""
+    key = stage_key(stage)
+    if read(stamp(stage.name)) == key:
+        return True
+    stamp(stage.name).unlink(missing_ok=True)
+    say(f"installing {stage.needs} (once)")
+    start = time.monotonic()
+    for arguments in stage.installs:
+        done = run_quietly([str(PYTHON), "-m", "pip", "install", "-q", *arguments])
+        if done.returncode:
+            say(f"pip install {' '.join(arguments)} failed:\n{done.stdout.strip()}")
+            return False
+    write(stamp(stage.name), key)
+    for name in stage.includes:
+        write(stamp(name), stage_key(next(other for other in (CORE, TEST) if other.name == name)))
+    say(f"installed {stage.needs} in {time.monotonic() - start:.0f} s")
+    return True
+
+
+def set_up(stage: Stage) -> None:
+    """Make the environment and install a stage, or end."""
+    ensure_venv()
+    if not install(stage):
+        fail("set-up failed; mend what pip says above and call x.py again")
+
+
+def set_up_frameworks() -> None:
+    """Install the frameworks that are compared with; the tests of a missing one are skipped."""
+    missing = [] if install(TORCH) else [TORCH, *FRAMEWORKS]
+    if not missing:
+        missing = [stage for stage in FRAMEWORKS if not install(stage)]
+    if missing:
+        names = ", ".join(stage.needs for stage in missing)
+        say(f"WARNING: not installed: {names}; the tests that need them are skipped")
+
+
+# --- Jobs ----------------------------------------------------------------------------------------
+
+
+def demo(_: argparse.Namespace, rest: "list[str]") -> int:
+    """Run examples/digits/demo.py."""
+    set_up(CORE)
+    return call(str(ROOT / "examples" / "digits" / "demo.py"), *rest, here=True)
+
+
+def test(options: argparse.Namespace, rest: "list[str]") -> int:
+    """Run lint, types and all tests, or only the fast tests."""
+    set_up(TEST)
+    if options.fast:
+        return pytest("-m", "not slow and not framework", *rest)
+    set_up_frameworks()
+    results = {"lint": check_lint(), "types": check_types(), "pytest": pytest(*rest)}
+    for name, code in results.items():
+        say(f"{name}: {'failed' if code else 'passed'}")
+    return max(results.values(), key=abs)
+
+
+def lint(_: argparse.Namespace, __: "list[str]") -> int:
+    """Check rules and format with ruff."""
+    set_up(TEST)
+    return check_lint()
+
+
+def types(_: argparse.Namespace, __: "list[str]") -> int:
+    """Check types with mypy."""
+    set_up(TEST)
+    return check_types()
+
+
+def fmt(_: argparse.Namespace, __: "list[str]") -> int:
+    """Format the code and mend what ruff can."""
+    set_up(TEST)
+    fixed = call("-m", "ruff", "check", "-q", "--fix", ".")
+    return call("-m", "ruff", "format", ".") or fixed
+
+
+def bench(options: argparse.Namespace, rest: "list[str]") -> int:
+    """Run benchmarks/NAME.py."""
+    scripts = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("[!_]*.py"))}
+    if options.name not in scripts:
+        fail(f"no benchmark {options.name!r}; there are: {', '.join(scripts) or 'none yet'}")
+    set_up(TEST)
+    set_up_frameworks()
+    return call(str(scripts[options.name]), *rest, here=True)
+
+
+def clean(_: argparse.Namespace, __: "list[str]") -> int:
+    """Remove .venv, builds and caches."""
+    caches = [".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist"]
+    found = [VENV, *(ROOT / name for name in caches), *ROOT.glob("*.egg-info")]
+    for folder in ("snnir", "frontends", "passes", "targets", "tests", "benchmarks", "examples"):
+        found += (ROOT / folder).rglob("__pycache__")
+    for path in found:
+        remove(path)
+    return 0
+
+
+def check_lint() -> int:
+    """Run both checks of ruff."""
+    return call("-m", "ruff", "check", ".") | call("-m", "ruff", "format", "--check", ".")
+
+
+def check_types() -> int:
+    """Check the package by its name, then the files around it."""
+    folders = ("tests", "benchmarks", "examples")
+    around = [name for name in folders if any((ROOT / name).rglob("*.py"))]
+    return call("-m", "mypy", "-p", "snnir") | call("-m", "mypy", "x.py", "setup.py", *around)
+
+
+def pytest(*arguments: str) -> int:
+    """Run pytest on all cores, unless the arguments say on how many."""
+    chosen = any(word.startswith(("-n", "--numprocesses")) for word in arguments)
+    return call("-m", "pytest", *(() if chosen else ("-n", "auto")), *arguments)
+
+
+# --- Helpers -------------------------------------------------------------------------------------
+
+
+def call(*arguments: str, here: bool = False) -> int:
+    """Run the environment's Python in the root, or `here`, where the user is."""
+    folder = None if here else ROOT
+    return subprocess.run([str(PYTHON), *arguments], cwd=folder, check=False).returncode
+
+
+def run_quietly(command: "list[str]") -> "subprocess.CompletedProcess[str]":
+    """Run a command of the set-up and keep what it prints."""
+    settings = {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONHOME"}
+    return subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**environment, **settings},
+        check=False,
+    )
+
+
+def read(path: Path) -> str:
+    """Return the content of a file, nothing if it is not there."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file in one step, so that an interruption leaves the old state or the new."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, a file or a link; never what a link points to."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
+
+
+# --- Command line --------------------------------------------------------------------------------
+
+JOBS = {
+    "demo": demo,
+    "test": test,
+    "lint": lint,
+    "types": types,
+    "fmt": fmt,
+    "bench": bench,
+    "clean": clean,
+}
+FORWARDING = {"demo", "test", "bench"}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog="x.py",
+        description="Set up snnir and run one of its jobs. Everything is installed into .venv.",
+        epilog="Further arguments of demo, bench and test go to the script and to pytest: "
+        "x.py test -k neuron; after -- also those that x.py itself knows.",
+        allow_abbrev=False,
+    )
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
+    for name, job in JOBS.items():
+        text = (job.__doc__ or "").replace("%", "%%")
+        sub = jobs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name == "test":
+            sub.add_argument(
+                "--fast", action="store_true", help="only the fast tests: no lint, no frameworks"
+            )
+        if name == "bench":
+            sub.add_argument("name", metavar="NAME", help="a script in benchmarks/, without .py")
+    return parser
+
+
+def main(arguments: "list[str]") -> int:
+    """Run the job that the arguments name and return its exit code."""
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    parser = make_parser()
+    options, rest = parser.parse_known_args(arguments[:split])
+    rest += arguments[split + 1 :]
+    if rest and options.job not in FORWARDING:
+        parser.error(f"{options.job} takes no arguments: {' '.join(rest)}")
+    try:
+        return JOBS[options.job](options, rest)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
