@@ -79,10 +79,7 @@ def _semantics(
     notes: Notes,
 ) -> Semantics:
     named = semantics is not None or bool(options)
-    if isinstance(semantics, Semantics):
-        chosen = semantics
-    else:
-        chosen = preset(semantics or DEFAULT)
+    chosen = semantics if isinstance(semantics, Semantics) else preset(semantics or DEFAULT)
     chosen = chosen.with_options(options)
     if record.present and named:
         notes.assume(f"the file's own semantics are overridden by '{chosen.name}'")

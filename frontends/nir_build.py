@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -29,10 +28,10 @@ from snnir.ir.op import Op, OpError
 from snnir.ir.order import flow_order
 from snnir.ir.structure import Add, Current, Input
 from snnir.ir.synapses import Scale
-from snnir.tensors import FrozenDict, Tensor
 from snnir.ir.timing import Delay
-from snnir.streams import Kind, Signal
 from snnir.semantics import Semantics, Stepping
+from snnir.streams import Kind, Signal
+from snnir.tensors import FrozenDict, Tensor
 
 
 def build(flat: Flat, semantics: Semantics, record: FileRecord, notes: Notes) -> Graph:
@@ -65,9 +64,7 @@ R = TypeVar("R")
 
 
 class _Builder:
-    def __init__(
-        self, flat: Flat, semantics: Semantics, record: FileRecord, notes: Notes
-    ) -> None:
+    def __init__(self, flat: Flat, semantics: Semantics, record: FileRecord, notes: Notes) -> None:
         self.flat, self.semantics, self.record, self.notes = flat, semantics, record, notes
         self.targets = flat.targets()
         self.nodes: dict[str, Node] = {}
@@ -139,7 +136,7 @@ class _Builder:
 
     def node(self, name: str, raw: RawNode) -> None:
         if raw.type == "Input":
-            shape = tuple(int(n) for n in np.atleast_1d(raw.fields["shape"]))  # type: ignore[arg-type]
+            shape = tuple(int(n) for n in np.atleast_1d(raw.fields["shape"]))
             self.add(name, Input(Signal(self.kinds[name], shape)), [], raw)
             return
         if raw.type == "Output":
@@ -149,7 +146,7 @@ class _Builder:
             return
         operand = self.operand(name, raw)
         if raw.type == DELAY:
-            self.add(name, Delay(int(raw.fields["steps"])), [operand], raw)  # type: ignore[arg-type]
+            self.add(name, Delay(int(raw.fields["steps"])), [operand], raw)
             return
         self.add(name, self.op(name, raw, self.signals[operand]), [operand], raw)
 
@@ -278,5 +275,3 @@ class _Builder:
             return
         message = f"the output declares shape {list(declared)}, inferred is {list(shape)}"
         self.notes.fix("SNN104", message, f"take {list(shape)}", name)
-
-

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
+import h5py  # noqa: TID253  (this module is only imported to read a file)
 import numpy as np
 import numpy.typing as npt
-from h5py import h5d, h5f, h5g, h5l, h5o, h5s, h5t
+from h5py import h5d, h5f, h5g, h5l, h5o, h5s, h5t  # noqa: TID253
 
 from snnir.errors import SnnirError, error, shown
 
@@ -63,7 +63,9 @@ def read_raw(path: Path) -> tuple[RawNode, str]:
     try:
         file = h5f.open(str(path).encode(), h5f.ACC_RDONLY)
     except (OSError, RuntimeError, ValueError) as failure:
-        raise error("SNN101", f"is not a readable HDF5 file ({_reason(failure)})", source=source) from None
+        raise error(
+            "SNN101", f"is not a readable HDF5 file ({_reason(failure)})", source=source
+        ) from None
     reader = _Reader(source)
     try:
         with _no_collection():

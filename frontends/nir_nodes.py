@@ -18,10 +18,10 @@ from snnir.ir.op import Op
 from snnir.ir.pooling import AvgPool2d, SumPool2d
 from snnir.ir.structure import Flatten
 from snnir.ir.synapses import Conv1d, Conv2d, Linear, Scale
-from snnir.tensors import FrozenDict, Tensor
 from snnir.ir.timing import Delay
-from snnir.streams import Signal
 from snnir.semantics import Semantics
+from snnir.streams import Signal
+from snnir.tensors import FrozenDict, Tensor
 
 Array = npt.NDArray[Any]
 
@@ -297,7 +297,11 @@ def _fitted(site: Site, name: str, value: Array) -> Array:
     shape = site.operand.shape
     if value.size == 1:
         return value.reshape((1,) * len(shape)) if value.ndim > len(shape) else value
-    if value.ndim > len(shape) and value.size == prod(shape) and value.shape[-len(shape) :] == shape:
+    if (
+        value.ndim > len(shape)
+        and value.size == prod(shape)
+        and value.shape[-len(shape) :] == shape
+    ):
         site.notes.assume("leading axes of length 1 in parameters are dropped", site.path)
         return value.reshape(shape)
     ones = tuple(n if m != 1 else 1 for n, m in zip(shape, value.shape, strict=False))

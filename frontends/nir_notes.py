@@ -37,7 +37,9 @@ class Notes:
         self.fail(code, message, node, f"--repair would {repair}")
         return False
 
-    def fail(self, code: str, message: str, node: str | None, hint: str | None = None) -> None:
+    def fail(
+        self, code: str, message: str, node: str | None = None, hint: str | None = None
+    ) -> None:
         """Record an error."""
         self.errors.append(Diagnostic(code, message, node=node, source=self.source, hint=hint))
 
@@ -57,6 +59,4 @@ class Notes:
             found.append(Diagnostic(code, message + where, source=self.source))
         for diagnostic in found:
             warn(diagnostic, stacklevel=4)
-        return tuple(
-            f"node '{shown(d.node)}': {d.message}" if d.node else d.message for d in found
-        )
+        return tuple(f"node '{shown(d.node)}': {d.message}" if d.node else d.message for d in found)

@@ -97,8 +97,8 @@ def _required(node: RawNode) -> tuple[Shape | None, int | None]:
     if node.type in ("Affine", "Linear") and getattr(weight, "ndim", 0) >= 2:
         return (int(weight.shape[-1]),), None
     if node.type in ("Conv1d", "Conv2d") and getattr(weight, "ndim", 0) >= 3:
-        groups = node.fields.get("groups")
-        single = groups is not None and not isinstance(groups, str) and groups.size == 1
+        groups: Any = node.fields.get("groups", np.array(1))
+        single = not isinstance(groups, str) and groups.size == 1
         channels = int(weight.shape[1]) * (int(groups.item()) if single else 1)
         space = node.fields.get("input_shape")
         rank = weight.ndim - 2

@@ -95,13 +95,13 @@ def _named_edges(graph: RawNode, prefix: str, notes: Notes) -> list[tuple[str, s
         return graph.edges
     meant = _meant(graph, missing)
     edges = []
-    reported: set[str] = set()
+    reported: set[tuple[str, str]] = set()
     for a, b in graph.edges:
         ends = []
         for name, role in ((a, "source"), (b, "target")):
             found = name if name in nodes else meant.get((name, role))
             if name not in nodes and (name, role) not in reported:
-                reported.add((name, role))  # type: ignore[arg-type]
+                reported.add((name, role))
                 found = _accept(prefix, name, role, found, (a, b), notes)
                 meant[(name, role)] = found
             ends.append(found)
@@ -150,9 +150,7 @@ def _meant(graph: RawNode, missing: dict[str, set[str]]) -> dict[tuple[str, str]
     return meant
 
 
-def _port_of(
-    graph: RawNode, name: str, role: str, entered: set[str], left: set[str]
-) -> str | None:
+def _port_of(graph: RawNode, name: str, role: str, entered: set[str], left: set[str]) -> str | None:
     """A dissolved subgraph: `lif1` stands for the loose port `lif1.input` or `lif1.output`."""
     wanted, taken = ("Output", left) if role == "source" else ("Input", entered)
     ports = [

@@ -20,7 +20,16 @@ DELAY = "@delay"
 #: Taken where a platform's own default cannot be meant.
 FALLBACK_DT = 1e-4
 
-_LINEAR_MAPS = ("Affine", "Linear", "Scale", "Conv1d", "Conv2d", "Flatten", "SumPool2d", "AvgPool2d")
+_LINEAR_MAPS = (
+    "Affine",
+    "Linear",
+    "Scale",
+    "Conv1d",
+    "Conv2d",
+    "Flatten",
+    "SumPool2d",
+    "AvgPool2d",
+)
 
 
 def choose_dt(

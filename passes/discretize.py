@@ -11,9 +11,9 @@ from snnir.dynamics.discrete import discrete_neuron
 from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
-from snnir.streams import DTYPES
 from snnir.pipeline import EXACT, Pass
 from snnir.presets import DEFAULT, preset
+from snnir.streams import DTYPES
 
 
 @dataclass(frozen=True)

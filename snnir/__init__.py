@@ -50,7 +50,41 @@ _PUBLIC = {
     "to_nir": "snnir.driver",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604
+__all__ = [
+    "Compiled",
+    "Diagnostic",
+    "Diff",
+    "Dynamics",
+    "Graph",
+    "Kind",
+    "LifStep",
+    "Node",
+    "Pass",
+    "Result",
+    "Semantics",
+    "Signal",
+    "SnnirError",
+    "SnnirWarning",
+    "Stepping",
+    "Target",
+    "Tensor",
+    "Value",
+    "__version__",
+    "check",
+    "compile",
+    "diff",
+    "dynamics",
+    "load",
+    "open_artefact",
+    "parse",
+    "preset",
+    "register_pass",
+    "register_target",
+    "run",
+    "save",
+    "tensor",
+    "to_nir",
+]
 
 if TYPE_CHECKING:
     from snnir.artefact import open_artefact

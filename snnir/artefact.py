@@ -63,7 +63,9 @@ def write_artefact(compiled: Compiled, folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
     except OSError as failure:
-        raise error("SNN702", f"cannot be written: {failure.strerror}", source=str(folder)) from None
+        raise error(
+            "SNN702", f"cannot be written: {failure.strerror}", source=str(folder)
+        ) from None
     try:
         digests = {name: _write(aside / name, content) for name, content in compiled.files.items()}
         facts = manifest(compiled, digests)
@@ -75,7 +77,9 @@ def write_artefact(compiled: Compiled, folder: Path) -> Path:
             shutil.rmtree(folder)
         aside.rename(folder)
     except OSError as failure:
-        raise error("SNN702", f"cannot be written: {failure.strerror}", source=str(folder)) from None
+        raise error(
+            "SNN702", f"cannot be written: {failure.strerror}", source=str(folder)
+        ) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
@@ -92,8 +96,6 @@ def _check_destination(folder: Path) -> None:
             source=str(folder),
             hint="choose another -o, or remove it",
         )
-
-
 
 
 def _write(path: Path, content: Content) -> str:

@@ -84,7 +84,8 @@ def diff(
     """Run two models (graphs, files, artefact folders) on one input, or compare recordings.
 
     Args:
-        a, b: The models; a `.npz` written by `snnir run` counts as a run that has happened.
+        a: One model; a `.npz` written by `snnir run` counts as a run that has happened.
+        b: The other.
         x: The input, [T, B, *shape] or one per input name; not needed for two recordings.
         record: Nodes to compare; by default every population that spikes in both.
 
@@ -176,5 +177,3 @@ def _compare(name: str, a: Array, b: Array) -> NodeDiff:
     index = tuple(int(i) for i in first)
     values = (float(a[first]), float(b[first]))
     return NodeDiff(name, *total, count, wrong.size, index[0], index[1:], values)
-
-

@@ -54,9 +54,7 @@ def _signals(ports: list[dict[str, Any]]) -> dict[str, Signal]:
     return {p["name"]: Signal(Kind(p["kind"]), tuple(p["shape"]), p["dtype"]) for p in ports}
 
 
-def _result(
-    data: dict[str, Any], facts: dict[str, Any], inputs: Mapping[str, Any]
-) -> Result:
+def _result(data: dict[str, Any], facts: dict[str, Any], inputs: Mapping[str, Any]) -> Result:
     arrays = {str(name): data[f"array_{i}"] for i, name in enumerate(data["names"].tolist())}
     sums = dict(zip(data["spike_nodes"].tolist(), data["spike_sums"].tolist(), strict=True))
     steps, batch = next(iter(inputs.values())).shape[:2]

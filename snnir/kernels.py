@@ -105,7 +105,7 @@ def windows(
 ) -> Array:
     """Return the view [rows, channels, *out, *kernel] of all windows of x."""
     axes = tuple(range(2, x.ndim))
-    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=axes)
     steps = tuple(slice(None, None, s) for s in stride)
     taps = tuple(slice(None, None, d) for d in dilation)

@@ -49,7 +49,9 @@ class Pass:
         options = []
         for item in fields(self):
             value = getattr(self, item.name)
-            default = item.default_factory() if item.default_factory is not MISSING else item.default
+            default = (
+                item.default_factory() if item.default_factory is not MISSING else item.default
+            )
             if value != default:
                 options.append(f"{item.name.replace('_', '-')}={_print_option(value)}")
         return f"{self.name}{{{','.join(options)}}}" if options else self.name
@@ -96,7 +98,9 @@ class PipelineResult:
     @property
     def losses(self) -> list[str]:
         """Return the passes that changed something and are not exact."""
-        return [f"{r.spec}: {r.fidelity}" for r in self.records if r.changed and r.fidelity != EXACT]
+        return [
+            f"{r.spec}: {r.fidelity}" for r in self.records if r.changed and r.fidelity != EXACT
+        ]
 
 
 Hook = Callable[[str, Graph], None]

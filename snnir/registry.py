@@ -48,9 +48,10 @@ def register(group: str, name: str, item: Any) -> None:
         SnnirError: SNN402 if the name is taken by something else.
     """
     known = _local[group].get(name)
-    taken = name in BUILTIN[group] or (known is not None and known.__qualname__ != item.__qualname__)
-    if taken:
-        owner = BUILTIN[group].get(name) or f"{known.__module__}:{known.__qualname__}"
+    owner = BUILTIN[group].get(name)
+    if known is not None and known.__qualname__ != item.__qualname__:
+        owner = f"{known.__module__}:{known.__qualname__}"
+    if owner is not None:
         rival = f"{item.__module__}:{item.__qualname__}"
         raise error("SNN402", f"{group} name '{name}' is taken by {owner}, wanted by {rival}")
     _local[group][name] = item

@@ -104,7 +104,8 @@ class Stepping:
     def describe(self) -> str:
         """Return a short sentence for warnings and reports."""
         sign = ">" if self.fire == "gt" else ">="
-        return f"{self.integrator}, reset {self.reset} ({self.reset_timing}), fires at v {sign} threshold"
+        reset = f"reset {self.reset} ({self.reset_timing})"
+        return f"{self.integrator}, {reset}, fires at v {sign} threshold"
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ class Semantics:
 
     def for_model(self, model: str) -> Stepping:
         """Return the stepping of one model."""
-        return replace(self.stepping, **dict(self.overrides.get(model, {})))
+        changes: dict[str, Any] = dict(self.overrides.get(model, {}))
+        return replace(self.stepping, **changes)
 
     def with_options(self, options: Mapping[str, Any]) -> Semantics:
         """Return this record with some attributes replaced, by their names here or in `Stepping`.
@@ -165,7 +167,8 @@ class Semantics:
         """
         own = {f.name for f in fields(Semantics)} - {"name", "stepping", "overrides", "source"}
         deep = {f.name for f in fields(Stepping)}
-        top, inner = {}, {}
+        top: dict[str, Any] = {}
+        inner: dict[str, Any] = {}
         for key, value in options.items():
             name = {"compare": "fire"}.get(key, key).replace("-", "_")
             if name not in own | deep:

@@ -123,10 +123,11 @@ def target_from(name: str, options: Mapping[str, Any]) -> Target:
         if attribute not in known:
             hint = f"its options: {', '.join(known)}" if known else "it has none"
             raise error("SNN503", f"target '{name}' has no option '{key}'", hint=hint)
-        if isinstance(value, str):
-            what = f"target '{name}': option {key}"
-            value = convert_text(hints[attribute], value, what, "SNN503")
-        values[attribute] = value
+        what = f"target '{name}': option {key}"
+        is_text = isinstance(value, str)
+        values[attribute] = (
+            convert_text(hints[attribute], value, what, "SNN503") if is_text else value
+        )
     return cls(**values)
 
 

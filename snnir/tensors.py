@@ -78,7 +78,7 @@ class Tensor:
             data = np.ascontiguousarray(self.numpy())
             sha = hashlib.sha256(shape_text(self.shape, self.dtype).encode())
             if data.size:
-                sha.update(data.reshape(-1).view(np.uint8))
+                sha.update(data.reshape(-1).view(np.uint8).data)
             self._digest = sha.hexdigest()[:16]
         return self._digest
 

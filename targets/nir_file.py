@@ -356,7 +356,9 @@ def _delay(writer: _Writer, node: Node) -> _Entry:
         return _Entry("Delay", {})
     shape = writer.graph.signal(node.name).shape
     steps = op.steps if isinstance(op.steps, Tensor) else Tensor(np.int64(op.steps))
-    return _Entry("Delay", {"delay": _full(steps, shape) * np.float64(dt)}, _shapes({"steps": steps}, shape))
+    return _Entry(
+        "Delay", {"delay": _full(steps, shape) * np.float64(dt)}, _shapes({"steps": steps}, shape)
+    )
 
 
 _TYPES = {

@@ -62,7 +62,7 @@ class _Lift:
         return ("cubalif" if fires else "cubali"), params
 
     def time(self, decay: Any) -> Any:
-        """tau for which forward Euler has this decay."""
+        """Tau for which forward Euler has this decay."""
         return self.dt / np.maximum(1 - decay, 1 / _SLOW)
 
     def membrane(self) -> dict[str, Any]:

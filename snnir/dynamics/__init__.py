@@ -18,7 +18,24 @@ from snnir.dynamics.trace import (
 )
 
 __all__ = [
-    "MODELS", "Dynamics", "Filter", "Let", "LifStep", "Model", "State", "dynamics", "exp",
-    "flow_model", "floor", "log", "maximum", "minimum", "register_model", "rounded", "select",
-    "sqrt", "tanh", "trunc",
+    "MODELS",
+    "Dynamics",
+    "Filter",
+    "Let",
+    "LifStep",
+    "Model",
+    "State",
+    "dynamics",
+    "exp",
+    "floor",
+    "flow_model",
+    "log",
+    "maximum",
+    "minimum",
+    "register_model",
+    "rounded",
+    "select",
+    "sqrt",
+    "tanh",
+    "trunc",
 ]  # fmt: skip

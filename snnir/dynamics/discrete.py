@@ -19,9 +19,9 @@ from snnir.dynamics.models import Filter, Model
 from snnir.dynamics.program import Dynamics
 from snnir.dynamics.trace import Builder, Symbol
 from snnir.errors import error
-from snnir.tensors import FrozenDict, Tensor
-from snnir.streams import Kind
 from snnir.semantics import Stepping
+from snnir.streams import Kind
+from snnir.tensors import FrozenDict, Tensor
 
 Array = npt.NDArray[Any]
 
@@ -68,9 +68,7 @@ class _Propagator:
 class _Linear:
     """Builds the member of the LIF family for a chain of filters."""
 
-    def __init__(
-        self, model: Model, arrays: dict[str, Any], stepping: Stepping, dt: float
-    ) -> None:
+    def __init__(self, model: Model, arrays: dict[str, Any], stepping: Stepping, dt: float) -> None:
         self.model, self.how, self.dt = model, stepping, dt
         casts = {"f64": np.float64, "f32": np.float32}
         if stepping.constants in casts:
@@ -175,7 +173,7 @@ class _Linear:
         self.out["through"] = w * (r * -np.expm1(-dt / tau_v) - cross)
 
     def rate(self, f: Filter) -> Any:
-        """k of the difference form."""
+        """K of the difference form."""
         assert f.tau is not None
         tau = self.p[f.tau]
         if self.how.integrator == "exponential_euler":
@@ -256,7 +254,8 @@ class _Linear:
 def _flow_program(model: Model, stepping: Stepping, dt: float) -> Dynamics:
     """Forward Euler for a model given by its right-hand sides; all slopes see the old states."""
     flow = model.flow
-    assert flow is not None and model.threshold is not None
+    assert flow is not None
+    assert model.threshold is not None
     if stepping.integrator not in ("euler", "exact") or stepping.form != "factor":
         raise error("SNN302", f"model {model.name} has no linear flow; only euler can step it")
     builder = Builder()

@@ -29,7 +29,8 @@ class LifStep:
 
     Attributes:
         synapse: `none`: drive = x; `factor`: i = alpha * i + x; `difference`:
-            i = i + k_syn * ((leak_syn - i) + x); `fixed`: i = trunc(i * alpha / 4096) + trunc(4096 x).
+            i = i + k_syn * ((leak_syn - i) + x); `fixed`:
+            i = trunc(i * alpha / 4096) + trunc(4096 x).
         synapse_order: `jump`: the membrane sees this step's i; `late`: it sees the last step's i;
             `decay-input`: i = alpha * (i + x), seen at once; `exact`: the membrane sees
             cross * i + through * x, the exact flow over the step.
@@ -181,9 +182,7 @@ class _Writer:
             new = self.let("i_new", "add", self.param("alpha") * i, x)
         self.updates["i"] = new
         if step.synapse_order == "exact":
-            return self.let(
-                "drive", "add", self.param("cross") * i, self.param("through") * self.x
-            )
+            return self.let("drive", "add", self.param("cross") * i, self.param("through") * self.x)
         return i if step.synapse_order == "late" else new
 
     def drive(self, current: Symbol) -> Symbol:

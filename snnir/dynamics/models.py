@@ -228,7 +228,7 @@ def flow_model(
     initial={"v": "v_leak"},
     defaults=_TO_ZERO,
 )
-def adex(
+def adex(  # noqa: PLR0913, PLR0917  (the model has this many)
     x: Any, v: Any, w: Any, tau: Any, tau_w: Any, r: Any, v_leak: Any,
     delta_t: Any, v_rheobase: Any, a: Any,
 ) -> dict[str, Any]:  # fmt: skip

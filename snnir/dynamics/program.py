@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Union
 
 from snnir.dynamics.scalar import SCALAR_OPS
 from snnir.errors import Diagnostic, SnnirError
 from snnir.streams import Kind
 
 #: A name defined earlier in the program, or a literal.
-Operand = Union[str, float]
+Operand = str | float
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,11 @@ class _Checker:
 
     def run(self) -> Mapping[str, str]:
         program = self.program
-        names = [*program.inputs, *(p for p, _ in program.params), *(s.name for s in program.states)]
+        names = [
+            *program.inputs,
+            *(p for p, _ in program.params),
+            *(s.name for s in program.states),
+        ]
         for name in names:
             self.define(name, "float")
         params = {name for name, _ in program.params}

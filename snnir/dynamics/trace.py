@@ -1,10 +1,10 @@
 """Writing dynamics as plain Python: a function is run once on symbols and recorded.
 
-    @dynamics(params={"beta": "1", "threshold": "V"}, states={"v": 0.0})
-    def leaky(x, v, beta, threshold):
-        v = beta * v + x
-        spike = v > threshold
-        return {"v": v - spike * threshold}, spike
+@dynamics(params={"beta": "1", "threshold": "V"}, states={"v": 0.0})
+def leaky(x, v, beta, threshold):
+    v = beta * v + x
+    spike = v > threshold
+    return {"v": v - spike * threshold}, spike
 """
 
 from __future__ import annotations

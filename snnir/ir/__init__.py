@@ -16,9 +16,9 @@ from snnir.ir.structure import (
     Slice,
 )
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
-from snnir.tensors import FrozenDict, Tensor, tensor
 from snnir.ir.timing import Delay
 from snnir.streams import Kind, Signal
+from snnir.tensors import FrozenDict, Tensor, tensor
 
 __all__ = [
     "OPS", "Add", "AvgPool2d", "BatchNorm", "Bias", "Concat", "Conv1d", "Conv2d", "Current",

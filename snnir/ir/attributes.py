@@ -17,7 +17,7 @@ class AttributeMismatch(Exception):
 
 
 @cache
-def _hints(cls: type[Op]) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
@@ -27,7 +27,8 @@ def checked(cls: type[Op], name: str, value: Any) -> Any:
     Raises:
         AttributeMismatch: If it cannot have that type.
     """
-    converted, fits = _fit(_hints(cls)[name], value)
+    hints = _hints(cls)  # type: ignore[arg-type]  # classes are hashable
+    converted, fits = _fit(hints[name], value)
     if not fits:
         raise AttributeMismatch(f"attribute '{name}' cannot be {_short(value)}")
     return converted
@@ -58,7 +59,9 @@ def _fit(kind: Any, value: Any) -> tuple[Any, bool]:
             return value, False
     if kind is float and type(value) is int:
         return float(value), True
-    return value, type(value) is kind or (not isinstance(value, (bool, str)) and isinstance(value, kind))
+    return value, type(value) is kind or (
+        not isinstance(value, (bool, str)) and isinstance(value, kind)
+    )
 
 
 def _fit_tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, bool]:

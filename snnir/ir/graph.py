@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snnir.errors import error
 from snnir.ir.op import Op
-from snnir.tensors import FrozenDict, Tensor
 from snnir.streams import Signal
+from snnir.tensors import FrozenDict, Tensor
 
 if TYPE_CHECKING:
     import networkx
@@ -165,11 +165,11 @@ class Graph:
 
         return verify(self)
 
-    def to_networkx(self) -> networkx.MultiDiGraph:
+    def to_networkx(self) -> networkx.MultiDiGraph[str]:
         """Return a `networkx.MultiDiGraph`: nodes carry `op`, edges `operand` and `result`."""
         import networkx
 
-        graph = networkx.MultiDiGraph(name=self.name)
+        graph: networkx.MultiDiGraph[str] = networkx.MultiDiGraph(name=self.name)
         graph.add_nodes_from((n.name, {"op": n.op}) for n in self.nodes.values())
         for node in self.nodes.values():
             for index, value in enumerate(node.operands):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Union
+from typing import ClassVar
 
 import numpy as np
 
 from snnir.dynamics.lif import LifStep
 from snnir.dynamics.models import MODELS, Model
 from snnir.dynamics.program import Dynamics
-from snnir.ir.op import Op, OpError, Operands, Results, analog, broadcast, register_op
-from snnir.tensors import FrozenDict, Tensor
-from snnir.streams import Kind, Signal
+from snnir.ir.op import Op, Operands, OpError, Results, analog, broadcast, register_op
 from snnir.semantics import Stepping
+from snnir.streams import Kind, Signal
+from snnir.tensors import FrozenDict, Tensor
 
 
 class _NeuronOp(Op):
@@ -117,7 +117,7 @@ class Step(_NeuronOp):
     """
 
     name: ClassVar[str] = "step"
-    dynamics: Union[LifStep, Dynamics]
+    dynamics: LifStep | Dynamics
     params: FrozenDict[Tensor] = field(default_factory=FrozenDict)
     model: str = ""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Optional, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from snnir.errors import error
-from snnir.tensors import FrozenDict, Tensor
 from snnir.streams import Kind, Signal
+from snnir.tensors import FrozenDict, Tensor
 
-Operands = Sequence[Optional[Signal]]
-Results = tuple[Optional[Signal], ...]
+Operands = Sequence[Signal | None]
+Results = tuple[Signal | None, ...]
 
 
 class OpError(Exception):
@@ -82,10 +82,10 @@ class Op:
 
 #: All ops by name; plug-ins add theirs with `register_op`.
 OPS: dict[str, type[Op]] = {}
-O = TypeVar("O", bound=type[Op])
+OpClass = TypeVar("OpClass", bound=type[Op])
 
 
-def register_op(cls: O) -> O:
+def register_op(cls: OpClass) -> OpClass:
     """Class decorator: make an op known to the text form and the verifier.
 
     Raises:

@@ -77,7 +77,7 @@ def components(successors: Mapping[str, Iterable[str]]) -> list[list[str]]:
     """Return strongly connected components in topological order, each in the given order."""
     import networkx
 
-    whole = networkx.DiGraph()
+    whole: networkx.DiGraph[str] = networkx.DiGraph()
     whole.add_nodes_from(successors)
     whole.add_edges_from((a, b) for a, following in successors.items() for b in following)
     position = {name: index for index, name in enumerate(successors)}

@@ -381,7 +381,9 @@ class _Parser:
         missing = [
             name
             for name, item in known.items()
-            if item.default is MISSING and item.default_factory is MISSING and name not in attributes
+            if item.default is MISSING
+            and item.default_factory is MISSING
+            and name not in attributes
         ]
         if wrong or missing:
             parts = [f"has no attribute '{key[:60]}'" for key in wrong[:3]]

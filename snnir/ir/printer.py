@@ -51,7 +51,7 @@ def name_text(name: str) -> str:
     return name if _WORD.fullmatch(name) else quoted(name)
 
 
-def number_text(value: float | int) -> str:
+def number_text(value: Any) -> str:
     """Return the shortest text that reads back as the same number of the same type."""
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
@@ -126,7 +126,7 @@ class _Printer:
         inner = ", ".join(f"{name_text(key)} = {self.value(v)}" for key, v in items.items())
         return f"{{{inner}}}"
 
-    def value(self, value: Any, name: str = "") -> str:
+    def value(self, value: Any, name: str = "") -> str:  # noqa: PLR0911  (one per type)
         if isinstance(value, _Named):
             return self.value(value.value, value.name)
         if isinstance(value, _Ref):
@@ -191,8 +191,10 @@ def reference(value: Value) -> str:
 
 def _is_default(op: Any, item: Any) -> bool:
     default = item.default_factory() if item.default_factory is not MISSING else item.default
-    return default is not MISSING and type(default) is type(getattr(op, item.name)) and bool(
-        default == getattr(op, item.name)
+    return (
+        default is not MISSING
+        and type(default) is type(getattr(op, item.name))
+        and bool(default == getattr(op, item.name))
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ _SHORT = {name: short for short, name in _NAMES.items()}
 _MAX_HEADER = 100_000_000
 
 
-def write_tensors(tensors: Mapping[str, Tensor], file: BinaryIO) -> None:
+def write_tensors(tensors: Mapping[str, Tensor], file: IO[bytes]) -> None:
     """Write tensors by name; each array's memory is written as it is."""
     header: dict[str, Any] = {}
     offset = 0
@@ -45,7 +45,7 @@ def write_tensors(tensors: Mapping[str, Tensor], file: BinaryIO) -> None:
     for value in tensors.values():
         data = np.ascontiguousarray(value.numpy())
         if data.size:
-            file.write(memoryview(data).cast("B"))
+            file.write(data.reshape(-1).view(np.uint8).data)
 
 
 def map_tensors(data: np.memmap[Any, Any], source: str) -> dict[str, Tensor]:
@@ -77,9 +77,7 @@ def map_tensors(data: np.memmap[Any, Any], source: str) -> dict[str, Tensor]:
     }
 
 
-def _span(
-    name: str, item: Any, size: int, source: str
-) -> tuple[str, tuple[int, ...], int, int]:
+def _span(name: str, item: Any, size: int, source: str) -> tuple[str, tuple[int, ...], int, int]:
     try:
         dtype, shape = _SHORT[item["dtype"]], tuple(item["shape"])
         begin, end = item["data_offsets"]
@@ -92,6 +90,8 @@ def _span(
     for extent in shape:
         expected *= extent
     if end - begin != expected or end > size:
-        message = f"weight '{name[:40]}' needs {expected} bytes, the file has {min(end, size) - begin}"
+        message = (
+            f"weight '{name[:40]}' needs {expected} bytes, the file has {min(end, size) - begin}"
+        )
         raise error("SNN102", message, source=source)
     return dtype, shape, begin, end

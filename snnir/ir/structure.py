@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from snnir.ir.op import KernelCall, Op, OpError, Operands, Results, analog, register_op
+from snnir.ir.op import KernelCall, Op, Operands, OpError, Results, analog, register_op
 from snnir.streams import Kind, Signal
 
 
@@ -194,9 +194,7 @@ class Reshape(Op):
         if operand is None:
             return (None,)
         if prod(self.shape) != operand.size or any(extent < 0 for extent in self.shape):
-            raise OpError(
-                "SNN202", f"cannot reshape {list(operand.shape)} to {list(self.shape)}"
-            )
+            raise OpError("SNN202", f"cannot reshape {list(operand.shape)} to {list(self.shape)}")
         return (operand.reshaped(self.shape),)
 
     def call(self, operands: Sequence[Signal]) -> KernelCall:
@@ -242,7 +240,9 @@ class Pad(Op):
         operand = operands[0]
         if operand is None:
             return (None,)
-        if len(self.widths) != len(operand.shape) or any(w < 0 for pair in self.widths for w in pair):
+        if len(self.widths) != len(operand.shape) or any(
+            w < 0 for pair in self.widths for w in pair
+        ):
             raise OpError("SNN202", f"pads {self.widths} do not fit {list(operand.shape)}")
         extents = zip(operand.shape, self.widths, strict=True)
         return (operand.reshaped(tuple(n + before + after for n, (before, after) in extents)),)

@@ -9,16 +9,16 @@ from typing import ClassVar
 from snnir.ir.op import (
     KernelCall,
     Op,
-    OpError,
     Operands,
+    OpError,
     Results,
     analog,
     broadcast,
     register_op,
     want_rank,
 )
-from snnir.tensors import Tensor
 from snnir.streams import Signal
+from snnir.tensors import Tensor
 
 
 def optional(**tensors: Tensor | None) -> dict[str, Tensor]:
@@ -197,7 +197,9 @@ class _Convolution(Op):
         if len(shape) != 2 + self.rank:
             raise OpError("SNN202", f"weight needs {2 + self.rank} axes, got {list(shape)}")
         if self.groups < 1 or shape[0] % self.groups:
-            raise OpError("SNN202", f"{shape[0]} output channels do not split into {self.groups} groups")
+            raise OpError(
+                "SNN202", f"{shape[0]} output channels do not split into {self.groups} groups"
+            )
         if self.bias is not None and self.bias.shape not in ((), (1,), (shape[0],)):
             raise OpError(
                 "SNN202", f"bias {list(self.bias.shape)} does not fit {shape[0]} channels"
@@ -251,7 +253,9 @@ def window_extents(
     if not len(size) == len(kernel) == len(stride) == len(padding) == len(dilation):
         raise OpError("SNN202", f"geometry does not fit the {len(size)} spatial axes")
     if min(*kernel, *stride, *dilation) < 1 or any(p < 0 for pair in padding for p in pair):
-        raise OpError("SNN202", "kernel, stride and dilation must be positive, padding not negative")
+        raise OpError(
+            "SNN202", "kernel, stride and dilation must be positive, padding not negative"
+        )
     extents = []
     for n, k, s, (before, after), d in zip(size, kernel, stride, padding, dilation, strict=True):
         extent = (n + before + after - d * (k - 1) - 1) // s + 1

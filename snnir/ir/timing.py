@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from snnir.ir.op import Op, OpError, Operands, Results, broadcast, register_op
+from snnir.ir.op import Op, Operands, OpError, Results, broadcast, register_op
 from snnir.tensors import Tensor
 
 

@@ -12,11 +12,11 @@ from snnir.dynamics.evaluate import neuron_function
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.structure import Input
-from snnir.tensors import Tensor
 from snnir.ir.timing import Delay
-from snnir.streams import DTYPES
 from snnir.schedule import schedule
+from snnir.streams import DTYPES
 from snnir.targets.numpy_sim.runtime import Model, Unit
+from snnir.tensors import Tensor
 
 #: Precision option to (dtype of streams and states, dtype of sums).
 PRECISIONS: dict[str, tuple[Any, Any]] = {

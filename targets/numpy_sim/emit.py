@@ -162,7 +162,7 @@ class _Writer:
         lines = [
             "",
             "def network(w: Mapping[str, Array] | None = None) -> Model:",
-            f'    """The network {_comment(self.graph.name)}; `w` holds its weights, None gives its ports."""',
+            f'    """{_comment(self.graph.name)}; `w` holds its weights, None gives its ports."""',
             "    if w is None:",
             f"        return Model([], {{}}, {_literal(inputs)}, {{}}, dtype)",
             "    units = [",
@@ -207,7 +207,9 @@ class _Writer:
         arguments += [f"{key}={_literal(value)}" for key, value in call.options.items()]
         arguments += ["acc=acc"] if call.sums else []
         self.functions.add(call.function)
-        function = f"partial({call.function}, {', '.join(arguments)})" if arguments else call.function
+        function = (
+            f"partial({call.function}, {', '.join(arguments)})" if arguments else call.function
+        )
         results = _literal((node.name,))
         return self.line(
             node, ["'op'", _literal(operands), function, results, "{}", _literal(shape)]
@@ -348,5 +350,3 @@ def runtime_source() -> str:
     """Return the runtime module without its docstring and imports."""
     source = inspect.getsource(runtime)
     return source[source.index("#: Rows (time steps") :].rstrip() + "\n"
-
-

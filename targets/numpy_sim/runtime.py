@@ -120,7 +120,7 @@ def run_scan(unit: Unit, values: dict[str, Array], state: State, watch: set[str]
     own = state[unit.name]
     collected: dict[str, list[Array]] = {}
     for now in x:
-        for name, y in zip(unit.results, unit.function(now, own)):
+        for name, y in zip(unit.results, unit.function(now, own), strict=True):
             collected.setdefault(name, []).append(y)
         for key in own:
             if f"{unit.name}:{key}" in watch:

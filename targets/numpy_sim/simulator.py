@@ -71,4 +71,3 @@ class NumpySimulator:
             rate = sums[name] / (size * samples)
             stats[name] = {"neurons": size, "spikes": int(sums[name]), "rate": rate}
         return stats
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def chain(*nodes: nir.NIRNode, shape: tuple[int, ...], out: tuple[int, ...]) -> 
     named.update({f"n{index}": node for index, node in enumerate(nodes)})
     named["output"] = nir.Output(np.array(out))
     names = list(named)
-    return nir.NIRGraph(named, list(zip(names, names[1:], strict=False)))
+    return nir.NIRGraph(named, list(itertools.pairwise(names)))
 
 
 def affine(rng: np.random.Generator, fan_in: int, out: int) -> nir.Affine:
@@ -48,9 +49,7 @@ def vector(size: int, value: float, dtype: Any = np.float32) -> Any:
 
 
 def lif(size: int, tau: float, r: float, threshold: float) -> nir.LIF:
-    return nir.LIF(
-        vector(size, tau), vector(size, r), vector(size, 0.0), vector(size, threshold)
-    )
+    return nir.LIF(vector(size, tau), vector(size, r), vector(size, 0.0), vector(size, threshold))
 
 
 def write(tmp_path: Path, graph: nir.NIRGraph) -> Path:
@@ -83,10 +82,11 @@ def test_snntorch_lif(tmp_path: Path, seed: int, tau: float, r: float) -> None:
     expected: dict[str, list[Any]] = {"n1": [], "n1:v": [], "n3": [], "n3:v": []}
     states: list[Any] = [None, layers[1].init_leaky(), None, layers[3].init_leaky()]
     with torch.no_grad():
-        for now in torch.from_numpy(x):
+        for drive in torch.from_numpy(x):
+            spikes = drive
             for i in (0, 2):
-                now, states[i + 1] = layers[i + 1](layers[i](now), states[i + 1])
-                expected[f"n{i + 1}"].append(now.numpy())
+                spikes, states[i + 1] = layers[i + 1](layers[i](spikes), states[i + 1])
+                expected[f"n{i + 1}"].append(spikes.numpy())
                 expected[f"n{i + 1}:v"].append(states[i + 1].numpy())
     result = ours(path, x, list(expected), semantics="snntorch")
     assert result.recorded["n1"].sum() > 100
