@@ -13,10 +13,12 @@ from snnir.frontends.nir_build import build
 from snnir.frontends.nir_hdf5 import read_raw
 from snnir.frontends.nir_notes import Notes
 from snnir.frontends.nir_ports import complete_ports
+from snnir.frontends.nir_quirks import apply_quirks
 from snnir.frontends.nir_record import FileRecord, restore_names
 from snnir.frontends.nir_structure import Flat, flatten
 from snnir.frontends.nir_time import choose_dt, insert_delays
 from snnir.ir.graph import Graph, Provenance
+from snnir.ir.neuron import Neuron
 from snnir.presets import DEFAULT, preset
 from snnir.semantics import Semantics
 
@@ -62,7 +64,11 @@ def load_nir(
     graph = build(flat, chosen, record, notes)
     if notes.errors:
         notes.settle()
-    offset = record.record_offset if record.rules else chosen.record_offset
+    offset = record.record_offset
+    if not record.rules:
+        graph = apply_quirks(graph, chosen, notes)
+        neurons = (node.op for node in graph.nodes.values())
+        offset = chosen.offset_for({op.model for op in neurons if isinstance(op, Neuron)})
     provenance = Provenance(path.name, file_digest(path), notes.settle())
     name = record.name or path.stem
     graph = replace(graph, provenance=provenance, record_offset=offset, name=name)

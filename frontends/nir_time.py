@@ -92,7 +92,7 @@ def insert_delays(flat: Flat, semantics: Semantics, record: FileRecord, notes: N
             done.add(edge)
             _delay_edge(flat, *edge, semantics.recurrent_delay)
         if semantics.recurrent_bias == "never":
-            _drop_biases(flat, targets, source, semantics, notes)
+            _drop_biases(flat, source, semantics, notes)
     if done:
         listed = ", ".join(sorted(f"{a} -> {b}" for a, b in done)[:3])
         more = f" and {len(done) - 3} more" if len(done) > 3 else ""
@@ -136,17 +136,19 @@ def _before_synapse(
     return source, target
 
 
-def _drop_biases(
-    flat: Flat, targets: dict[str, list[str]], source: str, semantics: Semantics, notes: Notes
-) -> None:
-    while flat.nodes[source].type in _LINEAR_MAPS and len(targets[source]) == 1:
-        bias = flat.nodes[source].fields.get("bias")
+def _drop_biases(flat: Flat, source: str, semantics: Semantics, notes: Notes) -> None:
+    """Zero the biases of the linear maps on a recurrent path, from its end up to the neuron."""
+    seen: set[str] = set()
+    while source not in seen and flat.nodes[source].type in (*_LINEAR_MAPS, DELAY):
+        seen.add(source)
+        node = flat.nodes[source]
+        bias = node.fields.get("bias")
         if bias is not None and not isinstance(bias, str) and np.any(bias):
-            flat.nodes[source].fields["bias"] = np.zeros_like(bias)
+            node.fields["bias"] = np.zeros_like(bias)
             notes.assume(f"its bias is left out, as '{semantics.name}' does", source)
-        source = next((s for s in flat.sources[source] if flat.nodes[s].type != DELAY), source)
-        if flat.nodes[source].type not in _LINEAR_MAPS:
+        if len(flat.sources[source]) != 1:
             return
+        source = flat.sources[source][0]
 
 
 def _delay_edge(flat: Flat, source: str, target: str, steps: int) -> None:

@@ -63,7 +63,73 @@ _SINABS = Semantics(
     source="sinabs 3.1.3, sinabs/nir.py",
 )
 
-PRESETS = MappingProxyType({p.name: p for p in (_EXACT, _SNNTORCH, _NORSE, _SINABS)})
+_SPYX = Semantics(
+    "spyx",
+    Stepping(integrator="euler", input_gain="fold", constants="source", reset="subtract"),
+    dt=1.0,
+    # Its neurons compare the membrane of the step before, so that spikes come out a step late.
+    record_offset=1,
+    source="spyx 0.1 (kmheckel/spyx: spyx/nir.py, spyx/nn.py); the NIR paper's recordings",
+)
+
+_LAVA = Semantics(
+    "lava",
+    Stepping(integrator="euler", reset="zero"),
+    overrides={
+        # The NIR paper reads LIF with Lava processes, where a Dense connection takes a step, and
+        # CubaLIF with SLAYER (lava-dl), which computes in fixed point and has no such step.
+        "cubalif": {
+            "form": "fixed",
+            "input_gain": "fold",
+            "fire": "ge",
+            "record_offset": 0,
+        },
+    },
+    dt=1e-4,
+    recurrent_bias="never",
+    record_offset=1,
+    source="neuromorphs/NIR: paper/01_lif/_lava_nir.py, paper/03_rnn/lava_rnn.py; lava-dl SLAYER",
+)
+
+_SPINNAKER2 = Semantics(
+    "spinnaker2",
+    Stepping(integrator="euler", input_gain="fold", reset="zero", start="step"),
+    overrides={"cubalif": {"record_offset": 1}},
+    dt=1e-4,
+    recurrent_bias="constant",
+    weights="int8-trunc",
+    source="py-spinnaker2 s2_nir.py; neuromorphs/NIR: paper/03_rnn/s2_apply.py",
+)
+
+_ROCKPOOL = Semantics(
+    "rockpool",
+    Stepping(
+        integrator="exponential_euler",
+        input_gain="euler",
+        synapse_order="decay-input",
+        fire="ge",
+        reset="subtract",
+        spikes="multi",
+    ),
+    dt=1e-3,
+    source="rockpool 3.1 LIFTorch; neuromorphs/NIR: paper/01_lif/lif_sim_rockpool.ipynb",
+)
+
+_NENGO = Semantics(
+    "nengo",
+    Stepping(integrator="exponential_euler"),
+    dt=1e-3,
+    source="neuromorphs/NIR: paper/03_rnn/nir_to_nengo.py",
+)
+
+PRESETS = MappingProxyType(
+    {
+        p.name: p
+        for p in (
+            _EXACT, _SNNTORCH, _NORSE, _SINABS, _SPYX, _LAVA, _SPINNAKER2, _ROCKPOOL, _NENGO,
+        )
+    }
+)  # fmt: skip
 
 
 def preset(name: str) -> Semantics:

@@ -7,7 +7,7 @@ does; files written by snnir carry the record and need no choice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -120,10 +120,12 @@ class Semantics:
         time_unit: Seconds per unit of the file's time constants.
         recurrent_delay: Steps on a recurrent edge.
         recurrent_bias: When the bias of a recurrent synapse acts: `always`, `from-step-1`
-            (absent in the first step, which has no recurrent input yet) or `never`.
+            (absent in the first step, which has no recurrent input yet) or `never`; `constant`:
+            all biases act on the membrane as the steady current they lead to.
         weights: `float`, or `int8-trunc`: per neuron population, all incoming weights scaled to
             127 / max|w| and truncated, thresholds scaled alike.
-        record_offset: Steps by which the platform's records are late.
+        record_offset: Steps by which the platform's records are late; an override for a model
+            holds for graphs that have it.
         source: Where these facts are from.
     """
 
@@ -155,7 +157,13 @@ class Semantics:
     def for_model(self, model: str) -> Stepping:
         """Return the stepping of one model."""
         changes: dict[str, Any] = dict(self.overrides.get(model, {}))
+        changes.pop("record_offset", None)
         return replace(self.stepping, **changes)
+
+    def offset_for(self, models: Iterable[str]) -> int:
+        """Return the record offset of a graph that has these models."""
+        found = [self.overrides.get(m, {}).get("record_offset", self.record_offset) for m in models]
+        return max((int(offset) for offset in found), default=self.record_offset)
 
     def with_options(self, options: Mapping[str, Any]) -> Semantics:
         """Return this record with some attributes replaced, by their names here or in `Stepping`.
@@ -180,8 +188,9 @@ class Semantics:
             # A form or gain that belonged to the preset's integrator does not outlive it.
             if self.stepping.integrator != inner["integrator"]:
                 inner.setdefault("form", defaults["form"])
+        options_given = {*inner, *top}
         overrides = {
-            model: {k: v for k, v in changes.items() if k not in inner}
+            model: {k: v for k, v in changes.items() if k not in options_given}
             for model, changes in self.overrides.items()
         }
         return replace(self, stepping=replace(self.stepping, **inner), overrides=overrides, **top)
