@@ -12,9 +12,9 @@ from snnir.ir.graph import Editor, Graph
 from snnir.ir.neuron import Neuron
 from snnir.ir.structure import Add, Current, Flatten, Reshape
 from snnir.ir.synapses import Conv1d, Conv2d, Linear
-from snnir.tensors import FrozenDict, Tensor
 from snnir.ir.timing import Delay
 from snnir.semantics import Semantics
+from snnir.tensors import FrozenDict, Tensor
 
 #: Largest magnitude of a signed 8-bit weight.
 INT8_MAX = 127.0
@@ -24,7 +24,7 @@ _TRANSPARENT = (Add, Current, Delay, Flatten, Reshape)
 
 
 def apply_quirks(graph: Graph, semantics: Semantics, notes: Notes) -> Graph:
-    """Return the graph with constant biases and truncated weights, if the semantics ask for them."""
+    """Return the graph with constant biases and truncated weights, if the semantics say so."""
     constant = semantics.recurrent_bias == "constant"
     truncate = semantics.weights == "int8-trunc"
     if not constant and not truncate:

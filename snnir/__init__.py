@@ -23,7 +23,10 @@ _PUBLIC = {
     "Graph": "snnir.ir",
     "Kind": "snnir.streams",
     "LifStep": "snnir.dynamics",
+    "MODELS": "snnir.dynamics",
+    "Manager": "snnir.pipeline",
     "Node": "snnir.ir",
+    "PRESETS": "snnir.presets",
     "Pass": "snnir.pipeline",
     "Result": "snnir.running",
     "Semantics": "snnir.semantics",
@@ -38,19 +41,30 @@ _PUBLIC = {
     "compile": "snnir.driver",
     "diff": "snnir.diffing",
     "dynamics": "snnir.dynamics.trace",
+    "flow_model": "snnir.dynamics",
     "load": "snnir.driver",
+    "membrane": "snnir.plotting",
     "open_artefact": "snnir.artefact",
     "parse": "snnir.driver",
+    "populations": "snnir.artefact",
     "preset": "snnir.presets",
+    "raster": "snnir.plotting",
+    "register_model": "snnir.dynamics",
     "register_pass": "snnir.pipeline",
     "register_target": "snnir.target",
+    "replacing": "snnir.artefact",
     "run": "snnir.driver",
+    "run_pipeline": "snnir.pipeline",
     "save": "snnir.driver",
+    "schedule": "snnir.schedule",
+    "semantics_of": "snnir.artefact",
     "tensor": "snnir.tensors",
     "to_nir": "snnir.driver",
 }
 
 __all__ = [
+    "MODELS",
+    "PRESETS",
     "Compiled",
     "Diagnostic",
     "Diff",
@@ -58,6 +72,7 @@ __all__ = [
     "Graph",
     "Kind",
     "LifStep",
+    "Manager",
     "Node",
     "Pass",
     "Result",
@@ -74,29 +89,40 @@ __all__ = [
     "compile",
     "diff",
     "dynamics",
+    "flow_model",
     "load",
+    "membrane",
     "open_artefact",
     "parse",
+    "populations",
     "preset",
+    "raster",
+    "register_model",
     "register_pass",
     "register_target",
+    "replacing",
     "run",
+    "run_pipeline",
     "save",
+    "schedule",
+    "semantics_of",
     "tensor",
     "to_nir",
 ]
 
 if TYPE_CHECKING:
-    from snnir.artefact import open_artefact
+    from snnir.artefact import open_artefact, populations, replacing, semantics_of
     from snnir.diffing import Diff, diff
     from snnir.driver import check, compile, load, parse, run, save, to_nir
-    from snnir.dynamics import Dynamics, LifStep
+    from snnir.dynamics import MODELS, Dynamics, LifStep, flow_model, register_model
     from snnir.dynamics.trace import dynamics
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
-    from snnir.pipeline import Pass, register_pass
-    from snnir.presets import preset
+    from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
+    from snnir.plotting import membrane, raster
+    from snnir.presets import PRESETS, preset
     from snnir.running import Result
+    from snnir.schedule import schedule
     from snnir.semantics import Semantics, Stepping
     from snnir.streams import Kind, Signal
     from snnir.target import Compiled, Target, register_target

@@ -1,0 +1,6 @@
+"""`python -m snnir`."""
+
+from snnir.cli import main
+
+if __name__ == "__main__":
+    main()

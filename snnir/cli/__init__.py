@@ -1,0 +1,7 @@
+"""The command line: `snnir compile|run|convert|inspect|opt|check|diff|list`."""
+
+from __future__ import annotations
+
+from snnir.cli.app import main
+
+__all__ = ["main"]

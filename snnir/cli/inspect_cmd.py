@@ -1,0 +1,156 @@
+"""`snnir inspect` and `snnir check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+import snnir
+from snnir.cli.common import emit_json, exit_with, load_model, model_options, table
+from snnir.errors import shown
+
+FORMATS = ("table", "text", "json", "dot", "equations", "schedule")
+
+
+@click.command("inspect")
+@click.argument("model")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@model_options
+def inspect_command(model: str, form: str, reading: dict[str, Any]) -> None:
+    """Show MODEL, a file or an artefact folder.
+
+    Example: snnir inspect model.nir --semantics norse --format text
+    """
+    if Path(model).is_dir():
+        emit_json(snnir.open_artefact(model).manifest)
+        return
+    graph = load_model(model, reading)
+    click.echo(_PRINTERS[form](graph), nl=False)
+
+
+def _table(graph: snnir.Graph) -> str:
+    semantics = snnir.semantics_of(graph)
+    rows = []
+    for name in graph.order:
+        node = graph.nodes[name]
+        count = sum(t.size for t in node.op.tensors().values())
+        rules = semantics.get(name, {})
+        given = rules.get("step") or rules.get("stepping") or {}
+        how = ", ".join(f"{key}={value}" for key, value in given.items())
+        label = f"{node.op.name} {rules.get('model') or ''}".strip()
+        sources = ", ".join(value.node for value in node.operands)
+        rows.append((name, label, str(graph.signal(name)), count, sources, how))
+    head = [
+        f"name     {shown(graph.name)}",
+        f"source   {shown(graph.provenance.source) or '-'}",
+        f"dt       {graph.dt} s",
+        f"inputs   {', '.join(f'{n}: {s}' for n, s in graph.inputs.items())}",
+        f"outputs  {', '.join(f'{n}: {v.node}' for n, v in graph.outputs.items())}",
+    ]
+    if graph.record_offset:
+        head.append(f"records  {graph.record_offset} step(s) late")
+    head += [f"note     {text}" for text in graph.provenance.notes]
+    columns = ("node", "op", "type", "parameters", "reads", "stepping")
+    return "\n".join([*head, "", table(columns, rows)]) + "\n"
+
+
+def _json(graph: snnir.Graph) -> str:
+    semantics = snnir.semantics_of(graph)
+    nodes = [
+        {
+            "name": name,
+            "op": graph.nodes[name].op.name,
+            "operands": [list(value) for value in graph.nodes[name].operands],
+            "type": str(graph.signal(name)),
+            "shape": list(graph.signal(name).shape),
+            "parameters": {
+                key: _statistics(value) for key, value in graph.nodes[name].op.tensors().items()
+            },
+            "semantics": semantics.get(name),
+            "metadata": dict(graph.nodes[name].metadata),
+        }
+        for name in graph.order
+    ]
+    facts = {
+        "name": graph.name,
+        "dt": graph.dt,
+        "record_offset": graph.record_offset,
+        "inputs": {name: str(signal) for name, signal in graph.inputs.items()},
+        "outputs": {name: list(value) for name, value in graph.outputs.items()},
+        "source": graph.provenance.source,
+        "notes": list(graph.provenance.notes),
+        "nodes": nodes,
+    }
+    return json.dumps(facts, indent=2) + "\n"
+
+
+def _statistics(value: snnir.Tensor) -> dict[str, Any]:
+    facts: dict[str, Any] = {"shape": list(value.shape), "dtype": value.dtype}
+    if value.is_resolved and value.size:
+        data = value.numpy()
+        facts |= {"min": float(data.min()), "max": float(data.max())}
+    return facts
+
+
+def _dot(graph: snnir.Graph) -> str:
+    number = {name: index for index, name in enumerate(graph.nodes)}
+    lines = ["digraph snnir {", "  rankdir=LR; node [shape=box, fontname=monospace];"]
+    for name, index in number.items():
+        label = f"{shown(name)}\n{graph.nodes[name].op.name}\n{graph.signal(name)}"
+        lines.append(f"  n{index} [label={json.dumps(label)}];")
+    for name, index in number.items():
+        delayed = graph.nodes[name].op.name == "delay"
+        style = " [style=dashed]" if delayed else ""
+        for value in graph.nodes[name].operands:
+            lines.append(f"  n{number[value.node]} -> n{index}{style};")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _equations(graph: snnir.Graph) -> str:
+    parts = []
+    for name, rules in snnir.semantics_of(graph).items():
+        model = snnir.MODELS.get(rules.get("model") or "")
+        lines = model.equations() if model else ["(no continuous model is named)"]
+        parts.append(
+            "\n".join([f"{shown(name)}: {rules.get('model')}", *(f"  {x}" for x in lines)])
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+_PRINTERS: dict[str, Callable[[snnir.Graph], str]] = {
+    "table": _table,
+    "text": str,
+    "json": _json,
+    "dot": _dot,
+    "equations": _equations,
+    "schedule": lambda graph: f"{snnir.schedule(graph)}\n",
+}
+
+
+@click.command("check")
+@click.argument("model")
+@click.option("--target", default="numpy", show_default=True, help="See `snnir list targets`.")
+@click.option("--json", "as_json", is_flag=True, help="Print diagnostics as JSON.")
+@model_options
+def check_command(model: str, target: str, as_json: bool, reading: dict[str, Any]) -> None:
+    """Say everything that keeps MODEL from being read or compiled; exit code 1 if anything.
+
+    Example: snnir check model.nir --target nir --json
+    """
+    try:
+        found = snnir.check(load_model(model, reading), target)
+    except snnir.SnnirError as failure:
+        found = list(failure.diagnostics)
+    if as_json:
+        emit_json([diagnostic.to_json() for diagnostic in found])
+    else:
+        for diagnostic in found:
+            click.echo(diagnostic.render())
+    if found:
+        exit_with(1)
+    if not as_json:
+        click.echo("nothing found")

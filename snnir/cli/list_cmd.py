@@ -1,0 +1,103 @@
+"""`snnir list`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import click
+
+import snnir
+from snnir.cli.common import emit_json, table
+from snnir.registry import load_plugin, lookup, names
+
+
+@click.command("list")
+@click.argument(
+    "what", type=click.Choice(["frontends", "passes", "targets", "neurons", "semantics"])
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--plugin", multiple=True, help="File or module that adds passes …")
+def list_command(what: str, as_json: bool, plugin: tuple[str, ...]) -> None:
+    """List what there is.
+
+    Example: snnir list passes
+    """
+    for item in plugin:
+        load_plugin(item)
+    rows = _LISTS[what]()
+    if as_json:
+        emit_json(rows)
+        return
+    head = list(rows[0]) if rows else []
+    click.echo(table(head, [[_text(row[key]) for key in head] for row in rows]))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    return "; ".join(value) if isinstance(value, list) else str(value)
+
+
+def _first_line(item: Any) -> str:
+    return (item.__doc__ or "").strip().splitlines()[0] if item.__doc__ else ""
+
+
+def _options(cls: Any) -> dict[str, Any]:
+    return {item.name.replace("_", "-"): item.default for item in fields(cls)}
+
+
+def _passes() -> list[dict[str, Any]]:
+    found = [(name, lookup("passes", name, "SNN401")) for name in names("passes")]
+    return [
+        {"name": n, "fidelity": c.fidelity, "options": _options(c), "does": _first_line(c)}
+        for n, c in found
+    ]
+
+
+def _targets() -> list[dict[str, Any]]:
+    found = [(name, lookup("targets", name, "SNN503")) for name in names("targets")]
+    return [{"name": n, "options": _options(c), "does": c.summary} for n, c in found]
+
+
+def _frontends() -> list[dict[str, Any]]:
+    found = [(name, lookup("frontends", name, "SNN101")) for name in names("frontends")]
+    return [{"name": n, "does": _first_line(f)} for n, f in found]
+
+
+def _neurons() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": model.name,
+            "does": model.doc,
+            "parameters": dict(model.params),
+            "equations": model.equations() if model.flow is None else ["given by its flow program"],
+        }
+        for model in snnir.MODELS.values()
+    ]
+
+
+def _semantics() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": preset.name,
+            "dt": preset.dt,
+            "stepping": preset.stepping.attributes(),
+            "graph": {
+                key: getattr(preset, key)
+                for key in ("recurrent_bias", "weights", "record_offset")
+                if getattr(preset, key) not in ("always", "float", 0)
+            },
+            "source": preset.source,
+        }
+        for preset in snnir.PRESETS.values()
+    ]
+
+
+_LISTS = {
+    "frontends": _frontends,
+    "neurons": _neurons,
+    "passes": _passes,
+    "semantics": _semantics,
+    "targets": _targets,
+}
