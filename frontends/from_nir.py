@@ -52,7 +52,7 @@ def load_nir(
     raw, version = read_raw(path)
     record = FileRecord.of(raw, notes)
     chosen = _semantics(semantics, options, record, notes)
-    if record.rules:
+    if record.holds:
         restore_names(raw, notes)
     flat = flatten(raw, notes)
     _check_version(version, notes)
@@ -65,7 +65,7 @@ def load_nir(
     if notes.errors:
         notes.settle()
     offset = record.record_offset
-    if not record.rules:
+    if not record.holds:
         graph = apply_quirks(graph, chosen, notes)
         neurons = (node.op for node in graph.nodes.values())
         offset = chosen.offset_for({op.model for op in neurons if isinstance(op, Neuron)})

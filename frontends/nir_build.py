@@ -111,7 +111,7 @@ class _Builder:
     def _own_kind(self, name: str) -> Kind:
         node = self.flat.nodes[name]
         if node.type == "Input":
-            text = node_record(node, self.notes).get("kind") if self.record.rules else None
+            text = node_record(node, self.notes).get("kind") if self.record.holds else None
             return Kind(text) if text in ("spikes", "counts", "analog") else Kind.ANALOG
         if node.type in SPIKING:
             step = self._recorded_step(name, node)
@@ -119,7 +119,7 @@ class _Builder:
         return Kind.ANALOG
 
     def _recorded_step(self, name: str, node: RawNode) -> LifStep | None:
-        rules = node_record(node, self.notes).get("step") if self.record.rules else None
+        rules = node_record(node, self.notes).get("step") if self.record.holds else None
         return self.decoded(LifStep, rules, name)
 
     def decoded(self, cls: type[R], rules: Any, path: str) -> R | None:
@@ -142,7 +142,7 @@ class _Builder:
         if raw.type == "Output":
             self.output(name, raw)
             return
-        if self.record.rules and raw.type == "Scale" and self.stand_in(name, raw):
+        if self.record.holds and raw.type == "Scale" and self.stand_in(name, raw):
             return
         operand = self.operand(name, raw)
         if raw.type == DELAY:
@@ -166,10 +166,10 @@ class _Builder:
         site = Site(
             name, raw, operand, self.wanted(name), self.semantics, self.semantics.dt, self.notes
         )
-        if self.record.rules and raw.type in NEURONS:
+        if self.record.holds and raw.type in NEURONS:
             return self.recorded_neuron(site)
         op = BUILDERS[raw.type](site)
-        return self.recorded_op(op, raw) if self.record.rules else op
+        return self.recorded_op(op, raw) if self.record.holds else op
 
     def recorded_op(self, op: Op, raw: RawNode) -> Op:
         """Undo what the writer did to fit NIR: dense parameters, stand-ins for sums."""
@@ -223,7 +223,7 @@ class _Builder:
     def ordered_sources(self, name: str, raw: RawNode) -> list[str]:
         """Return what a node reads in order of summation: as recorded, else by name."""
         sources = self.flat.sources[name]
-        if not self.record.rules:
+        if not self.record.holds:
             return sources
         listed = node_record(raw, self.notes).get("sources", [])
         origin = {

@@ -119,11 +119,17 @@ class _Reader:
 
     def links(self, group: Any) -> dict[str, bytes]:
         """Return the names in a group; only hard links may be there."""
-        found: dict[str, bytes] = {}
+        seen: list[tuple[bytes, int]] = []
 
         def visit(name: bytes, info: Any) -> None:
-            if info.type != h5l.TYPE_HARD:
-                kind = "an external" if info.type == h5l.TYPE_EXTERNAL else "a soft"
+            # An exception must not pass through the library that calls this.
+            seen.append((name, info.type))
+
+        group.links.iterate(visit, info=True)
+        found: dict[str, bytes] = {}
+        for name, link in seen:
+            if link != h5l.TYPE_HARD:
+                kind = "an external" if link == h5l.TYPE_EXTERNAL else "a soft"
                 label = shown(name.decode("utf-8", "replace"))
                 raise self.fail("SNN107", f"'{label}' is {kind} link; NIR files have none")
             if len(name) > _MAX_NAME:
@@ -132,8 +138,6 @@ class _Reader:
                 found[name.decode("utf-8")] = name
             except UnicodeDecodeError:
                 raise self.fail("SNN102", f"the name {name[:40]!r} is not UTF-8") from None
-
-        group.links.iterate(visit, info=True)
         return found
 
     def open_group(self, parent: Any, name: bytes) -> Any:

@@ -125,7 +125,26 @@ def _input_shape(flat: Flat, name: str, users: list[str], notes: Notes) -> Shape
         return wanted
     if wanted is None:
         return _with_channels(declared, channels, name, notes)
+    if _looks_transposed(flat, user, declared):
+        return declared
     return _reconciled(declared, wanted, name, user, notes)
+
+
+def _looks_transposed(flat: Flat, user: str, declared: Shape) -> bool:
+    """Whether a linear layer fits its input, and what follows it, only with its weights turned."""
+    node = flat.nodes[user]
+    weight: Any = node.fields.get("weight")
+    if node.type not in ("Affine", "Linear") or getattr(weight, "ndim", 0) != 2:
+        return False
+    turned_in, turned_out = weight.shape
+    if turned_in == turned_out or declared[-1:] != (turned_in,):
+        return False
+    bias = node.fields.get("bias")
+    after = [_population(flat.nodes[n]) for n in flat.targets()[user]]
+    sizes = [prod(shape) for shape in after if shape]
+    if bias is not None and not isinstance(bias, str) and bias.size > 1:
+        sizes.append(int(bias.size))
+    return bool(sizes) and all(size == turned_out for size in sizes)
 
 
 def _declared(node: RawNode) -> Shape | None:

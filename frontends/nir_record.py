@@ -32,6 +32,12 @@ class FileRecord:
 
     rules: dict[str, Any] = field(default_factory=dict)
     present: bool = False
+    overridden: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the nodes' records are to be followed."""
+        return self.present and not self.overridden
 
     @classmethod
     def of(cls, root: RawNode, notes: Notes) -> FileRecord:
@@ -46,8 +52,9 @@ class FileRecord:
         return cls(rules, bool(rules))
 
     def discard(self) -> None:
-        """Forget the record; the caller's choice holds."""
-        self.rules = {}
+        """Forget the record but for its dt; the caller's choice holds."""
+        self.rules = {key: self.rules[key] for key in ("dt",) if key in self.rules}
+        self.overridden = True
 
     @property
     def dt(self) -> float | None:

@@ -76,7 +76,7 @@ def insert_delays(flat: Flat, semantics: Semantics, record: FileRecord, notes: N
     delayed. If the bias of a recurrent synapse acts from the start, the delay sits before the
     synapse, otherwise behind it, where the first step's recurrent current is 0.
     """
-    if record.rules:
+    if record.holds:
         for name in list(flat.nodes):
             for source, steps in _recorded_delays(flat, name, notes).items():
                 _delay_edge(flat, source, name, steps)

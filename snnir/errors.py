@@ -44,10 +44,10 @@ CODES: dict[str, str] = {
 _SHOWN = 60
 
 
-def shown(name: str) -> str:
+def shown(name: str, limit: int = _SHOWN) -> str:
     """Make an untrusted name safe and short enough to print on one line."""
-    printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name[: _SHOWN + 1])
-    return printable if len(name) <= _SHOWN else f"{printable[:_SHOWN]}... ({len(name)} characters)"
+    printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name[: limit + 1])
+    return printable if len(name) <= limit else f"{printable[:limit]}... ({len(name)} characters)"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Diagnostic:
 
     def render(self, severity: str = "error") -> str:
         """Return the one-line form."""
-        where = f"{shown(self.source)}: " if self.source else ""
+        where = f"{shown(self.source, 300)}: " if self.source else ""
         node = f"node '{shown(self.node)}': " if self.node is not None else ""
         hint = f"; {self.hint}" if self.hint else ""
         return f"{severity}[{self.code}]: {where}{node}{self.message}{hint}"

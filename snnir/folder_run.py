@@ -37,7 +37,9 @@ def run_folder(
     inputs = check_inputs(x, _signals(facts["inputs"]))
     with tempfile.TemporaryDirectory(prefix="snnir-run-") as scratch:
         given, made = Path(scratch, "input.npz"), Path(scratch, "output.npz")
-        np.savez(given, allow_pickle=False, **inputs)
+        # Numbered entries: names may hold characters that archives treat as paths.
+        numbered = {f"array_{index}": array for index, array in enumerate(inputs.values())}
+        np.savez(given, allow_pickle=False, names=np.array(list(inputs)), **numbered)
         command = [sys.executable, "-I", str((folder.path / entry).resolve()), str(given)]
         command += ["-o", str(made)]
         for name in record:

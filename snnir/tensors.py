@@ -124,7 +124,7 @@ def tensor(value: TensorLike) -> Tensor:
     """Wrap a value as a tensor; Python floats become 0-d float32."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (bool, int, float)):
+    if type(value) in (bool, int, float):
         return Tensor(np.float32(value))
     return Tensor(value)
 

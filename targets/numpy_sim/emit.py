@@ -67,6 +67,8 @@ def read_inputs(path: str) -> dict[str, Array]:
     model = network()
     data = np.load(path, allow_pickle=False)
     arrays = dict(data) if hasattr(data, "files") else {next(iter(model.inputs)): data}
+    if "names" in arrays and arrays["names"].dtype.kind == "U":
+        arrays = {str(n): arrays[f"array_{i}"] for i, n in enumerate(arrays["names"])}
     for name, shape in model.inputs.items():
         if name not in arrays:
             raise SystemExit(f"input {name!r} is not in {path}")

@@ -1,0 +1,122 @@
+"""Small models and shortcuts that several tests use."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+
+import snnir
+from snnir.ir import (
+    Add, Delay, FrozenDict, Graph, Input, Linear, Neuron, Node, Op, Signal, Step, Value,
+)  # fmt: skip
+
+ROOT = Path(__file__).parent.parent
+CORPUS = ROOT.parent / "shared" / "corpus"
+
+
+def quiet_load(path: Path | str, **options: Any) -> Graph:
+    """Load without warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", snnir.SnnirWarning)
+        return snnir.load(path, **options)
+
+
+def spikes(shape: tuple[int, ...], rate: float = 0.3, seed: int = 0) -> Any:
+    """Return random spikes [T, B, *features]."""
+    return (np.random.default_rng(seed).random(shape) < rate).astype(np.float32)
+
+
+def dyadic(shape: tuple[int, ...], seed: int = 0) -> Any:
+    """Return weights on a grid of 1/256, whose sums are exact in float32."""
+    return (np.random.default_rng(seed).integers(-96, 160, shape) / 256).astype(np.float32)
+
+
+def params(**values: Any) -> FrozenDict[snnir.Tensor]:
+    """Return parameters; Python numbers become float32 scalars."""
+    return FrozenDict({name: snnir.tensor(value) for name, value in values.items()})
+
+
+def graph(nodes: dict[str, tuple[Op, list[str]]], output: str, **extra: Any) -> Graph:
+    """Build a graph from {name: (op, operand names)}."""
+    built = {n: Node(n, op, tuple(Value(s) for s in srcs)) for n, (op, srcs) in nodes.items()}
+    return Graph(built, {"output": Value(output)}, **extra)
+
+
+def lif_step(**changes: Any) -> Step:
+    """Return a LIF step with beta 0.875 and threshold 1."""
+    rules = snnir.LifStep(**changes)
+    known = {
+        "beta": 0.875, "threshold": 1.0, "gain": 0.5, "alpha": 0.75, "w_in": 0.5, "k_syn": 0.25,
+        "k_mem": 0.125, "leak": 0.25, "leak_syn": 0.125, "bias": 0.0625, "v_reset": 0.25,
+        "v_min": -1.0, "v_start": 0.5, "cross": 0.25, "through": 0.125,
+    }  # fmt: skip
+    if rules.fixed:
+        known |= {"beta": 3584.0, "alpha": 3072.0, "threshold": 4096.0, "v_min": -4096.0}
+    wanted = [name for name, _ in rules.program.params]
+    return Step(rules, params(**{name: known[name] for name in wanted}), "lif")
+
+
+def feed_forward(step: Op | None = None) -> Graph:
+    """3 spikes -> 4 neurons."""
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "input": (Input(Signal(snnir.Kind.SPIKES, (3,))), []),
+        "fc": (Linear(snnir.tensor(dyadic((4, 3))), snnir.tensor(dyadic((4,), 1))), ["input"]),
+        "lif": (step or lif_step(), ["fc"]),
+    }
+    return graph(nodes, "lif", dt=1e-3)
+
+
+def recurrent(delay: int = 1) -> Graph:
+    """3 spikes -> 4 neurons that also feed each other after a delay."""
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "input": (Input(Signal(snnir.Kind.SPIKES, (3,))), []),
+        "fc": (Linear(snnir.tensor(dyadic((4, 3)))), ["input"]),
+        "late": (Delay(delay), ["lif"]),
+        "rec": (Linear(snnir.tensor(dyadic((4, 4), 2))), ["late"]),
+        "sum": (Add(), ["fc", "rec"]),
+        "lif": (lif_step(), ["sum"]),
+    }
+    return graph(nodes, "lif", dt=1e-3)
+
+
+def continuous(model: str = "lif", **values: float) -> Graph:
+    """One analog input into one continuous neuron, stepped exactly."""
+    given = params(**{k: np.float64(v) for k, v in values.items()})
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "input": (Input(Signal(snnir.Kind.ANALOG, (1,))), []),
+        "n": (Neuron(model, given, snnir.Stepping()), ["input"]),
+    }
+    return graph(nodes, "n", dt=1e-3)
+
+
+def nir_chain(*nodes: nir.NIRNode, shape: Any, out: Any) -> nir.NIRGraph:
+    """Return input -> n0 -> n1 … -> output without type checks."""
+    named: dict[str, nir.NIRNode] = {"input": nir.Input(input_type={"input": np.array(shape)})}
+    named.update({f"n{index}": node for index, node in enumerate(nodes)})
+    named["output"] = nir.Output(output_type={"output": np.array(out)})
+    return nir.NIRGraph(named, list(itertools.pairwise(named)), type_check=False)
+
+
+def nir_file(path: Path, model: nir.NIRGraph | None = None) -> Path:
+    """Write a NIR model, by default 3 -> 4 LIF neurons."""
+    if model is None:
+        four = np.ones(4, np.float32)
+        lif = nir.LIF(tau=four * 0.01, r=four * 10, v_leak=four * 0, v_threshold=four)
+        model = nir_chain(nir.Affine(dyadic((4, 3)), dyadic((4,))), lif, shape=[3], out=[4])
+    nir.write(path, model)
+    return path
+
+
+def cli(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "snnir", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
