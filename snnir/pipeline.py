@@ -259,7 +259,8 @@ def _parse_pass(tokens: _Tokens) -> Pass:
         tokens.take()
         while tokens.next != "}":
             key = tokens.word("an option")
-            options[_field(cls, key)] = _parse_option(cls, key, tokens)
+            name_of_field = _field(cls, key)
+            options[name_of_field] = _parse_option(cls, key, tokens)
             if tokens.next != "}":
                 tokens.expect(",")
         tokens.take()

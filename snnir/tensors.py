@@ -125,7 +125,7 @@ def tensor(value: TensorLike) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if type(value) in (bool, int, float):
-        return Tensor(np.float32(value))
+        return Tensor(np.array(value, np.float32))
     return Tensor(value)
 
 

@@ -14,7 +14,18 @@ import numpy as np
 
 import snnir
 from snnir.ir import (
-    Add, Delay, FrozenDict, Graph, Input, Linear, Neuron, Node, Op, Signal, Step, Value,
+    Add,
+    Delay,
+    FrozenDict,
+    Graph,
+    Input,
+    Linear,
+    Neuron,
+    Node,
+    Op,
+    Signal,
+    Step,
+    Value,
 )  # fmt: skip
 
 ROOT = Path(__file__).parent.parent
@@ -118,5 +129,3 @@ def cli(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess
     """Run the command line in a process of its own."""
     command = [sys.executable, "-m", "snnir", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
-
-

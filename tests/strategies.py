@@ -10,9 +10,34 @@ from hypothesis import strategies as st
 import snnir
 from snnir.dynamics import dynamics, select
 from snnir.ir import (
-    Add, AvgPool2d, BatchNorm, Bias, Concat, Conv1d, Conv2d, Current, Delay, Flatten, FrozenDict,
-    Graph, Input, Linear, MaxPool2d, Neuron, Node, Op, Pad, Permute, Provenance, Reshape, Scale,
-    Signal, Slice, Step, SumPool2d, Value,
+    Add,
+    AvgPool2d,
+    BatchNorm,
+    Bias,
+    Concat,
+    Conv1d,
+    Conv2d,
+    Current,
+    Delay,
+    Flatten,
+    FrozenDict,
+    Graph,
+    Input,
+    Linear,
+    MaxPool2d,
+    Neuron,
+    Node,
+    Op,
+    Pad,
+    Permute,
+    Provenance,
+    Reshape,
+    Scale,
+    Signal,
+    Slice,
+    Step,
+    SumPool2d,
+    Value,
 )  # fmt: skip
 from tests.helpers import lif_step
 

@@ -14,7 +14,14 @@ from snnir.ir import OPS, Kind, Signal
 from snnir.ir.op import Op
 from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
 from snnir.ir.structure import (
-    Add, Concat, Current, Flatten, Pad, Permute, Reshape, Slice,
+    Add,
+    Concat,
+    Current,
+    Flatten,
+    Pad,
+    Permute,
+    Reshape,
+    Slice,
 )  # fmt: skip
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
 from tests.helpers import dyadic

@@ -23,7 +23,9 @@ def run_step(step: Any, x: Any) -> tuple[Any, Any]:
     function = neuron_function(step.program, values, inner, F)
     shape = x[0].shape
     states = {
-        s.name: np.full(shape, values[s.initial] if isinstance(s.initial, str) else s.initial, inner)
+        s.name: np.full(
+            shape, values[s.initial] if isinstance(s.initial, str) else s.initial, inner
+        )
         for s in step.program.states
     }
     out, v = [], []
@@ -66,7 +68,8 @@ TIMINGS = ["same-step", "next-step", "next-step-before-decay", "net"]
 
 
 @pytest.mark.parametrize(
-    ("reset", "timing", "fire"), list(itertools.product(["zero", "subtract"], TIMINGS, ["gt", "ge"]))
+    ("reset", "timing", "fire"),
+    list(itertools.product(["zero", "subtract"], TIMINGS, ["gt", "ge"])),
 )
 def test_reset_and_timing(reset: str, timing: str, fire: str) -> None:
     x = (spikes((80, 2, 16), 0.5) - F(0.125)) * F(1.125)

@@ -28,8 +28,16 @@ LAYERS = {
     "snnir.errors": set[str](),
     "snnir.kernels": set[str](),
     "snnir.semantics": {"snnir.errors"},
-    "snnir.ir": {"snnir.errors", "snnir.semantics", "snnir.dynamics"},
-    "snnir.dynamics": {"snnir.errors", "snnir.semantics", "snnir.ir"},
+    "snnir.streams": {"snnir.errors"},
+    "snnir.tensors": {"snnir.errors", "snnir.streams"},
+    "snnir.dynamics": {"snnir.errors", "snnir.semantics", "snnir.streams", "snnir.tensors"},
+    "snnir.ir": {
+        "snnir.errors",
+        "snnir.semantics",
+        "snnir.streams",
+        "snnir.tensors",
+        "snnir.dynamics",
+    },
     "snnir.cli": {"snnir", "snnir.errors", "snnir.registry"},
 }
 

@@ -10,8 +10,21 @@ import pytest
 
 import snnir
 from snnir.ir import (
-    Add, Concat, Conv2d, Current, Delay, Flatten, FrozenDict, Graph, Input, Linear, Neuron, Node,
-    Op, Signal, Value,
+    Add,
+    Concat,
+    Conv2d,
+    Current,
+    Delay,
+    Flatten,
+    FrozenDict,
+    Graph,
+    Input,
+    Linear,
+    Neuron,
+    Node,
+    Op,
+    Signal,
+    Value,
 )  # fmt: skip
 from tests.helpers import continuous, dyadic, feed_forward, graph, lif_step, params, recurrent
 

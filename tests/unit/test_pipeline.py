@@ -1,0 +1,194 @@
+"""Passes, pipelines, the manager, plug-ins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import snnir
+from snnir.ir import Add, Current, Delay, Flatten, Graph, Reshape, Scale
+from snnir.pipeline import LEVELS, Manager, Pass, parse_pipeline
+from snnir.registry import load_plugin, lookup, names
+from tests.helpers import cli, continuous, feed_forward, nir_file, recurrent, spikes
+
+
+def test_pipelines_print_as_they_parse() -> None:
+    text = "discretize{dt=0.001,semantics=norse},dead-code,verify"
+    assert ",".join(map(str, parse_pipeline(text))) == text
+    assert parse_pipeline("") == []
+    for level in LEVELS.values():
+        assert ",".join(map(str, parse_pipeline(level))) == level
+
+
+WRONG = {
+    "unknown": ("discretise", "did you mean discretize"),
+    "option": ("discretize{dtt=1}", "no option 'dtt'"),
+    "value": ("discretize{dt=fast}", "must be a float"),
+    "brace": ("discretize{dt=1", "expected ','"),
+    "comma": ("verify,", "after ','"),
+    "character": ("verify;infer", "unexpected ';'"),
+    "no value": ("discretize{dt}", "'='"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_pipelines_are_named(kind: str) -> None:
+    text, part = WRONG[kind]
+    with pytest.raises(snnir.SnnirError) as caught:
+        parse_pipeline(text)
+    assert part in str(caught.value)
+    assert "SNN401" in str(caught.value)
+
+
+def idle() -> Graph:
+    """feed_forward with every kind of identity, and a dead branch."""
+    editor = feed_forward().edit()
+    ops = {"i1": Scale(snnir.tensor(1.0)), "i2": Delay(0), "i3": Reshape((4,)), "i4": Current(),
+           "i5": Flatten(), "i6": Add()}  # fmt: skip
+    last = "fc"
+    for name, op in ops.items():
+        editor.add(name, op, [last])
+        last = name
+    editor.add("dead", Current(), ["lif"])
+    lif = editor.nodes["lif"]
+    editor.put(snnir.Node("lif", lif.op, (snnir.Value(last),)))
+    return editor.graph().verify()
+
+
+def test_identities_and_dead_code_go() -> None:
+    before = idle()
+    after = before.apply("remove-identity,dead-code")
+    assert set(after.nodes) == {"input", "fc", "lif"}
+    x = spikes((20, 2, 3))
+    one, two = (snnir.compile(g, level=0).run(x).output for g in (before, after))
+    np.testing.assert_array_equal(one, two)
+    assert before == idle()  # passes are pure
+
+
+def test_canonical_sums_keep_their_order() -> None:
+    editor = recurrent().edit()
+    editor.add("more", Add(), ["sum", "fc"])
+    editor.put(snnir.Node("lif", editor.nodes["lif"].op, (snnir.Value("more"),)))
+    after = editor.graph().verify().apply("canonicalize")
+    assert [v.node for v in after["more"].operands] == ["fc", "rec", "fc"]
+    assert "sum" not in after.nodes
+
+
+def test_records_tell_what_changed() -> None:
+    result = snnir.run_pipeline(idle(), "remove-identity,dead-code,verify")
+    assert [(r.before, r.after) for r in result.records] == [(10, 4), (4, 3), (3, 3)]
+    assert [r.changed > 0 for r in result.records] == [True, True, False]
+    assert result.losses == []
+
+
+@dataclass(frozen=True)
+class Break(Pass):
+    """Removes a node that is used."""
+
+    name: ClassVar[str] = "break"
+
+    def run(self, graph: Graph) -> Graph:
+        editor = graph.edit()
+        editor.remove("fc")
+        return editor.graph()
+
+
+@dataclass(frozen=True)
+class Bend(Pass):
+    """Doubles a threshold and says so."""
+
+    name: ClassVar[str] = "bend"
+    fidelity: ClassVar[str] = "approximate"
+
+    def run(self, graph: Graph) -> Graph:
+        editor = graph.edit()
+        editor.add("tail", Current(), ["lif"])
+        return editor.graph()
+
+
+def test_the_manager_names_the_pass_that_broke_the_graph() -> None:
+    with pytest.raises(snnir.SnnirError, match="pass 'break' left a graph"):
+        Manager().run(feed_forward(), [Break()])
+
+
+def test_losses_are_collected() -> None:
+    assert Manager().run(feed_forward(), [Bend()]).losses == ["bend: approximate"]
+
+
+def test_bisect_finds_the_pass() -> None:
+    passes = [*parse_pipeline("verify,infer,dead-code"), Bend(), *parse_pipeline("infer,verify")]
+
+    def fails(graph: Graph) -> bool:
+        return "tail" in graph.nodes
+
+    assert Manager().bisect(feed_forward(), passes, fails) == 3
+    with pytest.raises(snnir.SnnirError, match="nothing to bisect"):
+        Manager().bisect(feed_forward(), passes[:2], fails)
+
+
+def test_discretize_names_the_default_it_takes() -> None:
+    graph = continuous(tau=0.01, r=1, v_leak=0, v_threshold=1)
+    op = graph["n"].op
+    editor = graph.edit()
+    editor.set_op("n", type(op)(op.model, op.params))  # type: ignore[attr-defined]
+    with pytest.warns(snnir.SnnirWarning, match="took 'exact'"):
+        editor.graph().apply("discretize")
+    assert editor.graph().apply("discretize{semantics=norse}")
+    with pytest.raises(snnir.SnnirError, match="did you mean norse"):
+        editor.graph().apply("discretize{semantics=nors}")
+
+
+PLUGIN = '''
+from dataclasses import dataclass
+from typing import ClassVar
+import snnir
+
+@snnir.register_pass
+@dataclass(frozen=True)
+class Rename(snnir.Pass):
+    """Renames the graph."""
+    name: ClassVar[str] = "rename-graph"
+    to: str = "x"
+    def run(self, graph):
+        from dataclasses import replace
+        return replace(graph, name=self.to)
+'''
+
+
+def test_plugins(tmp_path: Path) -> None:
+    path = tmp_path / "my_plugin.py"
+    path.write_text(PLUGIN)
+    load_plugin(str(path))
+    assert "rename-graph" in names("passes")
+    assert feed_forward().apply("rename-graph{to=new}").name == "new"
+    rival = tmp_path / "rival.py"
+    rival.write_text(PLUGIN.replace("class Rename", "class Rival"))
+    with pytest.raises(snnir.SnnirError, match="SNN402.*rename-graph"):
+        load_plugin(str(rival))
+    builtin = tmp_path / "builtin.py"
+    builtin.write_text(PLUGIN.replace('"rename-graph"', '"verify"'))
+    with pytest.raises(snnir.SnnirError, match="is taken by snnir.passes.verify"):
+        load_plugin(str(builtin))
+    with pytest.raises(snnir.SnnirError, match="cannot be loaded"):
+        load_plugin(str(tmp_path / "none.py"))
+
+
+def test_plugins_on_the_command_line(tmp_path: Path) -> None:
+    plugin = tmp_path / "my_plugin.py"
+    plugin.write_text(PLUGIN)
+    model = nir_file(tmp_path / "m.nir")
+    done = cli("opt", model, "--semantics", "norse", "--plugin", plugin,
+               "--passes", "rename-graph{to=hello}", "-o", "-")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "graph @hello(" in done.stdout
+    assert "rename-graph" in cli("list", "passes", "--plugin", plugin).stdout
+
+
+def test_every_builtin_loads() -> None:
+    for group, code in (("passes", "SNN401"), ("targets", "SNN503"), ("frontends", "SNN101")):
+        for name in names(group):
+            assert lookup(group, name, code) is not None
