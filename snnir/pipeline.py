@@ -133,7 +133,7 @@ class Manager:
             start = time.perf_counter()
             result = item.run(graph)
             seconds = time.perf_counter() - start
-            if self.verify_each:
+            if self.verify_each and result is not graph:
                 self._verify(result, item)
             for hook in self.after:
                 hook(str(item), result)

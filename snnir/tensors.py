@@ -17,6 +17,9 @@ TensorLike = Union["Tensor", npt.ArrayLike]
 V = TypeVar("V")
 
 
+_SHORT = {np.dtype(name): short for name, short in SHORT_DTYPES.items()}
+
+
 class Tensor:
     """An immutable array that is compared by content and carried by reference.
 
@@ -30,7 +33,7 @@ class Tensor:
         SnnirError: SNN105 if the dtype is not numeric.
     """
 
-    __slots__ = ("_array", "_digest", "dtype", "shape")
+    __slots__ = ("_array", "_digest", "_has_nan", "dtype", "shape")
 
     dtype: str
     shape: tuple[int, ...]
@@ -39,20 +42,22 @@ class Tensor:
         data = np.asarray(array)
         if not data.dtype.isnative:
             data = data.astype(data.dtype.newbyteorder("="))
-        if data.dtype.name not in SHORT_DTYPES:
+        short = _SHORT.get(data.dtype)
+        if short is None:
             raise error("SNN105", f"arrays of type {data.dtype} are not supported")
         view = data.view()
         view.flags.writeable = False
         self._array: Array | None = view
         self._digest: str | None = None
-        self.dtype = SHORT_DTYPES[data.dtype.name]
+        self._has_nan: bool | None = None
+        self.dtype = short
         self.shape = data.shape
 
     @classmethod
     def unresolved(cls, digest: str, shape: tuple[int, ...], dtype: str) -> Tensor:
         """Return a tensor that is only known by its digest."""
         tensor = cls.__new__(cls)
-        tensor._array, tensor._digest = None, digest
+        tensor._array, tensor._digest, tensor._has_nan = None, digest, False
         tensor.dtype, tensor.shape = dtype, shape
         return tensor
 
@@ -99,6 +104,15 @@ class Tensor:
     def item(self) -> float:
         """Return the only element as a Python number."""
         return float(self.numpy().item())
+
+    @property
+    def has_nan(self) -> bool:
+        """Whether any element is NaN (unknown data counts as none); computed once."""
+        if self._has_nan is None:
+            data = self.numpy()
+            # min propagates NaN without a temporary the size of the weights.
+            self._has_nan = bool(data.dtype.kind == "f" and data.size and np.isnan(data.min()))
+        return self._has_nan
 
     def is_uniform(self) -> bool:
         """Whether all elements are equal (an empty tensor is not)."""

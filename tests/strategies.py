@@ -154,7 +154,8 @@ def graphs(draw: st.DrawFn, discrete: bool = True) -> Graph:
     def add(op: Op, *sources: str) -> str:
         name = fresh()
         (signals[name],) = op.infer([signals[s] for s in sources])  # type: ignore[assignment]
-        metadata = draw(st.sampled_from([{}, {"note": "a\n\u2028", "x": 1.5, "ok": True}]))
+        some: dict[str, Any] = {"note": "a\n\u2028", "x": 1.5, "ok": True}
+        metadata = draw(st.sampled_from([{}, some]))
         nodes[name] = Node(name, op, tuple(Value(s) for s in sources), FrozenDict(metadata))
         return name
 

@@ -63,7 +63,8 @@ def initial(rng: np.random.Generator) -> Weights:
     """Return random weights, scaled by the fan-in."""
 
     def normal(out: int, fan_in: int) -> Array:
-        return (rng.standard_normal((out, fan_in)) / np.sqrt(fan_in)).astype(np.float32)
+        scaled: Array = rng.standard_normal((out, fan_in)) / np.sqrt(fan_in)
+        return scaled.astype(np.float32)
 
     return Weights(
         normal(HIDDEN, PIXELS), np.zeros(HIDDEN, np.float32),
@@ -73,7 +74,8 @@ def initial(rng: np.random.Generator) -> Weights:
 
 def encode(images: Array, rng: np.random.Generator) -> Array:
     """Return Bernoulli spike trains [T, B, 64] of images [B, 64] with pixels in 0..1."""
-    return (rng.random((STEPS, *images.shape)) < 0.6 * images).astype(np.float32)
+    spikes: Array = rng.random((STEPS, *images.shape)) < 0.6 * images
+    return spikes.astype(np.float32)
 
 
 def layer(current: Array) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ are those verified against snnTorch 1.0.0, Norse 1.1.0, Sinabs 3.1.3 and Spiking
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import lru_cache
 from typing import ClassVar
 
 from snnir.dynamics.program import Dynamics, State
@@ -116,10 +116,15 @@ class LifStep:
             if getattr(self, f.name) != f.default
         }
 
-    @cached_property
+    @property
     def program(self) -> Dynamics:
         """The step program these attributes stand for."""
-        return _Writer(self).program()
+        return _program(self)
+
+
+@lru_cache(maxsize=4096)
+def _program(step: LifStep) -> Dynamics:
+    return _Writer(step).program()
 
 
 class _Writer:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from snnir.errors import Diagnostic, SnnirError
 from snnir.ir.graph import Graph, Node
 from snnir.ir.op import OPS
@@ -74,15 +72,8 @@ def _step_length(graph: Graph) -> Iterator[Diagnostic]:
 def _finite(graph: Graph) -> Iterator[Diagnostic]:
     for node in graph.nodes.values():
         for name, value in node.op.tensors().items():
-            if value.is_resolved and _has_nan(value.numpy()):
+            if value.has_nan:
                 yield Diagnostic("SNN105", f"{name} contains NaN", node=node.name)
-
-
-def _has_nan(array: np.ndarray) -> bool:
-    if array.dtype.kind != "f" or not array.size:
-        return False
-    # min propagates NaN without a temporary the size of the weights.
-    return bool(np.isnan(array.min()))
 
 
 def _delays(graph: Graph) -> Iterator[Diagnostic]:

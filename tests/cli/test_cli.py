@@ -49,7 +49,9 @@ def test_the_folder_runs_without_snnir(folder: Path, model: Path, tmp_path: Path
     np.save(tmp_path / "x.npy", x)
     command = [sys.executable, "-I", folder / "model.py", tmp_path / "x.npy", "-o",
                tmp_path / "y.npz", "--record", "n1:v"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     graph = quiet_load(model, semantics="norse", dt=1e-3)
     expected = snnir.compile(graph).run(x, ["n1:v"])

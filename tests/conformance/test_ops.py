@@ -184,7 +184,7 @@ def test_batch_norm() -> None:
 
 
 def test_no_stateless_op_is_left_out() -> None:
-    tested = {Conv1d, Conv2d, SumPool2d, AvgPool2d, MaxPool2d, Linear, Scale, Bias, Current, Add,
+    tested: set[type[Op]] = {Conv1d, Conv2d, SumPool2d, AvgPool2d, MaxPool2d, Linear, Scale, Bias, Current, Add,
               Concat, Slice, Flatten, Reshape, Permute, Pad, BatchNorm}  # fmt: skip
     stateful = {"input", "delay", "neuron", "step"}
     assert {cls.name for cls in tested} | stateful == {n for n in OPS if not n.startswith("test")}

@@ -65,7 +65,7 @@ def test_training_improves() -> None:
 
 @pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
-    command = [sys.executable, DIGITS / "demo.py", "--output", tmp_path / "digits"]
+    command = [sys.executable, str(DIGITS / "demo.py"), "--output", str(tmp_path / "digits")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "accuracy 1" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_file_round_trip(graph: Graph) -> None:
         assert path.read_bytes() == first
 
 
-def inputs(graph: Graph, steps: int = 12) -> dict[str, object]:
+def inputs(graph: Graph, steps: int = 12) -> dict[str, Any]:
     return {n: spikes((steps, 2, *s.shape), seed=3) for n, s in graph.inputs.items()}
 
 
@@ -63,8 +64,8 @@ def test_a_run_may_be_split(graph: Graph) -> None:
     x = inputs(graph)
     whole = snnir.compile(graph).run(x).output
     parts = snnir.compile(graph)
-    first = parts.run({n: a[:5] for n, a in x.items()}).output  # type: ignore[index]
-    second = parts.run({n: a[5:] for n, a in x.items()}, resume=True).output  # type: ignore[index]
+    first = parts.run({n: a[:5] for n, a in x.items()}).output
+    second = parts.run({n: a[5:] for n, a in x.items()}, resume=True).output
     np.testing.assert_array_equal(np.concatenate([first, second]), whole)
 
 

@@ -11,6 +11,7 @@ import pytest
 import snnir
 from snnir.dynamics import Dynamics, Let, State, dynamics
 from snnir.dynamics.evaluate import neuron_function
+from snnir.ir import Neuron
 from snnir.streams import Kind
 from tests.helpers import continuous, lif_step, spikes
 
@@ -199,7 +200,8 @@ def test_integrators_converge_to_the_flow(name: str) -> None:
     graph = continuous(tau=0.5, r=1.0, v_leak=0.0, v_threshold=9.0)
     op = graph["n"].op
     editor = graph.edit()
-    editor.set_op("n", type(op)(op.model, op.params, snnir.Stepping(integrator=name)))  # type: ignore[attr-defined]
+    assert isinstance(op, Neuron)
+    editor.set_op("n", Neuron(op.model, op.params, snnir.Stepping(integrator=name)))
     v = simulate(editor.graph(), np.ones((500, 1, 1)), ["n:v"]).recorded["n:v"][-1, 0, 0]
     error = abs(v - (1 - np.exp(-1.0)))
     assert error < (1e-12 if name.startswith("ex") else 1e-3)
@@ -210,6 +212,7 @@ def test_flow_models_spike() -> None:
     graph = continuous("izhikevich", **values)
     editor = graph.edit()
     op = graph["n"].op
-    editor.set_op("n", type(op)(op.model, op.params, snnir.Stepping(integrator="euler")))  # type: ignore[attr-defined]
+    assert isinstance(op, Neuron)
+    editor.set_op("n", Neuron(op.model, op.params, snnir.Stepping(integrator="euler")))
     output = snnir.compile(editor.graph(dt=2e-4)).run(np.full((2000, 1, 1), 10.0)).output
     assert 2 < output.sum() < 40

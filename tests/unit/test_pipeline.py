@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.ir import Add, Current, Delay, Flatten, Graph, Reshape, Scale
+from snnir.ir import Add, Current, Delay, Flatten, Graph, Neuron, Reshape, Scale
 from snnir.pipeline import LEVELS, Manager, Pass, parse_pipeline
 from snnir.registry import load_plugin, lookup, names
 from tests.helpers import cli, continuous, feed_forward, nir_file, recurrent, spikes
@@ -134,7 +134,8 @@ def test_discretize_names_the_default_it_takes() -> None:
     graph = continuous(tau=0.01, r=1, v_leak=0, v_threshold=1)
     op = graph["n"].op
     editor = graph.edit()
-    editor.set_op("n", type(op)(op.model, op.params))  # type: ignore[attr-defined]
+    assert isinstance(op, Neuron)
+    editor.set_op("n", Neuron(op.model, op.params))
     with pytest.warns(snnir.SnnirWarning, match="took 'exact'"):
         editor.graph().apply("discretize")
     assert editor.graph().apply("discretize{semantics=norse}")

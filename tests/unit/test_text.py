@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def convolutional() -> snnir.Graph:
     return graph(nodes, "own", dt=1e-3, name="conv net")
 
 
-GOLDEN = {
+GOLDEN: dict[str, Callable[[], snnir.Graph]] = {
     "feed_forward.snn": feed_forward,
     "recurrent.snn": recurrent,
     "convolutional.snn": convolutional,
