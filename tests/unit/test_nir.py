@@ -388,3 +388,66 @@ def test_what_nir_cannot_say_is_refused_at_once(tmp_path: Path) -> None:
         snnir.save(editor.graph(), path)
     assert {d.node for d in caught.value.diagnostics} == {"part", "join"}
     assert not path.exists()
+
+
+def same(one: Any, two: Any) -> bool:
+    """Whether two raw nodes are equal in every bit."""
+    if (one.name, one.type, one.edges, list(one.nodes)) != (
+        two.name, two.type, two.edges, list(two.nodes),
+    ):  # fmt: skip
+        return False
+    for a, b in ((one.fields, two.fields), (one.metadata, two.metadata)):
+        if list(a) != list(b) or not all(str(type(a[k])) == str(type(b[k])) for k in a):
+            return False
+        for key, value in a.items():
+            other = b[key]
+            if isinstance(value, np.ndarray):
+                if value.dtype != other.dtype or not np.array_equal(value, other):
+                    return False
+            elif not isinstance(value, dict) and value != other:
+                return False
+    return all(same(one.nodes[name], two.nodes[name]) for name in one.nodes)
+
+
+@pytest.mark.parametrize("kind", ["small", "nested", "record"])
+def test_both_readers_read_the_same(kind: str, tmp_path: Path) -> None:
+    from snnir.frontends.hdf5_classic import ClassicFile
+    from snnir.frontends.nir_hdf5 import _Reader, read_raw
+
+    path = nir_file(tmp_path / "m.nir")
+    if kind == "record":
+        discrete = snnir.compile(quiet_load(path, semantics="norse", dt=1e-3)).graph
+        snnir.save(discrete, path)
+    elif kind == "nested":
+        lif = neuron_nodes()["LIF"]
+        inner = nir_chain(lif, shape=[4], out=[4])
+        nir_file(path, nir_chain(inner, shape=[4], out=[4]))
+    file = ClassicFile(path)
+    fast = _Reader(str(path), file).root()  # would raise if it had to fall back
+    file.close()
+    slow = read_raw(path, classic=False)
+    assert same(fast[0], slow[0])
+    assert fast[1] == slow[1]
+
+
+def test_corpus_is_read_alike(corpus: Path) -> None:
+    from snnir.frontends.nir_hdf5 import read_raw
+
+    for path in corpus.glob("*.nir"):
+        if "no_edges" not in path.name:
+            assert same(read_raw(path)[0], read_raw(path, classic=False)[0]), path.name
+
+
+@pytest.mark.parametrize("options", [{"libver": "latest"}, {"track_order": True}])
+def test_newer_layouts_are_read_by_the_library(options: dict[str, Any], tmp_path: Path) -> None:
+    path, copy = nir_file(tmp_path / "m.nir"), tmp_path / "n.nir"
+    with h5py.File(path) as old, h5py.File(copy, "w", **options) as new:
+        for key in old:
+            old.copy(old[key], new, key)
+    assert quiet_load(copy, semantics="norse") == replace_name(quiet_load(path, semantics="norse"))
+
+
+def replace_name(graph: snnir.Graph) -> snnir.Graph:
+    from dataclasses import replace
+
+    return replace(graph, name="n")
