@@ -19,6 +19,7 @@ from snnir.frontends.nir_structure import Flat, flatten
 from snnir.frontends.nir_time import choose_dt, insert_delays
 from snnir.ir.graph import Graph, Provenance
 from snnir.ir.neuron import Neuron
+from snnir.memory import collection_paused
 from snnir.presets import DEFAULT, preset
 from snnir.semantics import Semantics
 
@@ -47,7 +48,17 @@ def load_nir(
     Raises:
         SnnirError: Everything that keeps the file from being read, each with node and repair.
     """
-    path = Path(path)
+    with collection_paused():
+        return _load(Path(path), semantics, dt, repair, options)
+
+
+def _load(
+    path: Path,
+    semantics: str | Semantics | None,
+    dt: float | None,
+    repair: bool,
+    options: Mapping[str, Any],
+) -> Graph:
     notes = Notes(str(path), repair)
     raw, version = read_raw(path)
     record = FileRecord.of(raw, notes)

@@ -6,9 +6,6 @@ are read by `hdf5_classic`, which is several times faster; all others by h5py.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,19 +55,18 @@ def read_raw(path: Path, *, classic: bool = True) -> tuple[RawNode, str]:
         SnnirError: SNN101 if it is not readable HDF5, SNN102 if the layout is not NIR's, SNN107
             for links that leave the group, absurd shapes or absurd nesting.
     """
-    with _no_collection():
-        if classic:
-            try:
-                file = ClassicFile(path)
-            except hdf5_classic.FAILURES:
-                return _read_by_library(path)
-            try:
-                return _Reader(str(path), file).root()
-            except hdf5_classic.FAILURES:
-                pass  # damaged or unusual: the library says what it is
-            finally:
-                file.close()
-        return _read_by_library(path)
+    if classic:
+        try:
+            file = ClassicFile(path)
+        except hdf5_classic.FAILURES:
+            return _read_by_library(path)
+        try:
+            return _Reader(str(path), file).root()
+        except hdf5_classic.FAILURES:
+            pass  # damaged or unusual: the library says what it is
+        finally:
+            file.close()
+    return _read_by_library(path)
 
 
 def _read_by_library(path: Path) -> tuple[RawNode, str]:
@@ -92,18 +88,6 @@ def _read_by_library(path: Path) -> tuple[RawNode, str]:
 
 def _reason(failure: Exception) -> str:
     return shown(str(failure).splitlines()[0] if str(failure) else type(failure).__name__)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Pause the cycle collector: reading makes many objects and no garbage."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Reader:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
+from snnir.memory import collection_paused
 from snnir.pipeline import PipelineResult, convert_text, run_pipeline
 from snnir.running import Result
 
@@ -146,6 +147,11 @@ def build_for(target: Target, graph: Graph, passes: str | None = None, level: in
     """
     if level not in (0, 1, 2):
         raise error("SNN503", f"optimisation level {level} does not exist", hint="use 0, 1 or 2")
+    with collection_paused():
+        return _build(target, graph, passes, level)
+
+
+def _build(target: Target, graph: Graph, passes: str | None, level: int) -> Compiled:
     first = run_pipeline(graph, passes) if passes is not None else PipelineResult(graph)
     rest = run_pipeline(first.graph, target.pipeline(0 if passes is not None else level))
     history = PipelineResult(rest.graph, (*first.records, *rest.records))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, TypeVar, Union
 
 import numpy as np
@@ -159,6 +159,23 @@ class FrozenDict(Mapping[str, V]):
 
     def __len__(self) -> int:
         return len(self._data)
+
+    # The methods a mapping inherits are many times slower than those of the dict itself.
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._data
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys."""
+        return self._data.keys()
+
+    def values(self) -> ValuesView[V]:
+        """Return the values."""
+        return self._data.values()
+
+    def items(self) -> ItemsView[str, V]:
+        """Return the pairs."""
+        return self._data.items()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mapping) and self._data == dict(other)

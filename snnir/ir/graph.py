@@ -161,9 +161,15 @@ class Graph:
         Raises:
             SnnirError: Every broken rule.
         """
+        self._verified  # noqa: B018  (a graph does not change, so once is enough)
+        return self
+
+    @cached_property
+    def _verified(self) -> bool:
         from snnir.ir.verify import verify
 
-        return verify(self)
+        verify(self)
+        return True
 
     def to_networkx(self) -> networkx.MultiDiGraph[str]:
         """Return a `networkx.MultiDiGraph`: nodes carry `op`, edges `operand` and `result`."""

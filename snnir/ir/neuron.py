@@ -29,9 +29,8 @@ class _NeuronOp(Op):
 
     def common_shape(self, operand: Signal | None) -> tuple[int, ...] | None:
         """Return the population's shape: the operand's, which the parameters must fit."""
-        shapes = [parameter.shape for parameter in self.params.values()]
         if operand is None:
-            shape = broadcast(*shapes)
+            shape = broadcast(*(parameter.shape for parameter in self.params.values()))
             return shape if max(shape, default=1) > 1 else None
         if operand.kind is not Kind.ANALOG:
             raise OpError(
@@ -40,6 +39,8 @@ class _NeuronOp(Op):
                 "make the step explicit with the op `current`",
             )
         for name, parameter in self.params.items():
+            if parameter.shape in ((), operand.shape):
+                continue
             if broadcast(operand.shape, parameter.shape) != operand.shape:
                 raise OpError(
                     "SNN202",

@@ -185,11 +185,11 @@ class _Writer:
         return "\n".join(lines)
 
     def weight(self, path: str, value: Tensor) -> str:
-        if value not in self.keys:
-            key = f"w{len(self.keys)}_{identifier(path)}"
-            self.keys[value] = key
+        key = self.keys.get(value)
+        if key is None:
+            key = self.keys[value] = f"w{len(self.keys)}_{identifier(path)}"
             self.weights[key] = value
-        return f"w[{self.keys[value]!r}]"
+        return f"w[{key!r}]"
 
     def unit(self, node: Node) -> str:
         op = node.op
