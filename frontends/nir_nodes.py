@@ -265,12 +265,11 @@ def _delay(site: Site) -> Op:
 def _neuron(site: Site) -> Op:
     model = MODELS[NEURONS[site.raw.type]]
     params: dict[str, Tensor] = {}
-    present = [site.real(name).dtype for name in model.params if name in site.raw.fields]
+    values = {name: site.real(name, model.defaults.get(name)) for name in model.params}
+    present = {value.dtype for name, value in values.items() if name in site.raw.fields}
     dtype = np.result_type(*present) if present else np.dtype(np.float32)
-    for name in model.params:
-        value = site.real(name, model.defaults.get(name))
-        if name not in site.raw.fields:
-            value = value.astype(dtype)
+    for name, given in values.items():
+        value = given if name in site.raw.fields else given.astype(dtype)
         if name in model.time_constants:
             value = _time_constant(site, name, value)
         params[name] = Tensor(_fitted(site, name, value))

@@ -103,7 +103,8 @@ def _required(node: RawNode) -> tuple[Shape | None, int | None]:
         space = node.fields.get("input_shape")
         rank = weight.ndim - 2
         if space is None or isinstance(space, str) or space.size not in (rank, rank + 1):
-            return None, channels
+            # Only the two spatial axes of images can be told from a channel axis.
+            return None, channels if rank == 2 else None
         return (channels, *(int(n) for n in np.atleast_1d(space).ravel()[-rank:])), channels
     return _population(node) or None, None
 
@@ -159,9 +160,9 @@ def _with_channels(declared: Shape, channels: int | None, name: str, notes: Note
     if channels is not None and len(declared) == 4 and declared[1] == channels:
         notes.assume(f"a leading axis of {declared[0]} in the input's shape is dropped", name)
         return declared[1:]
-    if channels == 1 and len(declared) == 2:
-        notes.assume("the input's shape has no channel axis; one was added", name)
-        return (1, *declared)
+    if channels is not None and len(declared) == 2:
+        notes.assume(f"the input's shape lacks the channel axis of {channels}", name)
+        return (channels, *declared)
     return declared
 
 

@@ -209,9 +209,11 @@ def _behind(flat: Flat, port: str, ports: set[str]) -> list[str]:
 def _drop_islands(flat: Flat, notes: Notes) -> None:
     """Leave out nodes without any edge; nothing they do can be seen."""
     fed = {source for sources in flat.sources.values() for source in sources}
+    outputs = [name for name, node in flat.nodes.items() if node.type == "Output"]
+    loose = [name for name in outputs if not flat.sources[name]]
+    if loose and loose == outputs:
+        notes.fail("SNN102", "is an output that nothing feeds", loose[0])
     for name in [n for n in flat.nodes if n not in fed and not flat.sources[n]]:
-        if flat.nodes[name].type == "Output":
-            notes.fail("SNN102", "is an output that nothing feeds", name)
         notes.assume("has no edges and is left out", name)
         del flat.nodes[name], flat.sources[name]
 

@@ -158,7 +158,7 @@ class Semantics:
         """Return the stepping of one model."""
         changes: dict[str, Any] = dict(self.overrides.get(model, {}))
         changes.pop("record_offset", None)
-        return replace(self.stepping, **changes)
+        return replace(self.stepping, **changes) if changes else self.stepping
 
     def offset_for(self, models: Iterable[str]) -> int:
         """Return the record offset of a graph that has these models."""

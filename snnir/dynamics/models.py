@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from snnir.dynamics.program import Dynamics, State
@@ -76,7 +77,7 @@ class Model:
         """Whether the model emits spikes rather than its state."""
         return self.threshold is not None
 
-    @property
+    @cached_property
     def time_constants(self) -> tuple[str, ...]:
         """Parameters that must be positive times."""
         return tuple(name for name, unit in self.params.items() if name.startswith("tau"))

@@ -451,3 +451,30 @@ def replace_name(graph: snnir.Graph) -> snnir.Graph:
     from dataclasses import replace
 
     return replace(graph, name="n")
+
+
+def test_images_without_a_channel_axis(tmp_path: Path) -> None:
+    conv, shape, out = map_nodes()["Conv2d"]
+    path = nir_file(tmp_path / "m.nir", nir_chain(conv, shape=shape[1:], out=out))
+    for drop in (False, True):
+        if drop:
+            edit(path, lambda n, f: n["n0"].__delitem__("input_shape"))
+        graph, told = told_by(path, semantics="norse", dt=1e-3)
+        assert "lacks the channel axis of 2" in told
+        assert graph.signal("input").shape == (2, 6, 6)
+
+
+def test_loose_outputs(tmp_path: Path) -> None:
+    def add(nodes: Any, file: Any) -> None:
+        nodes.copy("output", "spare")
+
+    graph, told = told_by(edit(nir_file(tmp_path / "m.nir"), add), semantics="norse")
+    assert "left out (in spare)" in told
+    assert list(graph.outputs) == ["output"]
+
+    def cut(nodes: Any, file: Any) -> None:
+        replace_data(file["node"], "edges", np.array([[b"input", b"n0"], [b"n0", b"n1"]], object))
+        del nodes["spare"]
+
+    with pytest.raises(snnir.SnnirError, match="nothing feeds"):
+        quiet_load(edit(tmp_path / "m.nir", cut))
