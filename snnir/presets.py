@@ -66,6 +66,12 @@ _SINABS = Semantics(
 _SPYX = Semantics(
     "spyx",
     Stepping(integrator="euler", input_gain="fold", constants="source", reset="subtract"),
+    overrides={
+        # LIF and IF subtract the threshold after the decay of the next step; the recurrent
+        # CuBaLIF subtracts it before.
+        "lif": {"reset_timing": "next-step"},
+        "if": {"reset_timing": "next-step", "input_gain": "unit"},
+    },
     dt=1.0,
     # Its neurons compare the membrane of the step before, so that spikes come out a step late.
     record_offset=1,
@@ -84,6 +90,7 @@ _LAVA = Semantics(
             "fire": "ge",
             "record_offset": 0,
         },
+        "if": {"input_gain": "unit", "record_offset": 0},
     },
     dt=1e-4,
     recurrent_bias="never",
@@ -94,7 +101,7 @@ _LAVA = Semantics(
 _SPINNAKER2 = Semantics(
     "spinnaker2",
     Stepping(integrator="euler", input_gain="fold", reset="zero", start="step"),
-    overrides={"cubalif": {"record_offset": 1}},
+    overrides={"cubalif": {"record_offset": 1}, "if": {"input_gain": "unit"}},
     dt=1e-4,
     recurrent_bias="constant",
     weights="int8-trunc",
@@ -117,7 +124,8 @@ _ROCKPOOL = Semantics(
 
 _NENGO = Semantics(
     "nengo",
-    Stepping(integrator="exponential_euler"),
+    Stepping(integrator="exponential_euler", reset="zero", clamp="max", v_min="0"),
+    overrides={"if": {"input_gain": "unit", "clamp": "none"}},
     dt=1e-3,
     source="neuromorphs/NIR: paper/03_rnn/nir_to_nengo.py",
 )
