@@ -7,6 +7,7 @@ from collections import deque
 from snnir.errors import Diagnostic, SnnirError
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import OpError, Results
+from snnir.ir.structure import Add
 from snnir.streams import Signal
 
 Known = dict[Value, Signal]
@@ -15,36 +16,48 @@ Known = dict[Value, Signal]
 def infer_signals(graph: Graph) -> Known:
     """Return the type of every value.
 
-    Nodes are visited in dataflow order; where a cycle leaves an operand unknown, an op may still
-    know its result (a synapse from its weights, a neuron from its parameters). Whatever was
-    guessed that way is checked again once everything is known. Linear in the graph's size.
+    Nodes are visited in dataflow order. Where a cycle leaves operands unknown, a sum has the type
+    of the operands that are known; if that is not enough, an op may still tell its result (a
+    synapse from its weights, a neuron from its parameters). Whatever was taken that way is
+    checked again once everything is known. Linear in the graph's size but for such guesses.
 
     Raises:
         SnnirError: SNN202 or SNN203 with every misfit, or SNN201 where a shape stays unknown.
     """
     known: Known = {}
     problems: list[Diagnostic] = []
-    waiting = deque(graph.order)
+    done: set[str] = set()
     late: list[str] = []
-    while waiting:
-        name = waiting.popleft()
+    waiting = deque(graph.order)
+    stuck = deque(graph.order)
+    while waiting or stuck:
+        if waiting:
+            name, guess = waiting.popleft(), False
+        else:
+            name, guess = stuck.popleft(), True
         node = graph.nodes[name]
-        if any(value not in known for value in node.operands):
-            late.append(name)
+        complete = all(value in known for value in node.operands)
+        if name in done or not (guess or complete or _is_partial_sum(node, known)):
+            continue
         results = _results(node, known, problems)
-        fresh = [
-            (Value(name, index), signal)
-            for index, signal in enumerate(results)
-            if signal is not None and Value(name, index) not in known
-        ]
-        known.update(fresh)
-        if fresh and late:
-            waiting.extend(user for user, _ in graph.uses[name] if Value(user) not in known)
+        if not complete:
+            late.append(name)
+            if None in results:
+                continue
+        done.add(name)
+        known.update({Value(name, i): s for i, s in enumerate(results) if s is not None})
+        if late:
+            waiting.extend(user for user, _ in graph.uses[name] if user not in done)
     if not problems:
         problems.extend(_recheck(graph, known, late))
     if problems:
         raise SnnirError(dict.fromkeys(problems))
     return known
+
+
+def _is_partial_sum(node: Node, known: Known) -> bool:
+    """Whether the known operands of a sum tell its type: all of them must have one."""
+    return isinstance(node.op, Add) and any(value in known for value in node.operands)
 
 
 def _results(node: Node, known: Known, problems: list[Diagnostic]) -> Results:

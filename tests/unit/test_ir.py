@@ -23,6 +23,8 @@ from snnir.ir import (
     Neuron,
     Node,
     Op,
+    Reshape,
+    Scale,
     Signal,
     Value,
 )  # fmt: skip
@@ -56,6 +58,39 @@ def test_types_of_a_recurrent_graph() -> None:
     signals = recurrent().signals
     assert str(signals[Value("late")]) == "spikes<4xf32>"
     assert str(signals[Value("rec")]) == "analog<4xf32>"
+
+
+def looped(shape: tuple[int, ...], feed: bool) -> Graph:
+    """A sum that is fed back through a scale whose parameter has fewer axes."""
+    scale = Scale(snnir.tensor(np.full(4, 0.5, np.float32)))
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "a": source(shape=shape),
+        "late": (Delay(1), ["s"]),
+        "back": (scale, ["late"]),
+        "s": (Add(), ["a", "back"] if feed else ["back"]),
+        "n": (lif_step(), ["s" if feed else "a"]),
+        "m": (lif_step(), ["s"]),
+    }
+    return graph(nodes, "m")
+
+
+def test_what_is_known_goes_before_what_can_be_guessed() -> None:
+    assert looped((2, 4), feed=True).verify().signal("back").shape == (2, 4)
+
+
+def test_a_cycle_nothing_feeds_takes_its_parameters_shape() -> None:
+    assert looped((2, 4), feed=False).verify().signal("m").shape == (4,)
+
+
+def test_wrong_guesses_are_found() -> None:
+    wide = Linear(snnir.tensor(dyadic((4, 4))))
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "a": source(),
+        "late": (Delay(1), ["grown"]),
+        "back": (wide, ["late"]),
+        "grown": (Reshape((2, 2)), ["back"]),
+    }
+    assert "SNN202" in codes(graph(nodes, "grown"))
 
 
 def test_edits_leave_the_original_alone() -> None:

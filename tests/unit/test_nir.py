@@ -233,6 +233,7 @@ def test_missing_ports_are_added(tmp_path: Path) -> None:
 
 REPAIRS: dict[str, tuple[Any, str]] = {
     "renamed node": (lambda n, f: n.move("n1", "n1_lif"), "take 'n1_lif'"),
+    "only loose node": (lambda n, f: n.move("n1", "zebra"), "take 'zebra'"),
     "output shape": (lambda n, f: replace_data(n["output"], "shape", np.array([9])), "take [4]"),
     "transposed": (
         lambda n, f: replace_data(n["n0"], "weight", np.ones((3, 4), np.float32)), "transpose",
