@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.helpers import CORPUS
 
-settings.register_profile(
-    "snnir",
-    deadline=None,
-    max_examples=40,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-settings.load_profile("snnir")
+_COMMON: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+# The same examples in every run, so that CI fails for a change and not by chance. New ones:
+# pytest --hypothesis-profile=random tests/property
+settings.register_profile("snnir", max_examples=60, derandomize=True, **_COMMON)
+settings.register_profile("fast", max_examples=15, derandomize=True, **_COMMON)
+settings.register_profile("random", max_examples=300, **_COMMON)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try fewer examples where the slow tests are left out; --hypothesis-profile overrides."""
+    if not config.getoption("--hypothesis-profile", None):
+        fast = "not slow" in (config.getoption("-m") or "")
+        settings.load_profile("fast" if fast else "snnir")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import snnir
 from snnir.dynamics import dynamics, select
+from snnir.dynamics.program import Let, State
+from snnir.dynamics.scalar import SCALAR_OPS
 from snnir.ir import (
     Add,
     AvgPool2d,
@@ -60,8 +62,10 @@ def names() -> st.SearchStrategy[str]:
 
 
 @st.composite
-def tensors(draw: st.DrawFn, shape: tuple[int, ...]) -> snnir.Tensor:
-    """Finite tensors of any supported dtype."""
+def tensors(draw: st.DrawFn, shape: tuple[int, ...] | None = None) -> snnir.Tensor:
+    """Finite tensors of any supported dtype, of a small shape unless one is given."""
+    if shape is None:
+        shape = draw(st.sampled_from([(), (1,), (8,), (9,), (2, 3), (0, 3), (2, 1, 2, 2)]))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     data = rng.integers(-40, 40, shape) / 16
     dtype = draw(st.sampled_from(DTYPES))
@@ -88,6 +92,77 @@ def lif_steps(draw: st.DrawFn) -> Step:
         rules |= {"spikes": "single", "spike_cap": 0}
         rules["reset"] = "zero" if rules["reset"] == "to" else rules["reset"]
     return lif_step(**rules)
+
+
+@st.composite
+def bit_patterns(draw: st.DrawFn) -> snnir.Tensor:
+    """Small tensors of any bits: signed zeros, infinities, subnormals, and the one NaN."""
+    dtype = np.dtype(draw(st.sampled_from([d for d in DTYPES if d != "bool"])))
+    shape = draw(st.sampled_from([(), (1,), (5,), (3, 3)]))
+    size = int(np.prod(shape)) * dtype.itemsize
+    data = np.frombuffer(draw(st.binary(min_size=size, max_size=size)), dtype).reshape(shape)
+    if dtype.kind == "f":
+        data = np.where(np.isnan(data), dtype.type(np.nan), data)
+    return snnir.Tensor(data)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> snnir.Dynamics:
+    """Well-formed step programs with odd identifiers, names, units and numbers."""
+    words = ["x", "v", "β", "inf", "nan", "emit", "next", "state", "inputs", "param", "f32", "lif"]
+    free = iter(draw(st.permutations(words)))
+    numbers = st.floats(allow_nan=False)
+    inputs = tuple(next(free) for _ in range(draw(st.integers(0, 2))))
+    known = tuple((next(free), draw(st.text(max_size=3))) for _ in range(draw(st.integers(0, 2))))
+    starts = st.one_of(numbers, *(st.just(name) for name, _ in known))
+    states = tuple(State(next(free), draw(starts)) for _ in range(draw(st.integers(0, 2))))
+    names = [*inputs, *(name for name, _ in known), *(state.name for state in states)]
+    body = []
+    for _ in range(draw(st.integers(1, 4))):
+        operand = st.one_of(numbers, *(st.just(name) for name in names))
+        op = draw(st.sampled_from([op for op in SCALAR_OPS.values() if op.takes != "bool"]))
+        if op.gives == "bool" or op.name == "select":
+            continue
+        arguments = tuple(draw(operand) for _ in range(op.arity))
+        names.append(next(free))
+        body.append(Let(names[-1], op.name, arguments))
+    updates = tuple(
+        (state.name, draw(st.one_of(numbers, st.sampled_from(names)))) for state in states
+    )
+    kinds = st.sampled_from(list(snnir.Kind))
+    outputs = (
+        tuple((n, draw(kinds)) for n in draw(st.lists(st.sampled_from(names), max_size=2)))
+        if names
+        else ()
+    )
+    dtype = draw(st.sampled_from(["f32", "f64"]))
+    name = draw(st.one_of(st.sampled_from(["m", "m-2", "a b"]), st.text(max_size=3)))
+    program = snnir.Dynamics(name, inputs, known, states, tuple(body), updates, outputs, dtype)
+    program.types()
+    return program
+
+
+@st.composite
+def odd_graphs(draw: st.DrawFn) -> Graph:
+    """Graphs whose values are odd rather than whose structure is; they need not be valid."""
+    odd_text = st.text(st.characters(), max_size=6)  # lone surrogates included
+    scalars = st.one_of(odd_text, st.integers(), st.floats(allow_nan=False), st.booleans())
+    metadata = st.dictionaries(odd_text, scalars, max_size=3).map(FrozenDict)
+    choices: st.SearchStrategy[Op] = st.one_of(
+        st.builds(Scale, st.one_of(tensors(), bit_patterns())),
+        st.builds(Delay, st.integers()),
+        st.builds(Pad, st.lists(st.tuples(st.integers(), st.integers()), max_size=3).map(tuple)),
+        st.builds(Step, programs(), st.dictionaries(odd_text, tensors()).map(FrozenDict), odd_text),
+        lif_steps(), continuous_neurons(),
+    )  # fmt: skip
+    nodes = {"": Node("", Input(Signal(snnir.Kind.ANALOG, (3,))))}
+    for name in draw(st.lists(odd_text, min_size=1, max_size=4, unique=True)):
+        operand = Value(draw(st.sampled_from(list(nodes))), draw(st.integers(0, 2)))
+        nodes[name] = Node(name, draw(choices), (operand,), draw(metadata))
+    outputs = {draw(odd_text): Value(name) for name in nodes}
+    provenance = Provenance(draw(odd_text), draw(odd_text), (draw(odd_text),))
+    dt = draw(st.one_of(st.none(), st.floats(allow_nan=False)))
+    return Graph(nodes, outputs, dt, draw(odd_text), draw(st.integers()), provenance)
 
 
 def continuous_neurons() -> st.SearchStrategy[Neuron]:

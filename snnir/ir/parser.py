@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import math
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 
 from snnir.dynamics.lif import LifStep
 from snnir.dynamics.program import Dynamics, Let, Operand, State
-from snnir.errors import SnnirError
+from snnir.errors import SnnirError, shown
 from snnir.ir.attributes import AttributeMismatch, checked
 from snnir.ir.graph import Graph, Node, Provenance, Value
 from snnir.ir.lexer import Token, Tokens
 from snnir.ir.op import OPS, Op
-from snnir.ir.printer import VERSION
+from snnir.ir.printer import VERSION, signals_or_nothing
+from snnir.semantics import Stepping
 from snnir.streams import DTYPES, Kind, Signal, parse_shape, parse_signal
 from snnir.tensors import FrozenDict, Tensor
 
 _MAX_DEPTH = 64
+#: Limits of what a text may declare, so that sizes and messages stay finite.
+_MAX_AXES, _MAX_ELEMENTS = 32, 1 << 56
+_MAX_SHAPE_TEXT, _MAX_DIGITS = 600, 300
+#: Longer names, and more of them, are not searched for close matches.
+_MAX_GUESS, _MAX_CANDIDATES = 80, 2000
+_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, **{k.value: k for k in Kind}}
+
+T = TypeVar("T")
+Fields = tuple[type[Op], dict[str, Any], Token, tuple[Value, ...], FrozenDict[Any]]
 
 #: Text of an older version to text of the next one, by the older version.
 MIGRATIONS: dict[int, Callable[[str], str]] = {}
@@ -28,6 +41,28 @@ MIGRATIONS: dict[int, Callable[[str], str]] = {}
 
 class _ProgramRef(str):
     """The name of a `dynamics` block, before it is resolved."""
+
+
+@cache
+def _stepping_fields(cls: type[Op]) -> frozenset[str]:
+    hints = typing.get_type_hints(cls)
+    return frozenset(k for k, h in hints.items() if Stepping in (h, *typing.get_args(h)))
+
+
+def _suits(value: Any, default: Any) -> bool:
+    """Whether a value may replace the default of a record's field."""
+    if isinstance(default, bool):
+        return isinstance(value, int) and value in (0, 1)
+    if isinstance(default, float):
+        return isinstance(value, (int, float))
+    return type(value) is type(default) or (isinstance(default, int) and isinstance(value, int))
+
+
+def _close(name: str, known: list[str], mark: str = "") -> str | None:
+    """Return a hint with similar names, of those that are quickly compared."""
+    candidates = [k for k in known[:_MAX_CANDIDATES] if len(k) <= _MAX_GUESS]
+    close = difflib.get_close_matches(name, candidates, n=3 if not mark else 1)
+    return f"did you mean {', '.join(mark + c for c in close)}?" if close else None
 
 
 def parse_graph(
@@ -64,7 +99,7 @@ def migrated(text: str, source: str | None) -> str:
         step = MIGRATIONS.get(version)
         if step is None:
             hint = "use a newer snnir" if version > VERSION else None
-            message = f"text form version {version}, known is {VERSION}"
+            message = f"text form version {shown(str(version))}, known is {VERSION}"
             raise tokens.error("SNN108", message, hint=hint)
         text = step(text)
         version += 1
@@ -74,11 +109,9 @@ def migrated(text: str, source: str | None) -> str:
 class _Parser:
     def __init__(self, tokens: Tokens, tensors: Mapping[str, Tensor]) -> None:
         self.tokens, self.tensors = tokens, tensors
-        self.nodes: dict[str, Node] = {}
-        self.places: dict[str, Token] = {}
-        self.uses: list[tuple[Value, Token, str]] = []
+        self.pending: dict[str, Fields] = {}
+        self.uses: list[tuple[Value, Token, str | None]] = []
         self.stated: dict[str, tuple[list[Signal], Token]] = {}
-        self.pending: dict[str, tuple[type[Op], dict[str, Any], Token]] = {}
         self.programs: dict[str, Dynamics] = {}
 
     def graph(self) -> Graph:
@@ -93,15 +126,14 @@ class _Parser:
         while not tokens.sees("return"):
             self.node()
         tokens.take()
-        outputs = self.outputs()
+        outputs = self.entries("an output's name", self.reference)
         tokens.expect("}")
         provenance = self.provenance()
         while tokens.accept("dynamics"):
             self.dynamics()
         if tokens.next.kind != "end":
             raise tokens.fail("the end of the text")
-        self.finish()
-        graph = Graph(self.nodes, outputs, name=name, provenance=provenance, **header)
+        graph = Graph(self.nodes(), outputs, name=name, provenance=provenance, **header)
         self.check_types(graph)
         return graph
 
@@ -109,15 +141,32 @@ class _Parser:
         tokens = self.tokens
         tokens.expect("(")
         found: dict[str, Any] = {}
-        while not tokens.accept(")"):
+        for token in self.listed(")"):
             key = tokens.word("'dt' or 'record_offset'")
             if key not in ("dt", "record_offset") or key in found:
-                tokens.at -= 1
-                raise tokens.fail("'dt' or 'record_offset', once each")
+                raise tokens.fail("'dt' or 'record_offset', once each", token)
             tokens.expect("=")
-            found[key] = float(tokens.number()) if key == "dt" else tokens.whole()
-            if not tokens.sees(")"):
+            found[key] = float(self.number()) if key == "dt" else tokens.whole()
+        return found
+
+    def listed(self, end: str) -> Iterator[Token]:
+        """Yield the first token of each item of a list, up to its closing mark."""
+        tokens = self.tokens
+        while not tokens.accept(end):
+            yield tokens.next
+            if not tokens.sees(end):
                 tokens.expect(",")
+
+    def entries(self, what: str, read: Callable[[], T]) -> dict[str, T]:
+        tokens = self.tokens
+        tokens.expect("{")
+        found: dict[str, T] = {}
+        for token in self.listed("}"):
+            key = tokens.name(what)
+            if key in found:
+                raise tokens.error("SNN201", f"'{shown(key)}' is there twice", token)
+            tokens.expect("=")
+            found[key] = read()
         return found
 
     def node(self) -> None:
@@ -125,88 +174,74 @@ class _Parser:
         tokens.expect("%")
         token = tokens.next
         name = tokens.name("a node's name")
-        if name in self.nodes:
+        if name in self.pending:
             raise tokens.error("SNN201", "two nodes have this name", token, name)
         tokens.expect("=")
         op_token = tokens.next
         cls = self.op_class(tokens.word("an op"), op_token, name)
-        operands = self.operands(name)
+        tokens.expect("(")
+        operands = tuple(self.reference(name) for _ in self.listed(")"))
         attributes = self.mapping(0) if tokens.sees("{") else {}
         metadata = self.mapping(0) if tokens.accept("meta") else {}
-        if any(not isinstance(v, (str, int, float)) for v in metadata.values()):
+        if any(type(v) not in (str, int, float, bool) for v in metadata.values()):
             raise tokens.error("SNN201", "metadata holds texts and numbers only", token, name)
         if tokens.accept(":"):
             self.stated[name] = (self.signals(), token)
-        self.pending[name] = (cls, attributes, op_token)
         # The op is built once all `dynamics` blocks are known.
-        self.nodes[name] = Node(name, Op(), operands, FrozenDict(metadata))
+        self.pending[name] = (cls, attributes, op_token, operands, FrozenDict(metadata))
 
     def op_class(self, word: str, token: Token, node: str) -> type[Op]:
         if word in OPS:
             return OPS[word]
-        close = difflib.get_close_matches(word, OPS, n=3)
-        hint = f"did you mean {', '.join(close)}?" if close else None
-        raise self.tokens.error("SNN106", f"there is no op '{word[:60]}'", token, node, hint)
+        message = f"there is no op '{shown(word)}'"
+        raise self.tokens.error("SNN106", message, token, node, _close(word, list(OPS)))
 
-    def operands(self, node: str) -> tuple[Value, ...]:
-        tokens = self.tokens
-        tokens.expect("(")
-        found = []
-        while not tokens.accept(")"):
-            found.append(self.reference(node))
-            if not tokens.sees(")"):
-                tokens.expect(",")
-        return tuple(found)
-
-    def reference(self, node: str) -> Value:
+    def reference(self, node: str | None = None) -> Value:
         tokens = self.tokens
         token = tokens.next
         tokens.expect("%")
         name = tokens.name("a node's name")
         result = tokens.whole() if tokens.accept(":") else 0
+        if result < 0:
+            raise tokens.error("SNN102", "expected the number of a result, from 0", token, node)
         value = Value(name, result)
         self.uses.append((value, token, node))
         return value
 
     def signals(self) -> list[Signal]:
-        tokens = self.tokens
-        found = []
-        while True:
-            if tokens.next.kind != "signal":
-                raise tokens.fail("a type such as spikes<12xf32>")
-            found.append(parse_signal(tokens.take().text))
-            if not tokens.accept(","):
-                return found
-
-    def outputs(self) -> dict[str, Value]:
-        tokens = self.tokens
-        tokens.expect("{")
-        found: dict[str, Value] = {}
-        while not tokens.accept("}"):
-            token = tokens.next
-            name = tokens.name("an output's name")
-            if name in found:
-                raise tokens.error("SNN201", f"output '{name}' is there twice", token)
-            tokens.expect("=")
-            found[name] = self.reference(name)
-            if not tokens.sees("}"):
-                tokens.expect(",")
+        found = [self.signal()]
+        while self.tokens.accept(","):
+            found.append(self.signal())
         return found
+
+    def signal(self) -> Signal:
+        token = self.tokens.next
+        if token.kind != "signal":
+            raise self.tokens.fail("a type such as spikes<12xf32>")
+        signal = self.declared(parse_signal, self.tokens.take().text, token)
+        self.check_shape(signal.shape, token)
+        return signal
+
+    def declared(self, read: Callable[[str], T], text: str, token: Token) -> T:
+        """Read a type or shape; its errors get a place."""
+        if len(text) > _MAX_SHAPE_TEXT:
+            raise self.tokens.fail("a shape of sensible length", token)
+        return self.located(lambda: read(text), token)
+
+    def located(self, read: Callable[[], T], token: Token) -> T:
+        try:
+            return read()
+        except SnnirError as failure:
+            first = failure.diagnostics[0]
+            message = "; ".join(d.message for d in failure.diagnostics[:5])
+            raise self.tokens.error(first.code, message, token, hint=first.hint) from None
+
+    def check_shape(self, shape: tuple[int, ...], token: Token) -> None:
+        if len(shape) > _MAX_AXES or math.prod(max(n, 1) for n in shape) > _MAX_ELEMENTS:
+            raise self.tokens.error("SNN107", "the shape is absurdly large", token)
 
     def mapping(self, depth: int) -> dict[str, Any]:
-        tokens = self.tokens
-        tokens.expect("{")
-        found: dict[str, Any] = {}
-        while not tokens.accept("}"):
-            token = tokens.next
-            key = tokens.name("a key")
-            if key in found:
-                raise tokens.error("SNN201", f"'{key}' is there twice", token)
-            tokens.expect("=")
-            found[key] = self.value(depth + 1)
-            if not tokens.sees("}"):
-                tokens.expect(",")
-        return found
+        return self.entries("a key", lambda: self.value(depth + 1))
 
     def value(self, depth: int) -> Any:
         tokens = self.tokens
@@ -214,74 +249,94 @@ class _Parser:
         if depth > _MAX_DEPTH:
             raise tokens.error("SNN107", f"values are nested deeper than {_MAX_DEPTH}")
         if token.kind == "number":
-            return tokens.number()
+            return self.number()
         if token.kind == "string":
             return tokens.string()
         if token.kind == "signal":
-            return parse_signal(tokens.take().text)
+            return self.signal()
         if tokens.sees("{"):
             return self.mapping(depth)
-        if tokens.sees("["):
-            return self.sequence(depth)
+        if tokens.accept("["):
+            return tuple([self.value(depth + 1) for _ in self.listed("]")])
         if tokens.accept("@"):
             return self.named()
         return self.word_value(token, depth)
 
     def word_value(self, token: Token, depth: int) -> Any:
         tokens = self.tokens
-        literals = {"true": True, "false": False, "none": None}
-        if token.kind == "word" and token.text in literals:
-            tokens.take()
-            return literals[token.text]
-        if token.kind == "word" and token.text in DTYPES:
-            tokens.take()
+        if token.kind != "word" or not (token.text in _WORDS or token.text in (*DTYPES, "lif")):
+            raise tokens.fail("a value")
+        tokens.take()
+        if token.text in DTYPES:
             return self.inline_tensor(token.text)
-        if tokens.accept("lif"):
-            return self.lif(token, depth)
-        raise tokens.fail("a value")
+        if token.text in _WORDS:
+            return _WORDS[token.text]
+        return self.record(LifStep, "lif", self.mapping(depth), token)
 
-    def sequence(self, depth: int) -> tuple[Any, ...]:
-        tokens = self.tokens
-        tokens.expect("[")
-        found = []
-        while not tokens.accept("]"):
-            found.append(self.value(depth + 1))
-            if not tokens.sees("]"):
-                tokens.expect(",")
-        return tuple(found)
+    def record(self, cls: type[T], what: str, given: dict[str, Any], token: Token) -> T:
+        """Build a `LifStep` or a `Stepping`, whose own errors are left as they are."""
+        defaults = {item.name: item.default for item in fields(cls)}  # type: ignore[arg-type]
+        for key, value in given.items():
+            problem = f"attribute '{shown(key)}' cannot be {shown(repr(value), 40)}"
+            if key not in defaults:
+                problem = f"there is no attribute '{shown(key)}'"
+            elif _suits(value, defaults[key]):
+                continue
+            raise self.tokens.error("SNN201", f"{what}: {problem}", token)
+        return cls(**given)
 
-    def lif(self, token: Token, depth: int) -> LifStep:
-        try:
-            return LifStep(**self.mapping(depth))
-        except TypeError as failure:
-            raise self.tokens.error("SNN201", f"lif: {failure}", token) from None
+    def number(self) -> float | int:
+        """Return the next number, which must be one that Python's floats can hold."""
+        token = self.tokens.next
+        value = self.tokens.number()
+        lost = isinstance(value, float) and math.isinf(value) and "inf" not in token.text
+        if lost or (isinstance(value, int) and len(token.text) > _MAX_DIGITS):
+            raise self.tokens.fail("a number of sensible size", token)
+        return value
 
     def inline_tensor(self, dtype: str) -> Tensor:
+        if self.tokens.accept("["):
+            items = [self.element(dtype) for _ in self.listed("]")]
+            return Tensor(np.array(items, DTYPES[dtype]))
+        return Tensor(np.array(self.element(dtype), DTYPES[dtype]))
+
+    def element(self, dtype: str) -> Any:
+        """Return one number of an inline tensor, exactly as its type holds it."""
         tokens = self.tokens
         token = tokens.next
-        values = self.sequence(0) if tokens.sees("[") else self.value(0)
-        flat = values if isinstance(values, tuple) else (values,)
-        if not all(isinstance(v, (bool, int, float)) for v in flat):
-            raise tokens.error("SNN102", f"expected numbers of type {dtype}", token)
-        try:
-            return Tensor(np.array(values, DTYPES[dtype]))
-        except OverflowError:
-            raise tokens.error("SNN102", f"a number does not fit {dtype}", token) from None
+        if dtype == "bool":
+            if token.text not in ("true", "false"):
+                raise tokens.fail("true or false")
+            return tokens.take().text == "true"
+        value = self.number()
+        if dtype.startswith("f"):
+            with np.errstate(over="ignore"):
+                result = np.array(float(value), DTYPES[dtype])
+            fits = bool(np.isinf(result)) == math.isinf(value)
+            return result if fits else self.misfit(dtype, token)
+        if not isinstance(value, int):
+            raise tokens.fail(f"whole numbers of type {dtype}", token)
+        limits = np.iinfo(DTYPES[dtype])
+        return value if limits.min <= value <= limits.max else self.misfit(dtype, token)
+
+    def misfit(self, dtype: str, token: Token) -> typing.NoReturn:
+        raise self.tokens.error("SNN102", f"a number does not fit {dtype}", token)
 
     def named(self) -> Any:
         """Return a weight by digest, or a reference to a program."""
         tokens = self.tokens
         name = tokens.name("a name")
-        if tokens.next.kind != "digest":
+        token = tokens.next
+        if token.kind != "digest":
             return _ProgramRef(name)
         digest, _, shape = tokens.take().text[1:].partition(":")
-        extents, dtype = parse_shape(shape)
+        extents, dtype = self.declared(parse_shape, shape, token)
+        self.check_shape(extents, token)
         known = self.tensors.get(digest)
         if known is None:
             return Tensor.unresolved(digest, extents, dtype)
         if (known.shape, known.dtype) != (extents, dtype):
-            tokens.at -= 1
-            raise tokens.error("SNN202", f"weight '{name}' is stored as {known!r}")
+            raise tokens.error("SNN202", f"weight '{shown(name)}' is stored as {known!r}", token)
         return known
 
     def provenance(self) -> Provenance:
@@ -290,12 +345,11 @@ class _Parser:
         token = self.tokens.next
         found = self.mapping(0)
         notes = found.get("notes", ())
-        texts = [found.get("source", ""), found.get("digest", ""), *notes]
-        if set(found) - {"source", "digest", "notes"} or not all(
-            isinstance(text, str) for text in texts
-        ):
+        texts = [found.get("source", ""), found.get("digest", "")]
+        known = set(found) <= {"source", "digest", "notes"} and isinstance(notes, tuple)
+        if not known or any(type(text) is not str for text in (*texts, *notes)):
             raise self.tokens.error("SNN102", "provenance has texts source, digest, notes", token)
-        return Provenance(texts[0], texts[1], tuple(notes))
+        return Provenance(texts[0], texts[1], notes)
 
     def dynamics(self) -> None:
         tokens = self.tokens
@@ -303,11 +357,14 @@ class _Parser:
         token = tokens.next
         key = tokens.name("the program's name")
         if key in self.programs:
-            raise tokens.error("SNN201", f"two programs are called '{key}'", token)
-        name, dtype = tokens.string(), tokens.word("f32 or f64")
+            raise tokens.error("SNN201", f"two programs are called '{shown(key)}'", token)
+        name = tokens.string()
+        if tokens.next.text not in ("f32", "f64"):
+            raise tokens.fail("f32 or f64")
+        dtype = tokens.take().text
         tokens.expect("{")
         self.programs[key] = self.program(name, dtype)
-        self.programs[key].types()
+        self.located(self.programs[key].types, token)
 
     def program(self, name: str, dtype: str) -> Dynamics:
         tokens = self.tokens
@@ -318,102 +375,103 @@ class _Parser:
         updates: list[tuple[str, Operand]] = []
         outputs: list[tuple[str, Kind]] = []
         while not tokens.accept("}"):
-            word = tokens.word("a statement")
+            token = tokens.next
+            word = tokens.name("a statement")
             if tokens.accept("="):
-                body.append(Let(word, tokens.word("an operation"), self.arguments()))
-            elif word == "inputs":
-                inputs = [str(arg) for arg in self.arguments()]
+                op = tokens.word("an operation")
+                body.append(Let(word, op, tuple(self.joined(self.argument))))
+            elif word == "inputs" and not inputs:
+                inputs = self.joined(self.identifier)
             elif word == "param":
-                params.append((tokens.word("a parameter"), tokens.string()))
-            elif word in ("state", "next"):
-                target = tokens.word("a state")
-                tokens.expect("=")
-                value = self.argument()
-                if word == "state":
-                    states.append(State(target, value))
-                else:
-                    updates.append((target, value))
+                params.append((self.identifier(), tokens.string()))
+            elif word == "state":
+                states.append(State(*self.assigned()))
+            elif word == "next":
+                updates.append(self.assigned())
             elif word == "emit":
-                outputs.append((tokens.word("a value"), self.kind()))
+                outputs.append((self.identifier(), self.kind()))
             else:
-                tokens.at -= 1
-                raise tokens.fail("a statement of a program")
+                raise tokens.fail("a statement of a program", token)
         return Dynamics(
             name, tuple(inputs), tuple(params), tuple(states), tuple(body), tuple(updates),
             tuple(outputs), dtype,
         )  # fmt: skip
 
+    def assigned(self) -> tuple[str, Operand]:
+        target = self.identifier()
+        self.tokens.expect("=")
+        return target, self.argument()
+
     def kind(self) -> Kind:
         self.tokens.expect(":")
-        token = self.tokens.next
-        try:
-            return Kind(self.tokens.word("a kind"))
-        except ValueError:
-            raise self.tokens.fail("spikes, counts or analog", token) from None
+        found = _WORDS.get(self.tokens.next.text)
+        if not isinstance(found, Kind):
+            raise self.tokens.fail("spikes, counts or analog")
+        self.tokens.take()
+        return found
 
-    def arguments(self) -> tuple[Operand, ...]:
-        found = [self.argument()]
+    def joined(self, read: Callable[[], T]) -> list[T]:
+        found = [read()]
         while self.tokens.accept(","):
-            found.append(self.argument())
-        return tuple(found)
+            found.append(read())
+        return found
+
+    def identifier(self) -> str:
+        if self.tokens.next.kind not in ("word", "string"):
+            raise self.tokens.fail("a name")
+        return self.tokens.name("a name")
 
     def argument(self) -> Operand:
-        if self.tokens.next.kind == "number":
-            return float(self.tokens.number())
-        return self.tokens.word("a name or a number")
+        is_number = self.tokens.next.kind == "number"
+        return float(self.number()) if is_number else self.identifier()
 
-    def finish(self) -> None:
-        """Build the ops, now that all programs are known, and check what they refer to."""
-        for name, (cls, attributes, token) in self.pending.items():
-            node = self.nodes[name]
-            self.nodes[name] = Node(name, self.op(cls, attributes, token, name), node.operands,
-                                    node.metadata)  # fmt: skip
-        for value, token, node_name in self.uses:
-            if value.node not in self.nodes:
-                close = difflib.get_close_matches(value.node, list(self.nodes)[:5000], n=1)
-                hint = f"did you mean %{close[0]}?" if close else None
-                message = f"%{value.node[:60]} is not defined"
-                raise self.tokens.error("SNN201", message, token, node_name, hint)
+    def nodes(self) -> dict[str, Node]:
+        """Build the nodes, now that all programs are known, and check what they refer to."""
+        for value, token, user in self.uses:
+            if value.node not in self.pending:
+                message = f"%{shown(value.node)} is not defined"
+                hint = _close(value.node, list(self.pending), "%")
+                raise self.tokens.error("SNN201", message, token, user, hint)
+        return {
+            name: Node(name, self.op(cls, attributes, token, name), operands, metadata)
+            for name, (cls, attributes, token, operands, metadata) in self.pending.items()
+        }
 
     def op(self, cls: type[Op], attributes: dict[str, Any], token: Token, node: str) -> Op:
         known = {item.name: item for item in fields(cls)}
-        wrong = [key for key in attributes if key not in known]
-        missing = [
-            name
+        parts = [f"has no attribute '{shown(k)}'" for k in attributes if k not in known][:3]
+        parts += [
+            f"needs attribute '{name}'"
             for name, item in known.items()
-            if item.default is MISSING
-            and item.default_factory is MISSING
-            and name not in attributes
+            if name not in attributes and item.default is item.default_factory is MISSING
         ]
-        if wrong or missing:
-            parts = [f"has no attribute '{key[:60]}'" for key in wrong[:3]]
-            parts += [f"needs attribute '{key}'" for key in missing]
+        if parts:
             raise self.tokens.error("SNN201", f"{cls.name} {', '.join(parts)}", token, node)
         try:
             values = {
-                key: checked(cls, key, self.resolved(value, token, node))
+                key: checked(cls, key, self.resolved(cls, key, value, token, node))
                 for key, value in attributes.items()
             }
             return cls(**values)
         except AttributeMismatch as failure:
             raise self.tokens.error("SNN201", f"{cls.name}: {failure}", token, node) from None
 
-    def resolved(self, value: Any, token: Token, node: str) -> Any:
+    def resolved(self, cls: type[Op], key: str, value: Any, token: Token, node: str) -> Any:
+        if isinstance(value, dict) and key in _stepping_fields(cls):  # type: ignore[arg-type]  # classes are hashable
+            return self.record(Stepping, f"{cls.name}.{key}", value, token)
         if not isinstance(value, _ProgramRef):
             return value
         if value not in self.programs:
-            raise self.tokens.error("SNN201", f"there is no dynamics @{value[:60]}", token, node)
+            message = f"there is no dynamics @{shown(value)}"
+            raise self.tokens.error("SNN201", message, token, node)
         return self.programs[value]
 
     def check_types(self, graph: Graph) -> None:
         """Compare stated with inferred types, where inference works."""
-        try:
-            inferred = graph.signals
-        except SnnirError:
-            return
-        for name, (stated, token) in self.stated.items():
+        inferred = signals_or_nothing(graph)
+        for name, (stated, token) in self.stated.items() if inferred else ():
             for index, signal in enumerate(stated):
                 found = inferred.get(Value(name, index))
                 if found != signal:
-                    message = f"is stated as {signal}, inferred is {found}"
+                    message = f"is stated as {signal}, inferred is {found or 'no such result'}"
                     raise self.tokens.error("SNN202", message, token, name)

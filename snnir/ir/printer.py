@@ -13,12 +13,10 @@ import numpy as np
 
 from snnir.dynamics.lif import LifStep
 from snnir.dynamics.program import Dynamics
-from snnir.errors import SnnirError
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
-from snnir.ir.op import OpError
 from snnir.semantics import Stepping
-from snnir.streams import Signal, shape_text
+from snnir.streams import Kind, Signal, shape_text
 from snnir.tensors import Tensor
 
 VERSION = 1
@@ -26,6 +24,7 @@ VERSION = 1
 INLINE = 8
 
 _WORD = re.compile(r"[A-Za-z_0-9][A-Za-z0-9_.\-]*")
+_IDENTIFIER = re.compile(r"(?!(?:inf|nan)\Z)[A-Za-z_][A-Za-z0-9_]*")
 
 
 def print_graph(graph: Graph) -> str:
@@ -51,6 +50,11 @@ def name_text(name: str) -> str:
     return name if _WORD.fullmatch(name) else quoted(name)
 
 
+def identifier(name: str) -> str:
+    """Return a name of a step program, where a bare `inf` or `nan` would be a number."""
+    return name if _IDENTIFIER.fullmatch(name) else quoted(name)
+
+
 def number_text(value: Any) -> str:
     """Return the shortest text that reads back as the same number of the same type."""
     if isinstance(value, (bool, np.bool_)):
@@ -61,18 +65,22 @@ def number_text(value: Any) -> str:
         return "nan"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    text = str(value) if isinstance(value, np.floating) else repr(value)
-    return text if any(c in text for c in ".en") else text + ".0"
+    text = repr(value)
+    if isinstance(value, np.floating):
+        text = str(value)
+        if type(value)(float(text)) != value:  # reading rounds twice: to float64, then to this
+            text = repr(float(value))
+    return text
 
 
 class _Printer:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.programs: list[tuple[Dynamics, str]] = []
-        try:
-            self.signals: Mapping[Value, Signal] = graph.signals
-        except (SnnirError, OpError, KeyError):
-            self.signals = {}
+        self.programs: dict[str, Dynamics] = {}
+        self._program_names: dict[int, str] = {}
+        self._program_texts: dict[tuple[str, ...], str] = {}
+        self._program_counts: dict[str, int] = {}
+        self.signals = signals_or_nothing(graph)
 
     def text(self) -> str:
         body = [f"  {self.node(node)}" for node in self.graph.nodes.values()]
@@ -84,7 +92,7 @@ class _Printer:
             f"  return {self.mapping(outputs)}",
             "}",
             *self.provenance(),
-            *(line for program, name in self.programs for line in program_lines(program, name)),
+            *(line for name, p in self.programs.items() for line in program_lines(p, name)),
         ]
         return "\n".join(parts) + "\n"
 
@@ -126,7 +134,7 @@ class _Printer:
         inner = ", ".join(f"{name_text(key)} = {self.value(v)}" for key, v in items.items())
         return f"{{{inner}}}"
 
-    def value(self, value: Any, name: str = "") -> str:  # noqa: PLR0911  (one per type)
+    def value(self, value: Any, name: str = "") -> str:  # noqa: PLR0911, PLR0912  (one per type)
         if isinstance(value, _Named):
             return self.value(value.value, value.name)
         if isinstance(value, _Ref):
@@ -135,6 +143,8 @@ class _Printer:
             return "none"
         if isinstance(value, (bool, int, float, np.generic)):
             return number_text(value)
+        if isinstance(value, Kind):
+            return value.value
         if isinstance(value, str):
             return quoted(value)
         if isinstance(value, Tensor):
@@ -156,17 +166,37 @@ class _Printer:
         raise TypeError(f"{type(value).__name__} has no text form")
 
     def program(self, program: Dynamics) -> str:
-        """Return the name a program goes by in this text."""
-        taken = {name for _, name in self.programs}
-        for known, name in self.programs:
-            if known == program:
-                return name
-        name, number = program.name, 1
-        while name in taken:
-            number += 1
-            name = f"{program.name}-{number}"
-        self.programs.append((program, name))
+        """Return the name a program goes by in this text.
+
+        Programs are told apart by their text: equality takes 0.0 for -0.0, and NaN for nothing.
+        """
+        known = self._program_names.get(id(program))
+        if known is not None:
+            return known
+        content = tuple(program_lines(program, ""))
+        name = self._program_texts.get(content)
+        if name is None:
+            name = self._free_name(program.name)
+            self._program_texts[content] = name
+            self.programs[name] = program
+        self._program_names[id(program)] = name
         return name
+
+    def _free_name(self, stem: str) -> str:
+        name, number = stem, self._program_counts.get(stem, 1)
+        while name in self.programs:
+            number += 1
+            name = f"{stem}-{number}"
+        self._program_counts[stem] = number
+        return name
+
+
+def signals_or_nothing(graph: Graph) -> Mapping[Value, Signal]:
+    """Return the type of every value, or nothing for a graph whose types cannot be inferred."""
+    try:
+        return graph.signals
+    except Exception:  # an unverified graph may break the assumptions of any op
+        return {}
 
 
 class _Named:
@@ -191,11 +221,11 @@ def reference(value: Value) -> str:
 
 def _is_default(op: Any, item: Any) -> bool:
     default = item.default_factory() if item.default_factory is not MISSING else item.default
-    return (
-        default is not MISSING
-        and type(default) is type(getattr(op, item.name))
-        and bool(default == getattr(op, item.name))
-    )
+    value = getattr(op, item.name)
+    if default is MISSING or type(default) is not type(value):
+        return False
+    # The second test tells 0.0 from -0.0, and (1,) from (1.0,).
+    return bool(default == value) and repr(default) == repr(value)
 
 
 def tensor_text(value: Tensor, name: str) -> str:
@@ -212,18 +242,19 @@ def program_lines(program: Dynamics, name: str) -> Iterable[str]:
     """Print a step program as a block."""
 
     def operand(value: Any) -> str:
-        return value if isinstance(value, str) else number_text(float(value))
+        return identifier(value) if isinstance(value, str) else number_text(float(value))
 
     yield f"dynamics @{name_text(name)} {quoted(program.name)} {program.dtype} {{"
-    yield f"  inputs {', '.join(program.inputs)}"
+    if program.inputs:
+        yield f"  inputs {', '.join(map(identifier, program.inputs))}"
     for param, unit in program.params:
-        yield f"  param {param} {quoted(unit)}"
+        yield f"  param {identifier(param)} {quoted(unit)}"
     for state in program.states:
-        yield f"  state {state.name} = {operand(state.initial)}"
+        yield f"  state {identifier(state.name)} = {operand(state.initial)}"
     for let in program.body:
-        yield f"  {let.target} = {let.op} {', '.join(operand(arg) for arg in let.args)}"
+        yield f"  {identifier(let.target)} = {let.op} {', '.join(map(operand, let.args))}"
     for state_name, value in program.updates:
-        yield f"  next {state_name} = {operand(value)}"
+        yield f"  next {identifier(state_name)} = {operand(value)}"
     for output, kind in program.outputs:
-        yield f"  emit {output} : {kind}"
+        yield f"  emit {identifier(output)} : {kind}"
     yield "}"
