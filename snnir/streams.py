@@ -79,7 +79,7 @@ def shape_text(shape: tuple[int, ...], dtype: str) -> str:
     return "x".join([*map(str, shape), dtype])
 
 
-_SHAPE = re.compile(r"((?:\d+x)*)([a-z]+\d*)")
+_SHAPE = re.compile(r"((?:[0-9]{1,18}x)*)([a-z]+[0-9]*)")
 _SIGNAL = re.compile(r"(spikes|counts|analog)<([^<>]*)>")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from math import prod
 from typing import Any, TypeVar, Union
 
 import numpy as np
@@ -69,7 +70,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def nbytes(self) -> int:

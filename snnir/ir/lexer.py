@@ -18,7 +18,7 @@ _TOKEN = re.compile(
   | (?P<word>[A-Za-z_0-9][A-Za-z0-9_.\-]*)
   | (?P<mark>[%@(){}\[\]=,:])
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 
 

@@ -39,7 +39,7 @@ def write_tensors(tensors: Mapping[str, Tensor], file: IO[bytes]) -> None:
         }
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-(8 + len(text)) % 64)  # the data starts aligned
     file.write(struct.pack("<Q", len(text)))
     file.write(text)
     for value in tensors.values():

@@ -28,7 +28,8 @@ class Delay(Op):
         """The operand's type."""
         operand = operands[0]
         if isinstance(self.steps, Tensor):
-            if not self.steps.dtype.startswith(("i", "u")) or np.any(self.steps.numpy() < 0):
+            whole = self.steps.dtype.startswith(("i", "u"))
+            if not whole or (self.steps.is_resolved and np.any(self.steps.numpy() < 0)):
                 raise OpError("SNN105", "delays must be whole, non-negative numbers of steps")
             if operand is not None and broadcast(operand.shape, self.steps.shape) != operand.shape:
                 raise OpError(
