@@ -50,7 +50,7 @@ _NOTES = """
   (fixed point with 12 bits, spikes at the threshold, no recurrent bias).
 - `spyx` follows the importer of the NIR paper. Its non-recurrent current-based neuron subtracts the
   threshold twice, which the preset does not; Spyx 1.0 applies no input gain at all.
-- `nengo` steps the synapse exponentially too, where the paper's script corrects it to Euler's factor.
+- `nengo` steps the synapse exponentially too; the paper's script corrects it to Euler's factor.
 - `spinnaker2` truncates weights to 8 bits per population and applies biases to the membrane.
 """
 
