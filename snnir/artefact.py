@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "manifest.json"
 REPORT = "report.html"
+#: What readers of a manifest rely on.
+_REQUIRED = {"target": str, "inputs": list, "outputs": list, "populations": dict}
 
 
 @contextmanager
@@ -216,6 +218,10 @@ def open_artefact(path: str | Path) -> Folder:
     if facts.get("format") != FORMAT:
         message = f"has format {facts.get('format')!r}, known is {FORMAT}"
         raise error("SNN108", message, source=source)
+    wrong = [key for key, kind in _REQUIRED.items() if not isinstance(facts.get(key), kind)]
+    if wrong:
+        message = f"{MANIFEST} lacks {', '.join(wrong)}, or they have the wrong type"
+        raise error("SNN502", message, source=source)
     for name, digest in facts["files"].items():
         file = folder / name
         if Path(name).name != name or file.is_symlink() or not file.is_file():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -152,11 +154,11 @@ def _read_recording(model: Model) -> _Side:
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = dict(data)
-    except (OSError, ValueError) as failure:
+        if "names" in arrays:
+            names = [str(name) for name in arrays["names"].tolist()]
+            arrays = {name: arrays[f"array_{i}"] for i, name in enumerate(names)}
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as failure:
         raise error("SNN101", f"is not a readable .npz ({failure})", source=str(path)) from None
-    if "names" in arrays:
-        names = [str(name) for name in arrays["names"].tolist()]
-        arrays = {name: arrays[f"array_{i}"] for i, name in enumerate(names)}
     outputs = {k.removeprefix("output/"): v for k, v in arrays.items() if k.startswith("output/")}
     recorded = {
         k.removeprefix("record/"): v for k, v in arrays.items() if not k.startswith("output/")

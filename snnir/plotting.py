@@ -33,11 +33,12 @@ def raster(
 
     def draw(axis: Any, trace: Array, times: Array) -> None:
         steps, neurons = np.nonzero(trace)
-        counts = trace[steps, neurons]
-        top = float(counts.max()) if counts.size else 1.0
-        shades = 0.25 + 0.75 * counts / top
-        axis.scatter(times[steps], neurons, s=9, marker="|", alpha=shades, color="#1f4e79")
         axis.set_ylim(-1, trace.shape[1])
+        if not steps.size:  # a silent population has its panel, too
+            return
+        counts = np.abs(trace[steps, neurons])
+        shades = 0.25 + 0.75 * counts / counts.max()
+        axis.scatter(times[steps], neurons, s=9, marker="|", alpha=shades, color="#1f4e79")
 
     return _figure(traces, Path(path), sample, dt, draw)
 

@@ -95,6 +95,25 @@ def test_plots(model: Path, tmp_path: Path) -> None:
         assert picture.stat().st_size > 5000
 
 
+def test_a_silent_network_is_drawn(model: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "p.png"
+    done = cli("run", model, "--semantics", "norse", "--poisson", "0", "--stepping",
+               "recurrent_delay=1", "--plot", picture, "--record", "n1")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert picture.stat().st_size > 3000
+
+
+def test_damaged_recordings_and_manifests(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "y.npz").write_bytes(b"PK\x03\x04nonsense")
+    done = cli("diff", folder, tmp_path / "y.npz", "--poisson", "0.1")
+    assert done.returncode == 1
+    assert "error[SNN101]" in done.stderr
+    facts = json.loads((folder / "manifest.json").read_text())
+    del facts["inputs"]
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    assert "lacks inputs" in cli("run", folder, "--poisson", "0.1").stderr
+
+
 @pytest.mark.parametrize("form", ["nir", "snnir", "snn"])
 def test_convert(form: str, model: Path, tmp_path: Path) -> None:
     made, report = tmp_path / f"n.{form}", tmp_path / "loss.json"
