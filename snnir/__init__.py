@@ -38,6 +38,7 @@ _PUBLIC = {
     "Tensor": "snnir.tensors",
     "Value": "snnir.ir",
     "check": "snnir.driver",
+    "check_picture": "snnir.plotting",
     "compile": "snnir.driver",
     "diff": "snnir.diffing",
     "dynamics": "snnir.dynamics.trace",
@@ -86,6 +87,7 @@ __all__ = [
     "Value",
     "__version__",
     "check",
+    "check_picture",
     "compile",
     "diff",
     "dynamics",
@@ -119,7 +121,7 @@ if TYPE_CHECKING:
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
     from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
-    from snnir.plotting import membrane, raster
+    from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset
     from snnir.running import Result
     from snnir.schedule import schedule

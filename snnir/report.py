@@ -65,7 +65,7 @@ def _section(title: str, body: str) -> str:
 
 
 def _list(items: Iterable[str], empty: str) -> str:
-    found = "".join(f"<li>{html.escape(str(item)[:400])}</li>" for item in items)
+    found = "".join(f"<li>{html.escape(shown(str(item), 400))}</li>" for item in items)
     return f"<ul>{found}</ul>" if found else f"<p>{empty}</p>"
 
 
@@ -122,7 +122,8 @@ def _semantics(semantics: Mapping[str, Any]) -> str:
 
 def _wide_table(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
     body = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell[:400])}</td>' for cell in row)}</tr>" for row in rows
+        f"<tr>{''.join(f'<td>{html.escape(shown(cell, 400))}</td>' for cell in row)}</tr>"
+        for row in rows
     )
     return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{body}</table>"
 

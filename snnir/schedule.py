@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snnir.errors import shown
 from snnir.ir.graph import Graph
 from snnir.ir.order import components
 from snnir.ir.timing import Delay
@@ -35,7 +36,10 @@ class Schedule:
     stages: tuple[Stage, ...]
 
     def __str__(self) -> str:
-        return "\n".join(f"{stage.kind:8}{', '.join(stage.nodes)}" for stage in self.stages)
+        return "\n".join(
+            f"{stage.kind:8}{', '.join(shown(name, len(name)) for name in stage.nodes)}"
+            for stage in self.stages
+        )
 
 
 def schedule(graph: Graph) -> Schedule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import warnings
@@ -125,7 +126,44 @@ def nir_file(path: Path, model: nir.NIRGraph | None = None) -> Path:
     return path
 
 
-def cli(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
+def nir_recurrent(path: Path) -> Path:
+    """Write a NIR model of 3 inputs and 4 CubaLIF neurons that feed each other."""
+    four = np.ones(4, np.float32)
+    nodes: dict[str, nir.NIRNode] = {
+        "input": nir.Input(input_type={"input": np.array([3])}),
+        "fc": nir.Affine(dyadic((4, 3)), dyadic((4,))),
+        "lif": nir.CubaLIF(
+            tau_syn=four * 0.005, tau_mem=four * 0.01, r=four * 20, v_leak=four * 0,
+            v_threshold=four, w_in=four,
+        ),
+        "rec": nir.Linear(dyadic((4, 4), 2)),
+        "output": nir.Output(output_type={"output": np.array([4])}),
+    }  # fmt: skip
+    edges = [("input", "fc"), ("fc", "lif"), ("lif", "rec"), ("rec", "lif"), ("lif", "output")]
+    nir.write(path, nir.NIRGraph(nodes, edges, type_check=False))
+    return path
+
+
+def nir_convolution(path: Path) -> Path:
+    """Write a NIR model of a 2x6x6 picture, a convolution, IF neurons, and 3 IF neurons."""
+    plane, three = np.ones((3, 4, 4), np.float32), np.ones(3, np.float32)
+    model = nir_chain(
+        nir.Conv2d((6, 6), dyadic((3, 2, 3, 3)), 1, 0, 1, 1, np.zeros(3, np.float32)),
+        nir.IF(r=plane, v_threshold=plane),
+        nir.Flatten(input_type={"input": np.array([3, 4, 4])}, start_dim=0, end_dim=-1),
+        nir.Linear(dyadic((3, 48), 1)),
+        nir.IF(r=three, v_threshold=three),
+        shape=[2, 6, 6],
+        out=[3],
+    )
+    nir.write(path, model)
+    return path
+
+
+def cli(
+    *arguments: Any, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, also where snnir is not installed."""
     command = [sys.executable, "-m", "snnir", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    known = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=known)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from snnir import __version__
+from snnir.cli.printing import printable
 from snnir.errors import SnnirError, SnnirWarning, shown
 
 #: Modules and the commands they define.
@@ -86,7 +87,7 @@ def _run(arguments: list[str] | None) -> int:
             return result if isinstance(result, int) else 0
         except SnnirError as failure:
             for diagnostic in failure.diagnostics:
-                click.echo(diagnostic.render(), err=True)
+                click.echo(printable(diagnostic.render()), err=True)
             return _debug(1)
         except click.ClickException as failure:
             failure.show()
@@ -97,7 +98,7 @@ def _run(arguments: list[str] | None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except Exception as failure:
-            reason = shown(f"{type(failure).__name__}: {failure}")
+            reason = shown(f"{type(failure).__name__}: {failure}", 300)
             hint = "set SNNIR_DEBUG=1 to see where, and report it"
             click.echo(f"error[internal]: {reason}; {hint}", err=True)
             return _debug(1)
@@ -110,7 +111,7 @@ def _printer(quiet: bool) -> Any:
         text = str(message)
         if issubclass(category, SnnirWarning) and not quiet and text not in told:
             told.add(text)
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     return show
 

@@ -7,8 +7,12 @@ from typing import Any
 import click
 
 import snnir
-from snnir.cli.common import load_model, model_options, note, pairs
+from snnir.cli.printing import note
+from snnir.cli.reading import load_model, model_options, pairs
 from snnir.errors import error
+
+#: Arguments of `snnir.compile` that are not options of targets.
+_NOT_OPTIONS = ("model", "target", "level", "passes")
 
 
 @click.command("compile")
@@ -37,7 +41,7 @@ def compile_command(  # noqa: PLR0913, PLR0917  (one per option)
     Example: snnir compile model.nir --semantics norse --dt 1e-4 -o out
     """
     graph = load_model(model, reading)
-    options = pairs(settings, "--set")
+    options = _target_options(settings, target)
     compiled = snnir.compile(graph, target, level=level, passes=passes, **options)
     if compiled.history.losses and not allow_lossy:
         raise error(
@@ -46,11 +50,23 @@ def compile_command(  # noqa: PLR0913, PLR0917  (one per option)
             hint="accept it with --allow-lossy",
         )
     folder = output or f"build/{_safe(graph.name)}-{target}"
+    if verify and not compiled.entry:
+        message = f"target '{target}' makes nothing that runs, so there is nothing to verify"
+        raise error("SNN701", message, hint="leave out --verify")
     if verify:
         _verify(compiled, graph)
     path = compiled.save(folder)
     note(f"{target}: {len(compiled.graph)} nodes, {len(compiled.files) + 2} files")
     click.echo(str(path))
+
+
+def _target_options(settings: tuple[str, ...], target: str) -> dict[str, str]:
+    options = pairs(settings, "--set")
+    for key in _NOT_OPTIONS:
+        if key in options:
+            hint = f"--{key} is an option of its own" if key in ("target", "passes") else None
+            raise error("SNN503", f"target '{target}' has no option '{key}'", hint=hint)
+    return options
 
 
 def _safe(name: str) -> str:

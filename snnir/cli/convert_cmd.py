@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import click
 
 import snnir
-from snnir.cli.common import load_model, model_options, note, table
+from snnir.cli.printing import note, table
+from snnir.cli.reading import load_model, model_options
 from snnir.errors import error
+from snnir.registry import lookup
 
 
 @click.command("convert")
@@ -36,11 +39,12 @@ def convert_command(
         hint = f"name it {Path(output).with_suffix('.' + form)}"
         raise error("SNN701", f"--to {form} writes .{form}, got '{output}'", hint=hint)
     graph = load_model(model, reading)
-    snnir.save(graph, output)
-    if loss_report:
-        facts = {"losses": [], "assumptions": list(graph.provenance.notes)}
-        with snnir.replacing(Path(loss_report)) as file:
+    with contextlib.ExitStack() as both:  # the report appears only if the model was written
+        if loss_report:
+            facts = {"losses": [], "assumptions": list(graph.provenance.notes)}
+            file = both.enter_context(snnir.replacing(Path(loss_report)))
             file.write((json.dumps(facts, indent=2) + "\n").encode())
+        snnir.save(graph, output)
     click.echo(output)
 
 
@@ -67,6 +71,8 @@ def opt_command(
 
     Example: snnir opt model.nir --semantics exact --passes discretize,dead-code -o -
     """
+    for name in {*print_before, *print_after} - {"all"}:
+        lookup("passes", name, "SNN401")
     graph = load_model(model, reading)
     manager = snnir.Manager(
         verify_each, (_hook("before", print_before),), (_hook("after", print_after),)

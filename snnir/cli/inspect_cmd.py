@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 import snnir
-from snnir.cli.common import emit_json, exit_with, load_model, model_options, table
+from snnir.cli.printing import emit_json, exit_with, printable, table, to_json
+from snnir.cli.reading import load_model, model_options
 from snnir.errors import shown
 
 FORMATS = ("table", "text", "json", "dot", "equations", "schedule")
@@ -55,7 +56,7 @@ def _table(graph: snnir.Graph) -> str:
         head.append(f"records  {graph.record_offset} step(s) late")
     head += [f"note     {text}" for text in graph.provenance.notes]
     columns = ("node", "op", "type", "parameters", "reads", "stepping")
-    return "\n".join([*head, "", table(columns, rows)]) + "\n"
+    return "\n".join([*map(printable, head), "", table(columns, rows)]) + "\n"
 
 
 def _json(graph: snnir.Graph) -> str:
@@ -84,8 +85,11 @@ def _json(graph: snnir.Graph) -> str:
         "source": graph.provenance.source,
         "notes": list(graph.provenance.notes),
         "nodes": nodes,
+        "edges": [
+            [v.node, v.result, name] for name in graph.order for v in graph.nodes[name].operands
+        ],
     }
-    return json.dumps(facts, indent=2) + "\n"
+    return to_json(facts) + "\n"
 
 
 def _statistics(value: snnir.Tensor) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def _dot(graph: snnir.Graph) -> str:
     lines = ["digraph snnir {", "  rankdir=LR; node [shape=box, fontname=monospace];"]
     for name, index in number.items():
         label = f"{shown(name)}\n{graph.nodes[name].op.name}\n{graph.signal(name)}"
-        lines.append(f"  n{index} [label={json.dumps(label)}];")
+        lines.append(f"  n{index} [label={json.dumps(label, ensure_ascii=False)}];")
     for name, index in number.items():
         delayed = graph.nodes[name].op.name == "delay"
         style = " [style=dashed]" if delayed else ""
@@ -149,7 +153,7 @@ def check_command(model: str, target: str, as_json: bool, reading: dict[str, Any
         emit_json([diagnostic.to_json() for diagnostic in found])
     else:
         for diagnostic in found:
-            click.echo(diagnostic.render())
+            click.echo(printable(diagnostic.render()))
     if found:
         exit_with(1)
     if not as_json:

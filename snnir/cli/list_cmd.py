@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import snnir
-from snnir.cli.common import emit_json, table
+from snnir.cli.printing import emit_json, table
 from snnir.registry import load_plugin, lookup, names
 
 

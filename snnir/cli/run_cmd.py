@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
 import snnir
-from snnir.cli.common import (
-    emit_json,
-    exit_with,
-    input_options,
-    load_model,
-    make_input,
-    model_options,
-    note,
-    table,
-    write_result,
-)
+from snnir.cli.arrays import input_options, make_input, write_result
+from snnir.cli.printing import emit_json, exit_with, note, printable, table
+from snnir.cli.reading import load_model, model_options
 from snnir.errors import error
 
 
@@ -68,19 +61,28 @@ def run_command(
 
     Example: snnir run model.nir --semantics norse --poisson 0.1 --steps 200 --plot raster.png
     """
+    if plot:
+        snnir.check_picture(plot)
     opened = _open(model, reading)
-    names = [name for item in record for name in item.split(",") if name]
+    names = _split(record, opened)
     if "all" in names or (plot and not names):
         names = _populations(opened)
     x = make_input(_shapes(opened), **given)
     result = _execute(opened, x, names)
-    if output:
-        write_result(result, output)
-    if plot:
-        dt = opened.dt if isinstance(opened, snnir.Graph) else opened.manifest["dt"]
-        traces = result.recorded or result.outputs
-        (snnir.raster if plot_kind == "raster" else snnir.membrane)(traces, plot, dt=dt)
+    with ExitStack() as both:  # the recording appears only if the picture was drawn
+        if output:
+            write_result(result, both.enter_context(snnir.replacing(Path(output))))
+        if plot:
+            dt = opened.dt if isinstance(opened, snnir.Graph) else opened.manifest["dt"]
+            (snnir.raster if plot_kind == "raster" else snnir.membrane)(result, plot, dt=dt)
     _summary(result, as_json)
+
+
+def _split(record: tuple[str, ...], model: Any) -> list[str]:
+    """Split at commas, except names that have one themselves."""
+    known = model.nodes if isinstance(model, snnir.Graph) else _populations(model)
+    parts = [[item] if item in known else item.split(",") for item in record]
+    return [name for part in parts for name in part if name]
 
 
 def _summary(result: snnir.Result, as_json: bool) -> None:
@@ -146,15 +148,15 @@ def _print(found: snnir.Diff) -> None:
     click.echo(table(("node", "sum a", "sum b", "differing", "of", "first step"), rows))
     for label, names in (("a", found.only_a), ("b", found.only_b)):
         if names:
-            note(f"only {label} has: {', '.join(names)}")
+            note(printable(f"only {label} has: {', '.join(names)}"))
     first = found.first
     if first is None:
         click.echo("\nidentical")
         return
     sample, *neuron = first.index
     place = f"step {first.first_step}, sample {sample}, neuron {neuron}"
-    click.echo(f"\nfirst difference: node '{first.node}', {place}: {first.values[0]:g} in a, "
-               f"{first.values[1]:g} in b")  # fmt: skip
+    name, (one, two) = printable(first.node), first.values
+    click.echo(f"\nfirst difference: node '{name}', {place}: {one:g} in a, {two:g} in b")
 
 
 def _step(step: int | None) -> str:

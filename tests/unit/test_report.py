@@ -1,0 +1,101 @@
+"""The page inside an artefact folder."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import snnir
+from snnir.ir import Add, Graph, Input, Linear, Node, Signal, Value
+from tests.helpers import continuous, dyadic, feed_forward, lif_step, recurrent
+
+HOSTILE = "<script>alert('x')</script>&\"\x1b[31m"
+
+
+class Page(HTMLParser):
+    """Collects the tags and the text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page(graph: Graph, folder: Path, **options: Any) -> str:
+    return (snnir.compile(graph, **options).save(folder) / "report.html").read_text("utf-8")
+
+
+def chain(count: int) -> Graph:
+    nodes = {"n0": Node("n0", Input(Signal(snnir.Kind.SPIKES, (4,))), ())}
+    for index in range(1, count):
+        both = (Value(f"n{index - 1}"), Value(f"n{index - 1}"))
+        nodes[f"n{index}"] = Node(f"n{index}", Add(), both)
+    return Graph(nodes, {"output": Value(f"n{count - 1}")}, dt=1e-3)
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    weights = Linear(snnir.tensor(dyadic((4, 3))))
+    nodes = {
+        "input": Node("input", Input(Signal(snnir.Kind.SPIKES, (3,))), ()),
+        HOSTILE: Node(HOSTILE, weights, (Value("input"),)),
+        f"{HOSTILE}2": Node(f"{HOSTILE}2", lif_step(), (Value(HOSTILE),)),
+    }
+    graph = Graph(nodes, {HOSTILE: Value(f"{HOSTILE}2")}, dt=1e-3, name=HOSTILE)
+    text = page(graph, tmp_path / "out")
+    found = Page(text)
+    assert "script" not in found.tags
+    assert "\x1b" not in text
+    assert found.text.count("<script>alert('x')</script>&\"\\x1b[31m") >= 5
+    assert not [name for name, _ in found.attributes if name.startswith("on") or name == "src"]
+
+
+def test_the_page_is_deterministic_and_loads_nothing(tmp_path: Path) -> None:
+    one, two = (page(recurrent(), tmp_path / name) for name in ("a", "b"))
+    assert one == two
+    assert not re.search(r"https?:|url\(|@import|<link|<script|<img", one)
+
+
+def test_the_page_says_what_was_done(tmp_path: Path) -> None:
+    weight = 4 * 3 * 4 + 4 * 4
+    found = Page(page(feed_forward(), tmp_path / "out"))
+    for part in ("Losses", "None: every pass is exact.", "Inputs and outputs", "spikes<3xf32>",
+                 "How neurons are stepped", "dead-code", f"{4 * 3 + 4}"):  # fmt: skip
+        assert part in found.text
+    total = re.search(r"Weights stored once: ([\d,]+) bytes", found.text)
+    assert total is not None
+    assert int(total[1].replace(",", "")) >= weight
+    given = {"tau": 0.01, "r": 1.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
+    found = Page(page(continuous("lif", **given), tmp_path / "lif"))
+    assert "tau * dv/dt = (v_leak - v) + r * x" in found.text
+
+
+def test_only_small_graphs_are_drawn(tmp_path: Path) -> None:
+    small = Page(page(chain(60), tmp_path / "a", passes="verify"))
+    assert small.tags.count("rect") == 60
+    large = Page(page(chain(61), tmp_path / "b", passes="verify"))
+    assert "svg" not in large.tags
+    assert "Not drawn: 61 nodes are more than 60." in large.text
+
+
+def test_shared_weights_count_once(tmp_path: Path) -> None:
+    weights = Linear(snnir.tensor(np.ones((4, 4), np.float32)))
+    nodes = {
+        "input": Node("input", Input(Signal(snnir.Kind.SPIKES, (4,))), ()),
+        "a": Node("a", weights, (Value("input"),)),
+        "b": Node("b", weights, (Value("a"),)),
+    }
+    text = page(Graph(nodes, {"output": Value("b")}, dt=1e-3), tmp_path / "out")
+    assert "Weights stored once: 64 bytes" in text
