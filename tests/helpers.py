@@ -67,7 +67,8 @@ def lif_step(**changes: Any) -> Step:
     known = {
         "beta": 0.875, "threshold": 1.0, "gain": 0.5, "alpha": 0.75, "w_in": 0.5, "k_syn": 0.25,
         "k_mem": 0.125, "leak": 0.25, "leak_syn": 0.125, "bias": 0.0625, "v_reset": 0.25,
-        "v_min": -1.0, "v_start": 0.5, "cross": 0.25, "through": 0.125,
+        "v_min": -1.0, "v_start": 0.5, "tau": 4.0,
+        "v_subtract": 0.75, "cross": 0.25, "through": 0.125,
     }  # fmt: skip
     if rules.fixed:
         known |= {"beta": 3584.0, "alpha": 3072.0, "threshold": 4096.0, "v_min": -4096.0}

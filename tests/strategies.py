@@ -73,24 +73,36 @@ def tensors(draw: st.DrawFn, shape: tuple[int, ...] | None = None) -> snnir.Tens
 
 
 @st.composite
-def lif_steps(draw: st.DrawFn) -> Step:
-    """Valid members of the LIF family."""
+def lif_steps(draw: st.DrawFn, ports: int = 2) -> Step:
+    """Valid members of the LIF family with up to `ports` inputs and outputs."""
     rules: dict[str, Any] = {
         name: draw(st.sampled_from(choices)) for name, choices in snnir.LifStep.CHOICES.items()
     }
-    rules |= {key: draw(st.booleans()) for key in ("synapse_gain", "gain", "leak", "start")}
+    flags = ("synapse_gain", "gain", "leak", "start", "own_amount", "exposes_v")
+    rules |= {key: draw(st.booleans()) for key in flags}
+    rules["inputs"] = draw(st.integers(1, ports))
+    rules["exposes_v"] &= ports > 1
     rules["synapse_leak"] = rules["synapse"] == "difference" and draw(st.booleans())
     rules["refractory"] = draw(st.integers(0, 2))
     rules["spike_cap"] = draw(st.integers(0, 2)) if rules["spikes"] == "multi" else 0
     if rules["membrane"] == "fixed" or rules["synapse"] == "fixed":
         rules |= {"membrane": "fixed", "gain": False, "leak": False, "start": False}
         rules |= {"synapse_gain": False, "reset_timing": "same-step"}
+        rules |= {"inputs": 1, "exposes_v": False}
         rules["synapse"] = draw(st.sampled_from(["none", "fixed"]))
     if rules["synapse"] != "factor" and rules["synapse_order"] in ("decay-input", "exact"):
         rules["synapse_order"] = "jump"
+    if rules["synapse"] not in ("factor", "difference"):
+        rules["synapse_order"] = "jump"
+    if rules["synapse_order"] == "exact":
+        rules["inputs"] = 1
+    if rules["synapse_order"] == "decay-after":
+        rules["synapse_leak"] = False
+    if rules["membrane"] == "none":
+        rules["exposes_v"] = False
     if rules["reset_timing"] != "same-step":
-        rules |= {"spikes": "single", "spike_cap": 0}
-        rules["reset"] = "zero" if rules["reset"] == "to" else rules["reset"]
+        rules |= {"spikes": "single", "spike_cap": 0, "own_amount": False}
+        rules["reset"] = "zero" if rules["reset"] in ("to", "zero-then-add") else rules["reset"]
     return lif_step(**rules)
 
 
@@ -153,7 +165,7 @@ def odd_graphs(draw: st.DrawFn) -> Graph:
         st.builds(Delay, st.integers()),
         st.builds(Pad, st.lists(st.tuples(st.integers(), st.integers()), max_size=3).map(tuple)),
         st.builds(Step, programs(), st.dictionaries(odd_text, tensors()).map(FrozenDict), odd_text),
-        lif_steps(), continuous_neurons(),
+        lif_steps(1), continuous_neurons(),
     )  # fmt: skip
     nodes = {"": Node("", Input(Signal(snnir.Kind.ANALOG, (3,))))}
     for name in draw(st.lists(odd_text, min_size=1, max_size=4, unique=True)):
@@ -191,7 +203,7 @@ def ops(draw: st.DrawFn, signal: Signal, discrete: bool) -> Op:
         st.just(Pad(tuple((1, 0) for _ in shape))),
     ]  # fmt: skip
     if signal.kind is snnir.Kind.ANALOG:
-        choices += [lif_steps(), st.just(custom())] if discrete else [continuous_neurons()]
+        choices += [lif_steps(1), st.just(custom())] if discrete else [continuous_neurons()]
         choices.append(
             st.builds(BatchNorm, *(st.just(snnir.Tensor(np.ones(shape[0], np.float32))),) * 2)
         )

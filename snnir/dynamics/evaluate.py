@@ -57,11 +57,11 @@ def _getter(arg: str | float, dtype: Any) -> Callable[[Env], Any]:
 
 def neuron_function(
     program: Dynamics, params: Mapping[str, Array], dtype: Any, stream: Any
-) -> Callable[[Array, dict[str, Array]], list[Array]]:
-    """Return the step of a population: (input, states) to outputs; states are updated.
+) -> Callable[..., list[Array]]:
+    """Return the step of a population: (*inputs, states) to outputs; states are updated.
 
     Args:
-        program: The step program, with one input.
+        program: The step program.
         params: Parameters, broadcastable to the population.
         dtype: Element type of the arithmetic.
         stream: Element type of inputs and outputs.
@@ -70,13 +70,17 @@ def neuron_function(
     constants = {name: np.asarray(value, dtype) for name, value in params.items()}
     updates = [(name, _getter(value, dtype)) for name, value in program.updates]
     outputs = [name for name, _ in program.outputs]
-    source = program.inputs[0]
 
-    def step(x: Array, states: dict[str, Array]) -> list[Array]:
-        env: Env = {**constants, **states, source: x.astype(dtype, copy=False)}
+    def step(*arguments: Any) -> list[Array]:
+        *xs, states = arguments
+        given = {
+            name: x.astype(dtype, copy=False) for name, x in zip(program.inputs, xs, strict=True)
+        }
+        env: Env = {**constants, **states, **given}
         body(env)
-        results = [_full(env[name], x.shape, stream) for name in outputs]
-        fresh = {name: _full(get(env), x.shape, dtype) for name, get in updates}
+        shape = xs[0].shape
+        results = [_full(env[name], shape, stream) for name in outputs]
+        fresh = {name: _full(get(env), shape, dtype) for name, get in updates}
         states.update(fresh)
         return results
 

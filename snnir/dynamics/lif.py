@@ -28,43 +28,71 @@ class LifStep:
     reset, s output; every product and sum rounds once, in the order written.
 
     Attributes:
+        inputs: 1, or 2: a second input y is added right after x wherever x is added, as recurrent
+            cells do ((beta * v + x) + y).
         synapse: `none`: drive = x; `factor`: i = alpha * i + x; `difference`:
             i = i + k_syn * ((leak_syn - i) + x); `fixed`:
             i = trunc(i * alpha / 4096) + trunc(4096 x).
         synapse_order: `jump`: the membrane sees this step's i; `late`: it sees the last step's i;
-            `decay-input`: i = alpha * (i + x), seen at once; `exact`: the membrane sees
-            cross * i + through * x, the exact flow over the step.
+            `decay-input`: i = alpha * (i + x), seen at once; `decay-after`: it sees j = i + x,
+            then i = alpha * j (or j - k_syn * j); `exact`: it sees cross * i + through * x, the
+            exact flow over the step.
         synapse_gain: x is multiplied by `w_in` first.
         membrane: `none`: h = drive (no state); `integrate`: h = v + drive; `factor`:
-            h = beta * v + drive; `difference`: h = v + k_mem * ((drive + leak) - v); `fixed`:
+            h = beta * v + drive; `difference`: h = v + k_mem * ((drive + leak) - v); `pull`:
+            h = v + k_mem * ((leak - v) + drive); `quotient`: h = v + (drive - (v - leak)) / tau;
+            `quotient-after`: h = v - (v - leak) / tau + drive; `product` and `product-after`: the
+            same with a factor k_mem instead of the division; `fixed`:
             h = trunc(v * beta / 4096) + drive.
         gain: The drive is multiplied by `gain`.
-        leak: There is a leak target: `leak` in the difference form, else the constant
+        leak: There is a leak target: `leak` where the form above names it, else the constant
             `bias` = (1 - beta) * v_leak is added last.
         start: v starts at the parameter `v_start` instead of 0, i at `leak_syn` if it has one.
         fire: `gt`: s = h > threshold; `ge`: s = h >= threshold; `never`: the output is v.
         spikes: `single`: s is 0 or 1; `multi`: s = trunc(h / threshold) where h > 0.
         spike_cap: Largest s of a multi-spike neuron; 0 for no limit.
-        reset: `none`, `zero`, `to` (the parameter `v_reset`) or `subtract` (s * threshold).
+        reset: `none`, `zero`, `to` (the parameter `v_reset`), `subtract` (s * threshold), or
+            `zero-then-add`: zero after a spike, then v_reset is added, spike or not.
+        own_amount: A reset by subtraction takes the parameter `v_subtract` instead of the
+            threshold.
         reset_timing: `same-step`; `next-step`: r = v > threshold is applied to this step's h;
-            `next-step-before-decay`: it is applied to v before the decay; `net`: as `next-step`,
-            then the reset of (s - r) in the same step.
+            `next-step-before-decay`: it is applied to v before the decay; `net` and
+            `net-before-decay`: as these, then the reset of (s - r) in the same step.
         clamp: `none`; `max`: v = max(v, v_min) after the reset; `relu`:
             v = max(v - v_min, 0) + v_min, which rounds.
         refractory: Steps after a spike in which v is held and s is 0.
+        exposes_v: The membrane after the step is a second, analog output.
     """
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "synapse": ("none", "factor", "difference", "fixed"),
-        "synapse_order": ("jump", "late", "decay-input", "exact"),
-        "membrane": ("none", "integrate", "factor", "difference", "fixed"),
+        "synapse_order": ("jump", "late", "decay-input", "decay-after", "exact"),
+        "membrane": (
+            "none",
+            "integrate",
+            "factor",
+            "difference",
+            "pull",
+            "quotient",
+            "quotient-after",
+            "product",
+            "product-after",
+            "fixed",
+        ),
         "fire": ("gt", "ge", "never"),
         "spikes": ("single", "multi"),
-        "reset": ("none", "zero", "to", "subtract"),
-        "reset_timing": ("same-step", "next-step", "next-step-before-decay", "net"),
+        "reset": ("none", "zero", "to", "subtract", "zero-then-add"),
+        "reset_timing": (
+            "same-step",
+            "next-step",
+            "next-step-before-decay",
+            "net",
+            "net-before-decay",
+        ),
         "clamp": ("none", "max", "relu"),
     }
 
+    inputs: int = 1
     synapse: str = "none"
     synapse_order: str = "jump"
     synapse_gain: bool = False
@@ -77,9 +105,11 @@ class LifStep:
     spikes: str = "single"
     spike_cap: int = 0
     reset: str = "zero"
+    own_amount: bool = False
     reset_timing: str = "same-step"
     clamp: str = "none"
     refractory: int = 0
+    exposes_v: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in self.CHOICES.items():
@@ -88,8 +118,17 @@ class LifStep:
                 raise error("SNN302", f"{name} is '{value}', must be one of {', '.join(allowed)}")
         if self.refractory < 0 or self.spike_cap < 0:
             raise error("SNN302", "refractory and spike_cap cannot be negative")
+        if self.inputs not in (1, 2):
+            raise error("SNN302", f"inputs is {self.inputs}, must be 1 or 2")
+        if self.inputs == 2 and (self.fixed or self.synapse_order == "exact"):
+            raise error("SNN302", "the fixed form and the exact order have one input")
+        if self.synapse_leak and self.synapse_order == "decay-after":
+            raise error("SNN302", "a current that decays after it is seen has no leak target")
+        if self.exposes_v and (self.membrane == "none" or self.fixed):
+            raise error("SNN302", "exposes_v needs a membrane in units of the stream")
         delayed = self.reset_timing != "same-step"
-        if delayed and (self.reset == "to" or self.spikes == "multi" or self.fixed):
+        plain = self.reset in ("none", "zero", "subtract") and not self.own_amount
+        if delayed and (not plain or self.spikes == "multi" or self.fixed):
             raise error(
                 "SNN302",
                 f"reset_timing {self.reset_timing} is defined for single spikes with a reset to "
@@ -137,6 +176,7 @@ class _Writer:
         self.states: list[State] = []
         self.updates: dict[str, Symbol] = {}
         self.x = self.builder.symbol("x")
+        self.y = self.builder.symbol("y") if step.inputs == 2 else None
 
     def param(self, name: str, unit: str = "1") -> Symbol:
         self.params[name] = unit
@@ -157,13 +197,14 @@ class _Writer:
         start = self.param("v_start", "V").name if self.step.start else 0.0
         v = self.state("v", start)
         if self.step.fire == "never":
-            self.updates["v"] = self.integrate(v, drive, bias)
-            return self.finish(self.updates["v"])
+            h = self.integrate(v, drive, bias)
+            self.store(h)
+            return self.finish(h)
         return self.finish(self.fire_and_reset(v, drive, bias))
 
     @property
     def has_bias(self) -> bool:
-        return self.step.leak and self.step.membrane != "difference"
+        return self.step.leak and self.step.membrane in ("integrate", "factor")
 
     def synapse(self) -> Symbol:
         step = self.step
@@ -171,24 +212,47 @@ class _Writer:
         if step.synapse == "none":
             if step.fixed:
                 return self.let("drive", "trunc", x * FIXED_ONE)
-            return x
+            # A second input waits for the membrane unless the drive has a factor of its own.
+            return self.plus_second(x) if step.gain or not self.adds_to_membrane else x
         starts_at_leak = step.start and step.synapse == "difference" and step.synapse_leak
         i = self.state("i", "leak_syn" if starts_at_leak else 0.0)
+        if step.synapse_order == "decay-after":
+            return self.decay_after(i, x)
         if step.synapse == "fixed":
             decayed = self.let("i_decayed", "trunc", i * self.param("alpha") / FIXED_ONE)
             new = self.let("i_new", "add", decayed, self.let("x_fixed", "trunc", x * FIXED_ONE))
         elif step.synapse == "difference":
             k = self.param("k_syn")
             pull = (self.param("leak_syn", "A") - i) + x if step.synapse_leak else x - i
+            pull = self.plus_second(pull)
             new = self.let("i_new", "add", i, k * pull)
         elif step.synapse_order == "decay-input":
-            new = self.let("i_new", "mul", self.param("alpha"), i + x)
+            new = self.let("i_new", "mul", self.param("alpha"), self.plus_second(i + x))
         else:
-            new = self.let("i_new", "add", self.param("alpha") * i, x)
+            new = self.plus_second(self.let("i_new", "add", self.param("alpha") * i, x))
         self.updates["i"] = new
         if step.synapse_order == "exact":
             return self.let("drive", "add", self.param("cross") * i, self.param("through") * self.x)
         return i if step.synapse_order == "late" else new
+
+    @property
+    def adds_to_membrane(self) -> bool:
+        """Whether the drive is added to the membrane last, so that a second input can follow."""
+        last = ("integrate", "factor", "quotient-after", "product-after")
+        return self.step.synapse == "none" and self.step.membrane in last
+
+    def plus_second(self, value: Symbol) -> Symbol:
+        return value if self.y is None else value + self.y
+
+    def decay_after(self, i: Symbol, x: Symbol) -> Symbol:
+        seen = self.let("j", "add", i, x)
+        if self.y is not None:
+            seen = self.let("j", "add", seen, self.y)
+        if self.step.synapse == "difference":
+            self.updates["i"] = self.let("i_new", "sub", seen, self.param("k_syn") * seen)
+        else:
+            self.updates["i"] = self.let("i_new", "mul", self.param("alpha"), seen)
+        return seen
 
     def drive(self, current: Symbol) -> Symbol:
         return self.param("gain") * current if self.step.gain else current
@@ -201,10 +265,28 @@ class _Writer:
             h = self.param("beta") * v + drive
         elif membrane == "fixed":
             h = self.let("v_decayed", "trunc", v * self.param("beta") / FIXED_ONE) + drive
+        elif membrane in ("difference", "pull"):
+            h = v + self.param("k_mem") * self.pull(v, drive)
         else:
-            target = drive + self.param("leak", "V") if self.step.leak else drive
-            h = v + self.param("k_mem") * (target - v)
+            h = self.relax(v, drive)
+        if self.adds_to_membrane and not self.step.gain:
+            h = self.plus_second(h)
         return h if bias is None else h + bias
+
+    def pull(self, v: Symbol, drive: Symbol) -> Symbol:
+        """What the membrane moves towards, less where it is."""
+        if not self.step.leak:
+            return drive - v
+        leak = self.param("leak", "V")
+        return (leak - v) + drive if self.step.membrane == "pull" else (drive + leak) - v
+
+    def relax(self, v: Symbol, drive: Symbol) -> Symbol:
+        """Step towards the leak target by a quotient or a factor, the drive inside or after."""
+        above = v - self.param("leak", "V") if self.step.leak else v
+        form, _, after = self.step.membrane.partition("-")
+        moved = above if after else drive - above
+        change = moved / self.param("tau") if form == "quotient" else moved * self.param("k_mem")
+        return v - change + drive if after else v + change
 
     def fire_and_reset(self, v: Symbol, drive: Symbol, bias: Symbol | None) -> Symbol:
         threshold = self.param("threshold", "V")
@@ -215,16 +297,21 @@ class _Writer:
             self.store(self.reset(h, spike, threshold))
             return spike
         late = self.let("late", "cast", self.compare(v, threshold))
-        if timing == "next-step-before-decay":
-            kept = (1.0 - late) * v if self.step.reset == "zero" else v - late * threshold
-            h = self.integrate(kept, drive, bias)
+        if timing.endswith("before-decay"):
+            h = self.integrate(self.kept(v, late, threshold), drive, bias)
         else:
             h = self.take(self.integrate(v, drive, bias), late, threshold)
         spike, h = self.hold(v, h, self.spike(h, threshold))
-        if timing == "net":
+        if timing.startswith("net"):
             h = self.take(h, spike - late, threshold)
         self.store(h)
         return spike
+
+    def kept(self, v: Symbol, late: Symbol, threshold: Symbol) -> Symbol:
+        """Return v less the reset of the last step's spike."""
+        if self.step.reset == "none":
+            return v
+        return (1.0 - late) * v if self.step.reset == "zero" else v - late * threshold
 
     def take(self, h: Symbol, amount: Symbol, threshold: Symbol) -> Symbol:
         """Apply `amount` resets arithmetically, as snnTorch does."""
@@ -264,7 +351,11 @@ class _Writer:
         if self.step.reset == "none":
             return h
         if self.step.reset == "subtract":
-            return h - spike * threshold
+            amount = self.param("v_subtract", "V") if self.step.own_amount else threshold
+            return h - spike * amount
+        if self.step.reset == "zero-then-add":
+            kept = self.let("kept", "select", spike > 0.0, 0.0, h)
+            return kept + self.param("v_reset", "V")
         target: Number = self.param("v_reset", "V") if self.step.reset == "to" else 0.0
         return self.let("v_new", "select", spike > 0.0, target, h)
 
@@ -282,14 +373,17 @@ class _Writer:
             kind = Kind.COUNTS if self.step.multi else Kind.SPIKES
         if self.step.fixed and kind is Kind.ANALOG:
             output = output / FIXED_ONE
+        outputs = [(output.name, kind)]
+        if self.step.exposes_v:
+            outputs.append((self.updates["v"].name, Kind.ANALOG))
         program = Dynamics(
             name="lif",
-            inputs=("x",),
+            inputs=("x", "y") if self.y is not None else ("x",),
             params=tuple(self.params.items()),
             states=tuple(self.states),
             body=tuple(self.builder.body),
             updates=tuple((state.name, self.updates[state.name].name) for state in self.states),
-            outputs=((output.name, kind),),
+            outputs=tuple(outputs),
             dtype="f64" if self.step.fixed else "f32",
         )
         program.types()

@@ -127,12 +127,21 @@ class Step(_NeuronOp):
         """The step program."""
         return self.dynamics.program if isinstance(self.dynamics, LifStep) else self.dynamics
 
+    @property
+    def operand_count(self) -> int:
+        """One operand per input of the program."""
+        return len(self.program.inputs)
+
     def infer(self, operands: Operands) -> Results:
         """One stream per output of the program."""
         program = self.program
         names = [name for name, _ in program.params]
         self.check_names(names, names)
-        shape = self.common_shape(operands[0])
+        shapes = {self.common_shape(operand) for operand in operands if operand is not None}
+        if len(shapes) > 1:
+            listed = " and ".join(str(list(shape or ())) for shape in shapes)
+            raise OpError("SNN202", f"its inputs have shapes {listed}")
+        shape = shapes.pop() if shapes else self.common_shape(None)
         if shape is None:
             return (None,) * len(program.outputs)
         kinds = [kind for _, kind in program.outputs]

@@ -64,6 +64,11 @@ class Op:
         raise NotImplementedError
 
     @property
+    def operand_count(self) -> int | None:
+        """Number of operands of this op, or None for one or more."""
+        return self.arity
+
+    @property
     def is_stateless(self) -> bool:
         """Whether a step depends on nothing but that step's operands."""
         return True

@@ -43,7 +43,7 @@ def _names(graph: Graph) -> Iterator[Diagnostic]:
 
 def _operands(graph: Graph) -> Iterator[Diagnostic]:
     for node in graph.nodes.values():
-        arity, count = node.op.arity, len(node.operands)
+        arity, count = node.op.operand_count, len(node.operands)
         if (arity is None and count == 0) or (arity is not None and arity != count):
             wanted = "at least one operand" if arity is None else f"{arity} operand(s)"
             message = f"{node.op.name} takes {wanted}, got {count}"

@@ -262,14 +262,14 @@ def _comment(name: str) -> str:
 
 
 def step_source(program: Dynamics, name: str, inner: str) -> str:
-    """Print a step program as a Python function of the input and the states."""
+    """Print a step program as a Python function of the inputs and the states."""
     params = "".join(f", {param}" for param, _ in program.params)
     printer = _Expressions(program)
-    lines = [f"\ndef {name}({program.inputs[0]}, state{params}):"]
+    lines = [f"\ndef {name}({', '.join(program.inputs)}, state{params}):"]
     outputs = ", ".join(output for output, _ in program.outputs)
     lines.append(f'    """One step of {identifier(program.name)}; yields {outputs}."""  # {inner}')
     if inner != "np.float32":
-        lines.append(f"    {program.inputs[0]} = {program.inputs[0]}.astype({inner}, copy=False)")
+        lines += [f"    {x} = {x}.astype({inner}, copy=False)" for x in program.inputs]
     lines.append(f"    kind = {inner}")
     lines += [f'    {state.name} = state["{state.name}"]' for state in program.states]
     lines += [f"    {line}" for line in printer.statements()]

@@ -28,8 +28,9 @@ class Unit:
         name: The node's name.
         kind: `op` (stateless), `neuron` or `delay`.
         operands: Names of the values it reads; result 0 of a node is the node's own name.
-        function: For a stateless op: arrays [rows, *shape] to one array. For a neuron: the input
-            [batch, *shape] and the dict of states, which it updates, to one array per result.
+        function: For a stateless op: arrays [rows, *shape] to one array. For a neuron: its
+            inputs [batch, *shape] and the dict of states, which it updates, to one array per
+            result.
         results: Names of the values it yields.
         initial: States of a neuron before the first step, broadcastable to its shape.
         shape: Shape of one sample of its result.
@@ -116,11 +117,12 @@ def run_batched(unit: Unit, values: dict[str, Array]) -> None:
 def run_scan(unit: Unit, values: dict[str, Array], state: State, watch: set[str]) -> None:
     """Step one neuron population through the tile."""
     assert unit.function is not None
-    x = values[unit.operands[0]]
+    inputs = [values[name] for name in unit.operands]
+    x = inputs[0]
     own = state[unit.name]
     collected: dict[str, list[Array]] = {}
-    for now in x:
-        for name, y in zip(unit.results, unit.function(now, own), strict=True):
+    for now in zip(*inputs, strict=True):
+        for name, y in zip(unit.results, unit.function(*now, own), strict=True):
             collected.setdefault(name, []).append(y)
         for key in own:
             if f"{unit.name}:{key}" in watch:

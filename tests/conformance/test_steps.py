@@ -30,7 +30,8 @@ def check(program: Dynamics, params: dict[str, Any]) -> None:
     exec(compile(source, "step", "exec"), names)
     interpreted = neuron_function(program, params, inner, np.float32)
     constants = {name: np.asarray(value).astype(inner) for name, value in params.items()}
-    x = (np.random.default_rng(0).standard_normal((40, 2, 5)) * 1.3).astype(np.float32)
+    shape = (40, len(program.inputs), 2, 5)
+    xs = (np.random.default_rng(0).standard_normal(shape) * 1.3).astype(np.float32)
     start = {
         s.name: np.full(
             (2, 5), params[s.initial] if isinstance(s.initial, str) else s.initial, inner
@@ -39,9 +40,9 @@ def check(program: Dynamics, params: dict[str, Any]) -> None:
     }
     one, two = dict(start), dict(start)
     with np.errstate(all="ignore"):
-        for now in x:
+        for now in xs:
             for a, b in zip(
-                interpreted(now, one), names["step"](now, two, **constants), strict=True
+                interpreted(*now, one), names["step"](*now, two, **constants), strict=True
             ):
                 np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32))
             for name, value in one.items():
