@@ -61,6 +61,45 @@ def load(
     return restep(graph, semantics, dt, options)
 
 
+def from_torch(
+    net: Any,
+    input_shape: Sequence[int] | None = None,
+    *,
+    example: Any = None,
+    layout: str | None = None,
+    dt: float | None = None,
+    name: str | None = None,
+) -> Graph:
+    """Read a live torch module of snnTorch, Sinabs, SpikingJelly or Norse.
+
+    The module is run for a few steps and what it does in one step becomes the graph; its states,
+    buffers and the random generators are put back. Neurons are recognised by their class, and
+    each one's step program is compared with the recorded run.
+
+    Args:
+        net: A `torch.nn.Module`; it is left as it was.
+        input_shape: Shape of one sample in one step, without time and batch.
+        example: Instead of a shape: an input [T, B, *shape] to record with.
+        layout: How the model takes its input, if that is not found by itself: `TB` for
+            [T, B, ...], `BT` for [B, T, ...], `B*T` or `T*B` for both merged, `step` for one step
+            per call, `static` for a model that repeats one input in a loop of its own.
+        dt: Seconds per step, to be noted in the graph; Norse's own by default.
+        name: Name of the graph; the class's by default.
+
+    Returns:
+        A verified graph of step programs. What the model does with the whole sequence at its end,
+        such as a sum over time, is left out and said in `graph.provenance.notes`.
+
+    Raises:
+        SnnirError: SNN801 to SNN808, naming the module and line.
+    """
+    from snnir.registry import lookup
+
+    reader = lookup("frontends", "torch", "SNN101")
+    graph: Graph = reader(net, input_shape, example=example, layout=layout, dt=dt, name=name)
+    return graph
+
+
 def restep(
     graph: Graph, semantics: str | Semantics | None, dt: float | None, options: Mapping[str, Any]
 ) -> Graph:

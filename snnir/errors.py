@@ -39,6 +39,14 @@ CODES: dict[str, str] = {
     "SNN602": "a node asked for does not exist",
     "SNN701": "a command-line argument is wrong",
     "SNN702": "an output cannot be written",
+    "SNN801": "a live model cannot be run as asked",
+    "SNN802": "a layer or neuron of a live model is not supported",
+    "SNN803": "a function between the layers of a live model has no op",
+    "SNN804": "a live model's course depends on its data",
+    "SNN805": "a live model does not do the same in every step",
+    "SNN806": "a live model is not deterministic",
+    "SNN807": "a live model's weights have a type or place that cannot be used",
+    "SNN808": "the recovered graph does not do what the live model did",
 }
 
 _SHOWN = 60

@@ -178,3 +178,12 @@ def max_pool(
     ones = (1,) * len(kernel)
     patches = windows(pad(x, ((0, 0), *padding), -np.inf), kernel, stride, ones)
     return patches.max(axis=tuple(range(-len(kernel), 0)))
+
+
+def winner(x: Array) -> Array:
+    """1 for the first largest element of each row if it is above 0, else 0."""
+    y = np.zeros_like(x)
+    rows = np.arange(len(x))
+    best = x.argmax(axis=1)
+    y[rows, best] = x[rows, best] > 0
+    return y

@@ -35,6 +35,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "frontends": {
         "nir": "snnir.frontends.from_nir:load_nir",
         "snnir": "snnir.ir.file:read_snnir",
+        "torch": "snnir.frontends.torch_nets.load:load_torch",
     },
 }
 

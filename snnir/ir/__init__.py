@@ -17,6 +17,7 @@ from snnir.ir.structure import (
 )
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
+from snnir.ir.winner import Winner
 from snnir.streams import Kind, Signal
 from snnir.tensors import FrozenDict, Tensor, tensor
 
@@ -24,5 +25,5 @@ __all__ = [
     "OPS", "Add", "AvgPool2d", "BatchNorm", "Bias", "Concat", "Conv1d", "Conv2d", "Current",
     "Delay", "Editor", "Flatten", "FrozenDict", "Graph", "Input", "Kind", "Linear", "MaxPool2d",
     "Neuron", "Node", "Op", "OpError", "Pad", "Permute", "Provenance", "Reshape", "Scale",
-    "Signal", "Slice", "Step", "SumPool2d", "Tensor", "Value", "register_op", "tensor",
+    "Signal", "Slice", "Step", "SumPool2d", "Tensor", "Value", "Winner", "register_op", "tensor",
 ]  # fmt: skip

@@ -1,0 +1,422 @@
+"""`snnir.from_torch`: from a live module to a graph."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: TID253  (this module is imported when a torch model is)
+
+from snnir.errors import Diagnostic, SnnirError, error
+from snnir.frontends.torch_nets import layers
+from snnir.frontends.torch_nets.assemble import assemble
+from snnir.frontends.torch_nets.build import chain
+from snnir.frontends.torch_nets.cell import Cell, cell_maker
+from snnir.frontends.torch_nets.events import Bad, Captured, Maker, Ref
+from snnir.frontends.torch_nets.fold import NotPeriodic, fold
+from snnir.frontends.torch_nets.layers import Unsupported
+from snnir.frontends.torch_nets.neurons import (
+    CalledAgain,
+    StepOnly,
+    framework_of,
+    neuron_call,
+    neuron_kind,
+)
+from snnir.frontends.torch_nets.recorder import Leaf, Recorder, input_ref, location
+from snnir.frontends.torch_nets.state import rest, untouched
+from snnir.ir.graph import Graph
+
+#: Layouts of a model's input, by the word users give.
+LAYOUTS = {"TB": "TB", "BT": "BT", "B*T": "M:BT", "T*B": "M:TB", "step": "B", "static": "B"}
+_STEPS = (3, 5)
+_LONGEST = 4096
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller asked for."""
+
+    net: Any
+    shape: tuple[int, ...]
+    example: Any
+    batch: int
+
+
+class NetRecorder(Recorder):
+    """A recorder that also keeps what was read from each neuron."""
+
+    def __init__(self, net: Any, batch: int, static_loop: bool) -> None:
+        paths = {id(m): name for name, m in net.named_modules()}
+        if not list(net.children()):
+            paths[id(net)] = type(net).__name__.lower()
+        super().__init__(paths, _leaf, batch)
+        self.static_loop = static_loop
+        self.cells: dict[str, Cell] = {}
+        self.outputs_too: dict[str, set[str]] = {}
+        self.exposed: dict[str, list[str]] = {}
+
+    def cell(self, path: str, read: Any) -> Cell:
+        """Return what a neuron is, read once."""
+        if path not in self.cells:
+            self.cells[path] = read()
+        return self.cells[path]
+
+    def maker(self, path: str, cell: Cell) -> Maker:
+        """Return the maker of a neuron; which states others read is known only at the end."""
+
+        def make(builder: Any, name: str, values: Any) -> Any:
+            return cell_maker(cell, self.exposed.get(path, []))(builder, name, values)
+
+        return make
+
+
+def _leaf(module: Any) -> Leaf | None:
+    """Return what to do with a call of a module, or None to look inside."""
+    if layers.is_flatten(module):
+        return _flatten_call
+    if layers.reader(module) is not None:
+        return _layer_call
+    if _is_lift(module):
+        return _lift_call
+    known = framework_of(module) is not None or hasattr(type(module), "SNNIR_STEP")
+    if known and _is_container(module):
+        return None
+    if known:
+        return _neuron_leaf
+    cls = type(module)
+    if cls.__module__.startswith("torch.nn.modules.") and not _is_container(module):
+        return _unknown_call
+    return None
+
+
+_CONTAINERS = (
+    "Sequential", "ModuleList", "ModuleDict", "LinearRecurrentContainer", "MultiStepContainer",
+    "ElementWiseRecurrentContainer", "SeqToANNContainer", "StepModeContainer",
+)  # fmt: skip
+
+
+def _is_container(module: Any) -> bool:
+    return type(module).__name__ in _CONTAINERS
+
+
+def _is_lift(module: Any) -> bool:
+    return type(module).__module__ == "norse.torch.module.lift"
+
+
+def _neuron_leaf(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any) -> None:
+    try:
+        kind = neuron_kind(module)
+        if kind is None:
+            raise Unsupported(f"is a {type(module).__name__}, which is not supported")
+        neuron_call(rec, kind, path, module, args, out)
+    except Unsupported as refusal:
+        raise error(refusal.code, refusal.reason, node=path, hint=refusal.hint) from None
+
+
+def _layer_call(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any) -> None:
+    ref = rec.known(args[0])
+    if ref is None:
+        return  # computed from constants: a constant
+    if isinstance(ref, Bad):
+        rec.operand(args[0])
+    sequence = getattr(module, "step_mode", "s") == "m"
+    _stateless(rec, path, module, args[0], ref, out, sequence)
+
+
+def _stateless(
+    rec: Any, path: str, module: Any, x: Any, ref: Ref, out: Any, sequence: bool
+) -> None:
+    """Record the call of a layer without memory."""
+    count = 2 if ref.lead in ("TB", "BT") else 1
+    shape = tuple(x.shape[count:])
+    _, rank = layers.reader(module) or (None, None)
+    try:
+        if rank is not None and count == 2 and not sequence:
+            raise Unsupported(f"takes one leading axis, the model gives it {count}")
+        operations = layers.read_layer(module, shape)
+    except Unsupported as refusal:
+        raise error(refusal.code, refusal.reason, node=path, hint=refusal.hint) from None
+    if not operations:
+        rec.mark(out, ref)
+        return
+    event = rec.record(("layer", path), [ref], chain(operations), path, ref.lead, rec.when(ref))
+    rec.mark(out, rec.result(event))
+
+
+def _flatten_call(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any) -> None:
+    from snnir.frontends.torch_nets.functions import shape
+
+    if rec.known(args[0]) is not None:
+        shape(rec, "flatten", args, {}, out)
+
+
+def _lift_call(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any) -> None:
+    inner = module.lifted_module
+    ref = rec.known(args[0])
+    if not isinstance(ref, Ref) or ref.lead != "TB":
+        raise error("SNN805", f"{location()}: Lift takes a sequence [T, B, ...]", node=path)
+    if layers.is_flatten(inner):
+        x = args[0]
+        from snnir.frontends.torch_nets.functions import shape
+
+        if tuple(out.shape[:2]) == tuple(x.shape[:2]):
+            shape(rec, "flatten", args, {}, out)
+            return
+    if layers.reader(inner) is None:
+        name = type(inner).__name__
+        raise error("SNN802", f"lifts a {name}, which is not supported", node=path)
+    _stateless(rec, path, inner, args[0], ref, out, sequence=True)
+
+
+def _unknown_call(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any) -> None:
+    raise error(
+        "SNN802", f"is a torch.nn.{type(module).__name__}, which has no op", node=path,
+        hint="see the list of supported layers in docs/torch.md",
+    )  # fmt: skip
+
+
+# --- Running -------------------------------------------------------------------------------------
+
+
+def load_torch(
+    net: Any,
+    input_shape: Sequence[int] | None = None,
+    *,
+    example: Any = None,
+    layout: str | None = None,
+    dt: float | None = None,
+    name: str | None = None,
+) -> Graph:
+    """Return the graph of a live module; see `snnir.from_torch`."""
+    return capture(net, input_shape, example=example, layout=layout, dt=dt, name=name).graph
+
+
+def capture(
+    net: Any,
+    input_shape: Sequence[int] | None = None,
+    *,
+    example: Any = None,
+    layout: str | None = None,
+    dt: float | None = None,
+    name: str | None = None,
+) -> Captured:
+    """Record a model and return its graph with what the run told."""
+    _check_model(net)
+    request = _request(net, input_shape, example)
+    with untouched(net), torch.no_grad():
+        failures: list[tuple[int, SnnirError]] = []
+        for candidate in _candidates(net, layout):
+            found = _attempt(request, candidate, failures, dt, name)
+            if found is not None:
+                return found
+    raise max(failures, key=lambda item: item[0])[1]
+
+
+def _request(net: Any, input_shape: Sequence[int] | None, example: Any) -> Request:
+    if not isinstance(net, torch.nn.Module):
+        raise error("SNN801", f"from_torch takes a torch.nn.Module, got {type(net).__name__}")
+    if input_shape is None and example is None:
+        raise error("SNN801", "give input_shape=, the shape of one sample in one step")
+    if input_shape is None:
+        return Request(net, (), example, 0)
+    shape = tuple(int(n) for n in input_shape)
+    if any(n < 1 for n in shape):
+        raise error("SNN801", f"input_shape {list(shape)} has an empty axis")
+    return Request(net, shape, None, 2)
+
+
+def _check_model(net: Any) -> None:
+    """Refuse what cannot be run or stated before anything runs."""
+    if not isinstance(net, torch.nn.Module):
+        return
+    found: list[Diagnostic] = []
+    for path, value in [*net.named_parameters(), *net.named_buffers()]:
+        if value.device.type == "meta":
+            found.append(Diagnostic("SNN807", "is on the device 'meta' and has no data", path))
+        elif value.dtype in (torch.float16, torch.bfloat16) or (
+            value.dtype == torch.float64 and value.numel() > 1
+        ):
+            dtype = str(value.dtype).removeprefix("torch.")
+            hint = "convert the model with .float(), and check its accuracy"
+            found.append(
+                Diagnostic("SNN807", f"is {dtype}, graphs compute in float32", path, hint=hint)
+            )
+    found += _unsupported(net)
+    if found:
+        raise SnnirError(found)
+
+
+def _unsupported(net: Any) -> list[Diagnostic]:
+    """Return the framework neurons that cannot be read, before their model runs."""
+    found = []
+    for path, module in net.named_modules():
+        if _is_container(module):
+            continue
+        try:
+            neuron_kind(module)
+        except Unsupported as refusal:
+            found.append(Diagnostic(refusal.code, refusal.reason, path, hint=refusal.hint))
+    return found
+
+
+def _candidates(net: Any, layout: str | None) -> list[str]:
+    """Return the layouts to try, most likely first."""
+    if layout is not None:
+        if layout not in LAYOUTS:
+            raise error(
+                "SNN801", f"there is no layout '{layout}'", hint=f"use {', '.join(LAYOUTS)}"
+            )
+        return [layout]
+    names = [type(m).__name__ for m in net.modules() if framework_of(m) == "sinabs"]
+    if any(name.endswith("Squeeze") for name in names):
+        return ["B*T"]
+    if names:
+        return ["BT"]
+    return ["TB", "step", "static"]
+
+
+def _attempt(
+    request: Request, layout: str, failures: list[tuple[int, SnnirError]], dt: float | None,
+    name: str | None,
+) -> Captured | None:  # fmt: skip
+    """Try one layout, with more steps if three do not show a period; note why it fails."""
+    steps = list(_STEPS)
+    while steps:
+        count = steps.pop(0)
+        rec = NetRecorder(request.net, request.batch, layout == "static")
+        try:
+            return _run(rec, request, layout, count, dt, name)
+        except NotPeriodic as problem:
+            failures.append((len(rec.events), _not_periodic(problem)))
+        except (StepOnly, CalledAgain):
+            failures.append((-1, error("SNN805", "the model's use of time was not recognised",
+                                       hint="say it with layout=")))  # fmt: skip
+            return None
+        except IndexError as problem:
+            # A loop over a constant number of steps wants a longer input.
+            failures.append((len(rec.events), _raised(rec, problem)))
+            if not steps and count < _LONGEST:
+                steps = [count * 4]
+        except SnnirError as problem:
+            failures.append((len(rec.events), problem))
+            return None
+        except Exception as problem:
+            failures.append((len(rec.events), _raised(rec, problem)))
+            return None
+    return None
+
+
+def _not_periodic(problem: NotPeriodic) -> SnnirError:
+    where = problem.event.where if problem.event is not None else "?"
+    return error(
+        "SNN805", f"{where}: {problem.reason}",
+        node=problem.event.path if problem.event is not None else None,
+        hint="every step of a network must do the same",
+    )  # fmt: skip
+
+
+def _raised(rec: Recorder, problem: Exception) -> SnnirError:
+    """Return the error for an exception of the model, with its line in the user's code."""
+    frames = traceback.extract_tb(problem.__traceback__)
+    skipped = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+    own = [f for f in frames if not f.filename.startswith(skipped)]
+    where = f"{Path(own[-1].filename).name}:{own[-1].lineno}: " if own else ""
+    text = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
+    return error(
+        "SNN801", f"{where}the model raised {type(problem).__name__}: {text}",
+        node=_module_of(rec, problem) or None,
+        hint="check input_shape and layout; the model must run on its own first",
+    )  # fmt: skip
+
+
+def _module_of(rec: Recorder, problem: Exception) -> str:
+    """Return the path of the innermost module that was being called."""
+    path, entry = "", problem.__traceback__
+    while entry is not None:
+        owner = entry.tb_frame.f_locals.get("self")
+        path = (
+            rec.paths.get(id(owner), path)
+            if entry.tb_frame.f_code.co_name == "_call_impl"
+            else path
+        )
+        entry = entry.tb_next
+    return path
+
+
+def _run(
+    rec: NetRecorder, request: Request, layout: str, steps: int, dt: float | None, name: str | None
+) -> Captured:
+    rest(request.net)
+    x = _sample(request, steps)
+    outputs = _drive(rec, request, layout, x)
+    folded = fold(rec.events, _length(rec, steps))
+    return assemble(rec, folded, outputs, request, layout, x, dt, name)
+
+
+def _length(rec: Recorder, steps: int) -> int:
+    """Return how many steps the model made; a loop of its own may make other than we gave."""
+    times = [e.time for e in rec.events if e.time is not None]
+    return max(times) + 1 if times else steps
+
+
+def _sample(request: Request, steps: int) -> Any:
+    """Return [T, B, *shape]: multiples of 1/8 between 0 and 1, the same every time."""
+    if request.example is not None:
+        return torch.as_tensor(request.example)
+    generator = torch.Generator().manual_seed(7)
+    shape = (steps, request.batch, *request.shape)
+    return torch.randint(0, 9, shape, generator=generator).to(torch.float32) / 8
+
+
+def _device(net: Any) -> Any:
+    return next((p.device for p in [*net.parameters(), *net.buffers()]), torch.device("cpu"))
+
+
+def _drive(rec: NetRecorder, request: Request, layout: str, x: Any) -> list[Any]:
+    """Run the model in its layout; return what it returned, a list of one per call."""
+    x = x.to(_device(request.net))
+    lead = LAYOUTS[layout]
+    steps, batch = x.shape[:2]
+    if layout == "step":
+        return _step_by_step(rec, request.net, x)
+    if layout == "static":
+        given, ref = x[0].clone(), input_ref("B")
+    else:
+        given = x if lead in ("TB", "M:TB") else x.transpose(0, 1)
+        if lead.startswith("M:"):
+            given = given.reshape(steps * batch, *x.shape[2:])
+        given, ref = given.contiguous(), input_ref(lead)
+    rec.mark(given, ref)
+    with rec.recording():
+        return [request.net(given)]
+
+
+def _step_by_step(rec: NetRecorder, net: Any, x: Any) -> list[Any]:
+    """Call the model once per step, handing on the state of models that return one."""
+    outputs: list[Any] = []
+    state: Any = None
+    threads = _threads_state(net)
+    for time, now in enumerate(x):
+        given = now.clone()
+        rec.mark(given, input_ref("B", time))
+        rec.current = time
+        with rec.recording():
+            out = net(given, state) if threads and time else net(given)
+        if threads and isinstance(out, tuple) and len(out) == 2:
+            state = out[1]
+        outputs.append(out)
+    return outputs
+
+
+def _threads_state(net: Any) -> bool:
+    """Whether the model takes the state it returned as its second argument."""
+    import inspect
+
+    names = list(inspect.signature(net.forward).parameters)
+    return len(names) > 1 and names[1] in ("state", "states", "hidden", "mem")
+
+
+__all__ = ["LAYOUTS", "capture", "load_torch"]

@@ -1,0 +1,243 @@
+"""Neuron layers of the frameworks: recognising them by class, and their calls as events."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from snnir.frontends.torch_nets.cell import Cell
+from snnir.frontends.torch_nets.events import Bad, Event, Operand, Ref
+from snnir.frontends.torch_nets.layers import Unsupported
+from snnir.frontends.torch_nets.recorder import location, tensors_in
+
+if TYPE_CHECKING:
+    from snnir.frontends.torch_nets.recorder import Recorder
+
+_HERE = "snnir.frontends.torch_nets"
+#: Where each framework's neurons are defined, and the module that reads them.
+FRAMEWORKS = {
+    "snntorch": ("snntorch._neurons", f"{_HERE}.from_snntorch"),
+    "sinabs": ("sinabs.layers", f"{_HERE}.from_sinabs"),
+    "spikingjelly": ("spikingjelly.activation_based.neuron", f"{_HERE}.from_spikingjelly"),
+    "norse": ("norse.torch.module", f"{_HERE}.from_norse"),
+}
+#: Base classes by whose subclasses a framework's neurons are known, also those not supported.
+_BASES = {
+    "SpikingNeuron", "StatefulLayer", "MemoryModule", "SNNCell", "SNNRecurrentCell", "SNN",
+    "SNNRecurrent", "SLSTM", "LeakyParallel", "LeakyKernel", "StateLeaky",
+}  # fmt: skip
+
+
+class StepOnly(Exception):
+    """A neuron that makes one step was given a whole sequence: the model is one step too."""
+
+
+class CalledAgain(Exception):
+    """A neuron that makes one step was called again for the same input: time is inside."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a neuron class is called.
+
+    Attributes:
+        framework: Key of `FRAMEWORKS`.
+        read: Returns its `Cell` for a sample of this shape.
+        form: Layout of its input: `B` for one step, else a sequence layout.
+        states: Names of the states it takes and returns after the output, where they are tensors.
+    """
+
+    framework: str
+    read: Callable[[Any, tuple[int, ...]], Cell]
+    form: str
+    states: tuple[str, ...] = ()
+
+
+def framework_of(module: Any) -> str | None:
+    """Return the framework whose neuron a module is, or a subclass of one."""
+    for cls in type(module).__mro__:
+        for name, (home, _) in FRAMEWORKS.items():
+            if cls.__module__.startswith(home) and _is_neuron(cls):
+                return name
+    return None
+
+
+def _is_neuron(cls: Any) -> bool:
+    return any(base.__name__ in _BASES for base in cls.__mro__)
+
+
+def neuron_kind(module: Any) -> Kind | None:
+    """Return how a neuron is called and read, None if it is not a neuron of a framework.
+
+    Raises:
+        Unsupported: For a neuron that is not supported, or a subclass of one that may differ.
+    """
+    from snnir.frontends.torch_nets.generated import generated_kind
+
+    made = generated_kind(module)
+    if made is not None:
+        return made
+    framework = framework_of(module)
+    if framework is None:
+        return None
+    home, reader = FRAMEWORKS[framework]
+    table = importlib.import_module(reader).NEURONS
+    cls = type(module)
+    if not cls.__module__.startswith(home):
+        base = next(c.__name__ for c in cls.__mro__ if c.__module__.startswith(home))
+        if base in ("MemoryModule",):
+            return None
+        raise Unsupported(
+            f"is a {cls.__name__}, a subclass of {framework}'s {base} that may compute otherwise",
+            f"use {base} itself",
+        )
+    if cls.__name__ not in table:
+        hint = f"supported are {', '.join(sorted(table))}"
+        raise Unsupported(f"is a {framework} {cls.__name__}, which is not supported", hint)
+    found = table[cls.__name__]
+    if framework == "snntorch":
+        read, states = found
+        return Kind(framework, read, "TB" if cls.__name__ == "LeakyParallel" else "B", states)
+    return Kind(framework, found, _form(framework, module))
+
+
+def _form(framework: str, module: Any) -> str:
+    name = type(module).__name__
+    if framework == "sinabs":
+        return "M:BT" if name.endswith("Squeeze") else "BT"
+    if framework == "spikingjelly":
+        return "TB" if module.step_mode == "m" else "B"
+    return "B" if name.endswith("Cell") else "TB"
+
+
+def supported() -> dict[str, list[str]]:
+    """Return the neuron classes of every framework that can be read."""
+    names = {}
+    for framework, (_, reader) in FRAMEWORKS.items():
+        names[framework] = sorted(importlib.import_module(reader).NEURONS)
+    return names
+
+
+# --- Calls ---------------------------------------------------------------------------------------
+
+
+def neuron_call(
+    rec: Recorder, kind: Kind, path: str, module: Any, args: tuple[Any, ...], out: Any
+) -> None:
+    """Record one call of a neuron."""
+    x = args[0]
+    ref = rec.known(x)
+    count = rec.calls.get(path, 0)
+    rec.calls[path] = count + 1
+    if isinstance(ref, Bad):
+        rec.operand(x)
+    if not isinstance(ref, Ref):
+        raise rec.refuse("SNN803", f"{location()}: its input does not come from the model's input")
+    ref = _fit(rec, kind, ref, x)
+    single = kind.form == "B" or ref.time is not None
+    if not single and count:
+        raise rec.refuse("SNN805", "is called twice on sequences, so that its state is shared")
+    if single and ref.time is not None and ref.time != count:
+        raise rec.refuse(
+            "SNN805", f"{location()}: is called {count + 1} times in {ref.time + 1} steps, so that "
+            "two places share its state", "give each place a neuron of its own",
+        )  # fmt: skip
+    if single and ref.time is None and count and not rec.static_loop:
+        raise CalledAgain
+    leads = x.ndim - len(_sample(kind, ref, x))
+    cell = rec.cell(path, lambda: kind.read(module, _sample(kind, ref, x)))
+    tensors = list(tensors_in(out))
+    names = ["out", *_state_names(kind, out, len(tensors))]
+    if single:
+        rec.current = count
+        _check_states(rec, kind, path, count, args[1:], names)
+    event = rec.record(
+        ("neuron", path), [ref], rec.maker(path, cell), path, lead=ref.lead,
+        time=count if single else None, neuron=path,
+        seen={"x": x, "out": tensors[0], "lead": ref.lead, "leads": leads},
+    )  # fmt: skip
+    for tensor, name in zip(tensors, names, strict=False):
+        if name == "out" or single:
+            rec.mark(tensor, replace(rec.result(event), result=name))
+        else:
+            rec.mark(tensor, Bad("the state after the last step", location()))
+    # Where the output is the state itself, the tensor counts as the output.
+    rec.mark(tensors[0], rec.result(event))
+    rec.outputs_too[path] = {
+        name for tensor, name in zip(tensors, names, strict=False) if tensor is tensors[0]
+    }
+
+
+def _fit(rec: Recorder, kind: Kind, ref: Ref, x: Any) -> Ref:
+    """Return the input in the layout the neuron steps in."""
+    if ref.lead == kind.form:
+        return ref
+    if kind.form == "B" and ref.time is not None and x.shape[0 if ref.lead == "TB" else 1] == 1:
+        return ref
+    if kind.form == "B":
+        raise StepOnly(rec.inside[-1] if rec.inside else "")
+    raise rec.refuse(
+        "SNN805", f"{location()}: takes {_LAYOUTS[kind.form]}, the model gives it "
+        f"{_LAYOUTS[ref.lead]}", "give the model's own layout with layout=",
+    )  # fmt: skip
+
+
+_LAYOUTS = {
+    "B": "one step [B, ...]", "TB": "a sequence [T, B, ...]", "BT": "a sequence [B, T, ...]",
+    "M:BT": "a sequence [B*T, ...]", "M:TB": "a sequence [T*B, ...]",
+}  # fmt: skip
+
+
+def _sample(kind: Kind, ref: Ref, x: Any) -> tuple[int, ...]:
+    return tuple(x.shape[2 if ref.lead in ("TB", "BT") else 1 :])
+
+
+def _state_names(kind: Kind, out: Any, count: int) -> list[str]:
+    """Return the names of the tensors after the output, in the order they are returned."""
+    if kind.states or kind.framework == "snntorch":
+        return list(kind.states)
+    if isinstance(out, tuple) and len(out) == 2:
+        return _fields(out[1])
+    return [f"state{i}" for i in range(count - 1)]
+
+
+_NORSE = {"z": "out", "rho": "refractory"}
+
+
+def _fields(state: Any) -> list[str]:
+    """Return the names of a named tuple's tensors, nested ones in place."""
+    names: list[str] = []
+    for name in getattr(state, "_fields", ()):
+        inner = getattr(state, name)
+        names += _fields(inner) if hasattr(inner, "_fields") else [_NORSE.get(name, name)]
+    return names
+
+
+def _check_states(
+    rec: Recorder, kind: Kind, path: str, count: int, rest: Any, names: list[str]
+) -> None:
+    """Refuse states that are not the ones the step before returned, or zero before the first."""
+    given = list(tensors_in(rest))
+    for at, tensor in enumerate(given):
+        found = rec.known(tensor)
+        if count == 0 and found is None and (kind.framework == "norse" or not tensor.any()):
+            continue
+        name = names[1 + at] if 1 + at < len(names) else "?"
+        before = _previous(rec, path, found, name)
+        if before != count - 1:
+            raise rec.refuse(
+                "SNN805", f"{location()}: state {name} is not the one its last step returned",
+                "a neuron's state may only be passed on, or start at zero",
+            )  # fmt: skip
+
+
+def _previous(rec: Recorder, path: str, found: Operand | Bad | None, name: str) -> int | None:
+    """Return the step whose state a tensor is, None if it is not this neuron's."""
+    if not isinstance(found, Ref) or found.source < 0:
+        return None
+    event: Event = rec.events[found.source]
+    is_it = found.result == name or (found.result == "out" and name in rec.outputs_too[path])
+    matches = event.neuron == path and is_it
+    return event.time if matches else None
