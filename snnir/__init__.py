@@ -43,6 +43,7 @@ _PUBLIC = {
     "diff": "snnir.diffing",
     "dynamics": "snnir.dynamics.trace",
     "flow_model": "snnir.dynamics",
+    "export": "snnir.driver",
     "from_torch": "snnir.driver",
     "load": "snnir.driver",
     "membrane": "snnir.plotting",
@@ -92,6 +93,7 @@ __all__ = [
     "compile",
     "diff",
     "dynamics",
+    "export",
     "flow_model",
     "from_torch",
     "load",
@@ -117,7 +119,7 @@ __all__ = [
 if TYPE_CHECKING:
     from snnir.artefact import open_artefact, populations, replacing, semantics_of
     from snnir.diffing import Diff, diff
-    from snnir.driver import check, compile, from_torch, load, parse, run, save, to_nir
+    from snnir.driver import check, compile, export, from_torch, load, parse, run, save, to_nir
     from snnir.dynamics import MODELS, Dynamics, LifStep, flow_model, register_model
     from snnir.dynamics.trace import dynamics
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning

@@ -174,6 +174,33 @@ def to_nir(graph: Graph) -> nir.NIRGraph:
     return result
 
 
+def export(graph: Graph, framework: str, **options: Any) -> Any:
+    """Return a graph as a live module of a torch framework, trainable and in evaluation mode.
+
+    Args:
+        graph: The graph; continuous neurons are stepped as their record says.
+        framework: `snntorch`, `sinabs`, `spikingjelly` or `norse`.
+        options: Options of the target, such as `cells="native"`.
+
+    Returns:
+        A `torch.nn.Module` that takes and returns [T, B, ...] ([B, T, ...] for Sinabs) and starts
+        every call at rest. Its spikes equal the graph's: neurons are layers of the framework where
+        these are provably equal, generated cells of it elsewhere.
+
+    Raises:
+        SnnirError: SNN501 listing what the framework cannot express, SNN503 if the name is not a
+            framework's or it is not installed.
+    """
+    target = target_from(framework, options)
+    built = build_for(target, graph.verify(), level=0)
+    if not hasattr(built, "module"):
+        raise error(
+            "SNN503", f"target '{framework}' is not a torch framework",
+            hint="use snntorch, sinabs, spikingjelly or norse",
+        )  # fmt: skip
+    return built.module()
+
+
 def compile(
     model: Graph | str | Path,
     target: str = "numpy",

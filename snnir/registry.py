@@ -29,8 +29,12 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "targets": {
         "nir": "snnir.targets.nir_file:NirTarget",
+        "norse": "snnir.targets.torch_nets.target:NorseTarget",
         "numpy": "snnir.targets.numpy_sim.target:NumpyTarget",
+        "sinabs": "snnir.targets.torch_nets.target:SinabsTarget",
         "snnir": "snnir.targets.snnir_file:SnnirTarget",
+        "snntorch": "snnir.targets.torch_nets.target:SnntorchTarget",
+        "spikingjelly": "snnir.targets.torch_nets.target:SpikingjellyTarget",
     },
     "frontends": {
         "nir": "snnir.frontends.from_nir:load_nir",

@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.dynamics.lif import LifStep
 from snnir.dynamics.program import Dynamics
-from snnir.frontends.torch_nets.build import Builder
+from snnir.frontends.torch_nets.build import Builder, as_tensor
 from snnir.frontends.torch_nets.events import Constant, Maker
 from snnir.ir.graph import Value
 from snnir.ir.neuron import Step
@@ -20,7 +20,7 @@ from snnir.ir.synapses import Bias, Scale
 from snnir.ir.timing import Delay
 from snnir.ir.winner import Winner
 from snnir.streams import Kind
-from snnir.tensors import FrozenDict, Tensor
+from snnir.tensors import FrozenDict, Tensor, tensor
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,14 @@ def cell_maker(cell: Cell, exposed: Sequence[str]) -> Maker:
 
     def make(builder: Builder, name: str, values: Sequence[Value | Constant]) -> dict[str, Value]:
         own = builder.editor.fresh(name)
-        stream = next(v for v in values if isinstance(v, Value))
+        stream, *others = (_value(builder, own, v, values) for v in values)
         for op in cell.drive:
             stream = builder.add(f"{own}.input", op, [stream])
         reads_v = ["v"] if cell.winner and "v" not in exposed else []
         names = [*exposed, *reads_v]
         op = cell.op(names)
         final = _final_name(builder, cell, own)
-        inputs = [stream]
+        inputs = [stream, *others]
         if cell.feedback is not None:
             kind = Kind.ANALOG if cell.graded is not None else op.program.outputs[0][1]
             back = _feedback(builder, cell, own, Value(final), kind)
@@ -107,6 +107,16 @@ def cell_maker(cell: Cell, exposed: Sequence[str]) -> Maker:
         return {"out": spikes, **results}
 
     return make
+
+
+def _value(builder: Builder, own: str, value: Value | Constant, values: Sequence[Any]) -> Value:
+    """Return an input as a stream; a constant one is added to a stream of zeros."""
+    if isinstance(value, Value):
+        return value
+    stream = next(v for v in values if isinstance(v, Value))
+    zeros = builder.add(f"{own}.zeros", Scale(tensor(0.0)), [stream])
+    rank = value.tensor.ndim - 1
+    return builder.add(f"{own}.constant", Bias(as_tensor(value, rank)), [zeros])
 
 
 def _final_name(builder: Builder, cell: Cell, own: str) -> str:

@@ -46,16 +46,21 @@ def confirm(rec: NetRecorder, captured: Captured, folded: Folded, x: Any, return
         _confirm_graph(Graph(captured.graph.nodes, nodes), x, expected)
 
 
-def _traces(rec: NetRecorder) -> dict[str, tuple[Any, Any]]:
-    """Return input and output of every neuron as [T, B, *shape]."""
-    found: dict[str, list[tuple[Any, Any]]] = {}
+def _traces(rec: NetRecorder) -> dict[str, tuple[list[Any], Any]]:
+    """Return inputs and output of every neuron as [T, B, *shape]."""
+    found: dict[str, list[tuple[list[Any], Any]]] = {}
     for event in rec.events:
         if event.neuron:
             seen = event.seen
-            x, out = (_time_first(rec, seen[key], seen["lead"]) for key in ("x", "out"))
-            found.setdefault(event.neuron, []).append((x, out))
+            xs = [_time_first(rec, x, seen["lead"]) for x in seen["x"]]
+            found.setdefault(event.neuron, []).append(
+                (xs, _time_first(rec, seen["out"], seen["lead"]))
+            )
     return {
-        path: (np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs]))
+        path: (
+            [np.concatenate(xs) for xs in zip(*(p[0] for p in pairs), strict=True)],
+            np.concatenate([p[1] for p in pairs]),
+        )
         for path, pairs in found.items()
     }
 
@@ -73,14 +78,17 @@ def _time_first(rec: NetRecorder, tensor: Any, lead: str) -> Any:
     return data
 
 
-def _confirm_neuron(rec: NetRecorder, path: str, given: Any, expected: Any) -> None:
+def _confirm_neuron(rec: NetRecorder, path: str, given: list[Any], expected: Any) -> None:
     cell = rec.cells[path]
     builder = Builder()
-    source = builder.input("input", Signal(Kind.ANALOG, tuple(given.shape[2:])))
-    made = cell_maker(cell, [])(builder, "neuron", [source])
+    inputs = {f"input{at}": x for at, x in enumerate(given)}
+    sources = [
+        builder.input(name, Signal(Kind.ANALOG, tuple(x.shape[2:]))) for name, x in inputs.items()
+    ]
+    made = cell_maker(cell, [])(builder, "neuron", sources)
     graph = Graph(builder.editor.nodes, {"out": made["out"]})
     infer_signals(graph)
-    got = _run(graph, {"input": given})["out"]
+    got = _run(graph, inputs)["out"]
     if _equal(got, expected) or (
         # A matrix inside the layer sums in an order of its own.
         (cell.drive or cell.feedback) and np.allclose(got, expected, rtol=_TOLERANCE, atol=1e-5)

@@ -14,7 +14,8 @@ from snnir.frontends.torch_nets.pointwise import relu_op
 from snnir.ir.op import Op
 from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
 from snnir.ir.structure import Pad, Reshape
-from snnir.ir.synapses import BatchNorm, Conv1d, Conv2d, Linear, Scale
+from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
+from snnir.ir.winner import Winner
 from snnir.tensors import Tensor, tensor
 
 Shape = tuple[int, ...]
@@ -150,6 +151,9 @@ def _convolution(module: Any, shape: Shape) -> list[Op]:
 
 
 def _average(module: Any, shape: Shape) -> list[Op]:
+    if getattr(module, "divisor_override", None) == 1:
+        _want(module, ceil_mode=False)
+        return pool(SumPool2d, module.kernel_size, module.stride, module.padding, shape)
     _want(module, ceil_mode=False, divisor_override=None)
     if any(pair(module.padding, len(shape) - 1)):
         _want(module, count_include_pad=True)
@@ -214,6 +218,12 @@ _TORCH: dict[str, tuple[Reader, int | None]] = {
     "Identity": (_nothing, None),
     "ReLU": (lambda m, s: [relu_op()], None),
 }
+#: Helpers of the modules snnir writes, by their mark.
+_GENERATED: dict[str, Reader] = {
+    "scale": lambda m, s: [Scale(weight(m.scale))],
+    "bias": lambda m, s: [Bias(weight(m.bias))],
+    "winner": lambda m, s: [Winner()],
+}
 _SAME_CLASSES = (
     "Linear", "Conv1d", "Conv2d", "BatchNorm1d", "BatchNorm2d", "AvgPool1d", "AvgPool2d",
     "MaxPool1d", "MaxPool2d", "AdaptiveAvgPool2d", "Dropout", "Dropout2d",
@@ -227,6 +237,9 @@ def reader(module: Any) -> tuple[Reader, int | None] | None:
     """
     cls = type(module)
     name, home = cls.__name__, cls.__module__
+    generated = _GENERATED.get(getattr(cls, "SNNIR_OP", ""))
+    if generated is not None:
+        return generated, None
     if home.startswith("torch.nn.modules."):
         return _TORCH.get(name)
     if home.startswith("spikingjelly.activation_based.layer") and name in _SAME_CLASSES:

@@ -47,12 +47,14 @@ class Kind:
         read: Returns its `Cell` for a sample of this shape.
         form: Layout of its input: `B` for one step, else a sequence layout.
         states: Names of the states it takes and returns after the output, where they are tensors.
+        inputs: How many of its arguments are inputs.
     """
 
     framework: str
     read: Callable[[Any, tuple[int, ...]], Cell]
     form: str
     states: tuple[str, ...] = ()
+    inputs: int = 1
 
 
 def framework_of(module: Any) -> str | None:
@@ -146,17 +148,17 @@ def neuron_call(
         )  # fmt: skip
     if single and ref.time is None and count and not rec.static_loop:
         raise CalledAgain
-    leads = x.ndim - len(_sample(kind, ref, x))
     cell = rec.cell(path, lambda: kind.read(module, _sample(kind, ref, x)))
     tensors = list(tensors_in(out))
     names = ["out", *_state_names(kind, out, len(tensors))]
     if single:
         rec.current = count
-        _check_states(rec, kind, path, count, args[1:], names)
+        _check_states(rec, kind, path, count, args[kind.inputs :], names)
+    operands = [ref, *(rec.operand(y) for y in args[1 : kind.inputs])]
     event = rec.record(
-        ("neuron", path), [ref], rec.maker(path, cell), path, lead=ref.lead,
+        ("neuron", path), operands, rec.maker(path, cell), path, lead=ref.lead,
         time=count if single else None, neuron=path,
-        seen={"x": x, "out": tensors[0], "lead": ref.lead, "leads": leads},
+        seen={"x": list(args[: kind.inputs]), "out": tensors[0], "lead": ref.lead},
     )  # fmt: skip
     for tensor, name in zip(tensors, names, strict=False):
         if name == "out" or single:

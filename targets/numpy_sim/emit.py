@@ -14,7 +14,7 @@ import numpy as np
 
 from snnir import kernels
 from snnir.dynamics.program import Dynamics
-from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.dynamics.source import Expressions
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.structure import Input
@@ -264,7 +264,7 @@ def _comment(name: str) -> str:
 def step_source(program: Dynamics, name: str, inner: str) -> str:
     """Print a step program as a Python function of the inputs and the states."""
     params = "".join(f", {param}" for param, _ in program.params)
-    printer = _Expressions(program)
+    printer = Expressions(program, "python", "kind({!r})")
     lines = [f"\ndef {name}({', '.join(program.inputs)}, state{params}):"]
     outputs = ", ".join(output for output, _ in program.outputs)
     lines.append(f'    """One step of {identifier(program.name)}; yields {outputs}."""  # {inner}')
@@ -280,50 +280,6 @@ def step_source(program: Dynamics, name: str, inner: str) -> str:
     results = ", ".join(f"full({o}, {program.inputs[0]}, dtype)" for o, _ in program.outputs)
     lines.append(f"    return [{results}]")
     return "\n".join(lines)
-
-
-class _Expressions:
-    """Prints lets, folding those used once into their user; the order of rounding stays."""
-
-    def __init__(self, program: Dynamics) -> None:
-        self.program = program
-        self.uses: dict[str, int] = {}
-        for let in program.body:
-            for arg in let.args:
-                if isinstance(arg, str):
-                    self.uses[arg] = self.uses.get(arg, 0) + 1
-        self.kept = {str(value) for _, value in program.updates}
-        self.kept |= {name for name, _ in program.outputs}
-        self.folded: dict[str, tuple[str, int]] = {}
-
-    def statements(self) -> list[str]:
-        lines = []
-        for let in self.program.body:
-            op = SCALAR_OPS[let.op]
-            args = [self.argument(arg, op.precedence, i) for i, arg in enumerate(let.args)]
-            text = op.python.format(*args).replace("dtype", "kind")
-            named = not re.fullmatch(r"t\d+", let.target)
-            if self.uses.get(let.target, 0) == 1 and let.target not in self.kept and not named:
-                self.folded[let.target] = (text, op.precedence)
-            else:
-                lines.append(f"{let.target} = {text}")
-        return lines
-
-    def argument(self, arg: str | float, precedence: int, index: int) -> str:
-        if not isinstance(arg, str):
-            return self.value(arg)
-        text, inner = self.folded.get(arg, (arg, 11))
-        # The right operand of equal strength keeps its parentheses: order is meaning.
-        weaker = inner < precedence or (inner == precedence and index > 0) or precedence == 10
-        needs = weaker and inner < 10 and (precedence < 10 or self.is_method(arg))
-        return f"({text})" if needs else text
-
-    def is_method(self, arg: str) -> bool:
-        return arg in self.folded
-
-    @staticmethod
-    def value(arg: str | float) -> str:
-        return arg if isinstance(arg, str) else f"kind({arg!r})"
 
 
 def kernel_sources(names: set[str]) -> list[str]:

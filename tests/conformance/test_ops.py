@@ -24,6 +24,7 @@ from snnir.ir.structure import (
     Slice,
 )  # fmt: skip
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
+from snnir.ir.winner import Winner
 from tests.helpers import dyadic
 
 X = dyadic((5, 4, 6, 7), 1)
@@ -183,8 +184,13 @@ def test_batch_norm() -> None:
     np.testing.assert_allclose(y, (X - m) / np.sqrt(v + 1e-5) * g + b, rtol=2e-6, atol=2e-6)
 
 
+def test_winner() -> None:
+    x = np.array([[1, 3, 2], [-1, -2, -1], [2, 2, 0], [0, 0, 0]], np.float32)
+    assert apply(Winner(), x).tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]]
+
+
 def test_no_stateless_op_is_left_out() -> None:
     tested: set[type[Op]] = {Conv1d, Conv2d, SumPool2d, AvgPool2d, MaxPool2d, Linear, Scale, Bias, Current, Add,
-              Concat, Slice, Flatten, Reshape, Permute, Pad, BatchNorm}  # fmt: skip
+              Concat, Slice, Flatten, Reshape, Permute, Pad, BatchNorm, Winner}  # fmt: skip
     stateful = {"input", "delay", "neuron", "step"}
     assert {cls.name for cls in tested} | stateful == {n for n in OPS if not n.startswith("test")}

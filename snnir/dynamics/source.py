@@ -1,0 +1,63 @@
+"""Printing step programs as statements of an array language."""
+
+from __future__ import annotations
+
+import re
+
+from snnir.dynamics.program import Dynamics, Let
+from snnir.dynamics.scalar import SCALAR_OPS
+
+
+class Expressions:
+    """Prints lets, folding those used once into their user; the order of rounding stays.
+
+    Args:
+        program: The program.
+        language: Which format of `ScalarOp` to print: `python` (NumPy) or `torch`.
+        number: Format of a literal where an array is needed.
+    """
+
+    def __init__(self, program: Dynamics, language: str, number: str) -> None:
+        self.program, self.language, self.number = program, language, number
+        self.uses: dict[str, int] = {}
+        for let in program.body:
+            for arg in let.args:
+                if isinstance(arg, str):
+                    self.uses[arg] = self.uses.get(arg, 0) + 1
+        self.kept = {str(value) for _, value in program.updates}
+        self.kept |= {name for name, _ in program.outputs}
+        self.folded: dict[str, tuple[str, int]] = {}
+
+    def statements(self) -> list[str]:
+        """Return one assignment per operation that is not folded."""
+        return [line for let in self.program.body if (line := self.statement(let))]
+
+    def statement(self, let: Let) -> str:
+        """Return the assignment of one operation, nothing if it is folded into its user."""
+        text, precedence = self.expression(let)
+        named = not re.fullmatch(r"t\d+", let.target)
+        if self.uses.get(let.target, 0) == 1 and let.target not in self.kept and not named:
+            self.folded[let.target] = (text, precedence)
+            return ""
+        return f"{let.target} = {text}"
+
+    def expression(self, let: Let) -> tuple[str, int]:
+        """Return the right side of one operation and how strongly it binds."""
+        op = SCALAR_OPS[let.op]
+        form = (self.language == "torch" and op.torch) or op.python
+        args = [self.argument(arg, op.precedence, i) for i, arg in enumerate(let.args)]
+        return form.format(*args).replace("dtype", "kind"), op.precedence
+
+    def argument(self, arg: str | float, precedence: int, index: int) -> str:
+        """Return an operand with the parentheses it needs."""
+        if not isinstance(arg, str):
+            return self.value(arg)
+        text, inner = self.folded.get(arg, (arg, 11))
+        # The right operand of equal strength keeps its parentheses: order is meaning.
+        weaker = inner < precedence or (inner == precedence and index > 0) or precedence == 10
+        needs = weaker and inner < 10 and (precedence < 10 or arg in self.folded)
+        return f"({text})" if needs else text
+
+    def value(self, arg: str | float) -> str:
+        """Return a name, or a literal."""
+        return arg if isinstance(arg, str) else self.number.format(arg)

@@ -1,0 +1,1 @@
+"""Graphs as modules of snnTorch, Sinabs, SpikingJelly and Norse."""

@@ -1,0 +1,148 @@
+"""The fixed parts of generated files."""
+
+from __future__ import annotations
+
+HEAD = '''\
+"""{title}: a spiking network for {framework}, written by snnir.
+
+    from model import load
+    net = load()          # the weights are in {weights}, beside this file
+    y = net(x)            # [{axes}, ...]; every call starts at rest
+
+    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE]   # [T, B, ...]
+
+Needs torch, safetensors and {framework}; tested with {framework} {version}.
+"""
+
+import argparse
+import json
+import pathlib
+
+import torch
+from torch import nn
+
+{imports}
+'''
+
+HELPERS = {
+    "norse_reset_subtract": """\
+from norse.torch.functional.reset import reset_subtract as norse_reset_subtract
+""",
+    "Scale": '''\
+class Scale(nn.Module):
+    """y = scale * x."""
+
+    SNNIR_OP = "scale"
+
+    def __init__(self, shape):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(shape))
+
+    def forward(self, x):
+        return self.scale * x
+''',
+    "Bias": '''\
+class Bias(nn.Module):
+    """y = x + bias."""
+
+    SNNIR_OP = "bias"
+
+    def __init__(self, shape):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x):
+        return x + self.bias
+''',
+    "Winner": '''\
+class Winner(nn.Module):
+    """1 for the first largest element of each sample if it is above 0, else 0."""
+
+    SNNIR_OP = "winner"
+
+    def forward(self, x):
+        best = nn.functional.one_hot(x.argmax(1), x.shape[1])
+        return ((x > 0) & (best > 0)).to(x.dtype)
+''',
+}
+
+MAIN = '''\
+INPUTS = {inputs}
+OUTPUTS = {outputs}
+NODES = {nodes}
+BATCH_FIRST = {batch_first}
+
+
+def load(path=None):
+    """Return the network with its weights, ready to evaluate."""
+    from safetensors.torch import load_file
+
+    file = pathlib.Path(__file__).parent / "model.safetensors" if path is None else path
+    net = Net()
+    known = net.load_state_dict(load_file(file), strict=False)
+    if known.unexpected_keys:
+        raise SystemExit(f"{{file}}: unexpected weights {{known.unexpected_keys}}")
+    return net.eval()
+
+
+def read_inputs(path):
+    """Return the inputs [T, B, ...] of a .npy, or of a .npz with one array per name."""
+    import numpy as np
+
+    data = np.load(path, allow_pickle=False)
+    arrays = dict(data) if hasattr(data, "files") else {{next(iter(INPUTS)): data}}
+    if "names" in arrays and arrays["names"].dtype.kind == "U":
+        arrays = {{str(n): arrays[f"array_{{i}}"] for i, n in enumerate(arrays["names"])}}
+    for name, shape in INPUTS.items():
+        if name not in arrays:
+            raise SystemExit(f"input {{name!r}} is not in {{path}}")
+        if arrays[name].shape[1:] == shape:
+            arrays[name] = arrays[name][:, None]
+        if arrays[name].shape[2:] != shape:
+            raise SystemExit(f"input {{name!r}} must be [T, B, *{{shape}}]")
+    return [torch.as_tensor(arrays[name].astype("float32")) for name in INPUTS]
+
+
+def run(inputs, record=()):
+    """Return outputs and records as [T, B, ...] by name, and the sum of every population."""
+    net = load()
+    seen = {{node: [] for node in NODES}}
+    for node, attribute in NODES.items():
+        def note(module, given, result, node=node):
+            spikes = result[0] if isinstance(result, tuple) else result
+            seen[node].append(spikes.squeeze(1) if BATCH_FIRST else spikes)
+
+        getattr(net, attribute).register_forward_hook(note)
+    given = [x.transpose(0, 1) if BATCH_FIRST else x for x in inputs]
+    with torch.no_grad():
+        result = net(*given)
+    results = result if isinstance(result, tuple) else (result,)
+    outputs = {{n: y.transpose(0, 1) if BATCH_FIRST else y for n, y in zip(OUTPUTS, results)}}
+    sums = {{node: float(sum(y.double().sum() for y in steps)) for node, steps in seen.items()}}
+    return outputs, {{node: torch.stack(seen[node]) for node in record}}, sums
+
+
+def main():
+    import numpy as np
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("input", help="a .npy, or a .npz with one array per input")
+    parser.add_argument("-o", "--output", default="output.npz", help="default: output.npz")
+    parser.add_argument("--record", action="append", default=[], metavar="NODE")
+    arguments = parser.parse_args()
+    unknown = [node for node in arguments.record if node not in NODES]
+    if unknown:
+        raise SystemExit(f"there is no population {{unknown[0]!r}}; there are {{list(NODES)}}")
+    outputs, records, sums = run(read_inputs(arguments.input), arguments.record)
+    arrays = {{f"output/{{name}}": y.numpy() for name, y in outputs.items()}}
+    arrays.update({{f"record/{{name}}": y.numpy() for name, y in records.items()}})
+    # Numbered entries: names may hold characters that archives treat as paths.
+    entries = {{f"array_{{i}}": y for i, y in enumerate(arrays.values())}}
+    np.savez(arguments.output, names=np.array(list(arrays)), spike_nodes=np.array(list(sums)),
+             spike_sums=np.array(list(sums.values())), **entries)
+    print(json.dumps({{name: list(y.shape) for name, y in outputs.items()}}))
+
+
+if __name__ == "__main__":
+    main()
+'''

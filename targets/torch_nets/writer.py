@@ -1,0 +1,344 @@
+"""Writing a graph as a Python file: imports, cells, one module, a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from snnir.errors import Diagnostic, SnnirError, error
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.neuron import Step
+from snnir.ir.structure import Add, Current, Input
+from snnir.ir.timing import Delay
+from snnir.targets.torch_nets.cells import check_cell, exposed_states
+from snnir.targets.torch_nets.frameworks import Framework
+from snnir.targets.torch_nets.layer import Layer, Parameters
+from snnir.targets.torch_nets.names import Names, comment, indented, literal, number
+from snnir.targets.torch_nets.native import NATIVE
+from snnir.targets.torch_nets.stateless import Call, stateless_call
+from snnir.targets.torch_nets.template import HEAD, HELPERS, MAIN
+from snnir.tensors import Tensor
+
+WEIGHTS = "model.safetensors"
+PROGRAM = "model.py"
+
+
+@dataclass
+class _Body:
+    """The parts of `Net` as they are collected."""
+
+    init: list[str] = field(default_factory=list)
+    start: list[str] = field(default_factory=list)
+    step: list[str] = field(default_factory=list)
+    end: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Writer:
+    """Plans the file; problems are collected before anything is written.
+
+    Attributes:
+        problems: What the framework cannot express.
+        weights: Entries of the state dict.
+        layers: What each neuron became.
+    """
+
+    def __init__(self, graph: Graph, framework: Framework, cells: str) -> None:
+        self.graph, self.framework, self.cells = graph, framework, cells
+        self.names, self.body = Names(), _Body()
+        self.problems: list[Diagnostic] = []
+        self.weights: dict[str, Tensor] = {}
+        self.layers: dict[str, Layer] = {}
+        self.classes: dict[str, tuple[str, list[str]]] = {}
+        self.helpers: set[str] = set()
+        self.values: dict[Value, str] = {}
+        self.modules: dict[str, str] = {}
+        self._plan()
+
+    def _plan(self) -> None:
+        for name in self.graph.inputs:
+            self.names.of(name)
+        nodes = [self.graph.nodes[name] for name in self.graph.order]
+        for node in nodes:
+            self._guard(node, self._define)
+        for node in nodes:
+            self._guard(node, self._write)
+        for node in nodes:
+            self._guard(node, self._finish)
+
+    def _guard(self, node: Node, action: Callable[[Node], None]) -> None:
+        try:
+            action(node)
+        except SnnirError as failure:
+            self.problems.extend(
+                Diagnostic(d.code, d.message, node.name, hint=d.hint) for d in failure.diagnostics
+            )
+
+    # --- Nodes ----------------------------------------------------------------------------------
+
+    def _define(self, node: Node) -> None:
+        """Give every value a name; delays give theirs before their operand is computed."""
+        own = self.names.of(node.name)
+        self.values[Value(node.name)] = own
+        if isinstance(node.op, Delay):
+            self._start_delay(node, own)
+
+    def _start_delay(self, node: Node, own: str) -> None:
+        steps = node.op.steps  # type: ignore[attr-defined]
+        if isinstance(steps, Tensor):
+            raise error(
+                "SNN501", f"{self.framework.title} modules have no delays that differ per element",
+                hint="give the delay one number of steps",
+            )  # fmt: skip
+        shape = self.graph.signal(node.name).shape
+        zeros = f"x.new_zeros(batch{''.join(f', {n}' for n in shape)})"
+        if steps == 1:
+            self.body.start.append(f"{own} = {zeros}")
+        elif steps > 1:
+            self.body.start.append(f"{own}_line = [{zeros}] * {steps}")
+
+    def _write(self, node: Node) -> None:
+        own = self.values[Value(node.name)]
+        op = node.op
+        if isinstance(op, Input):
+            return
+        operands = [self.values.get(value, "?") for value in node.operands]
+        if isinstance(op, Step):
+            self._neuron(node, op, own, operands)
+        elif isinstance(op, Delay):
+            self._read_delay(op, own, operands[0])
+        elif isinstance(op, Current):
+            self.values[Value(node.name)] = operands[0]
+        elif isinstance(op, Add):
+            self.body.step.append(f"{own} = {' + '.join(operands)}")
+        else:
+            self._stateless(node, own, operands)
+
+    def _read_delay(self, op: Delay, own: str, operand: str) -> None:
+        if op.steps == 0:
+            self.body.step.append(f"{own} = {operand}")
+        elif op.steps != 1:
+            self.body.step.append(f"{own} = {own}_line[0]")
+
+    def _finish(self, node: Node) -> None:
+        """Let delay lines take in what was computed in this step."""
+        if not isinstance(node.op, Delay) or node.op.steps == 0:
+            return
+        own = self.values[Value(node.name)]
+        operand = self.values[node.operands[0]]
+        if node.op.steps == 1:
+            self.body.end.append((own, operand))
+        else:
+            self.body.end.append((f"{own}_line", f"[*{own}_line[1:], {operand}]"))
+
+    def _stateless(self, node: Node, own: str, operands: list[str]) -> None:
+        signals = [self.graph.signals[value] for value in node.operands]
+        call: Call = stateless_call(node.op, signals, self.framework.title)
+        if call.module:
+            self.modules[node.name] = own
+            self.body.init.append(f"self.{own} = {call.module}")
+            self.weights.update({f"{own}.{key}": value for key, value in call.arrays.items()})
+        self.helpers |= call.helpers
+        text = call.code.format(*operands, self=f"self.{own}")
+        self.body.step.append(f"{own} = {text}")
+
+    # --- Neurons --------------------------------------------------------------------------------
+
+    def _neuron(self, node: Node, op: Step, own: str, operands: list[str]) -> None:
+        layer = self._layer(node, op)
+        self.layers[node.name] = layer
+        self.modules[node.name] = own
+        self.body.init.append(f"self.{own} = {layer.code}")
+        arrays = {key: Tensor(np.asarray(value, np.float32)) for key, value in layer.arrays.items()}
+        self.weights.update({f"{own}.{key}": value for key, value in arrays.items()})
+        call = getattr(self, f"_call_{self.framework.name}")
+        call(node, op, layer, own, operands)
+
+    def _layer(self, node: Node, op: Step) -> Layer:
+        native = NATIVE[self.framework.name](op) if self.cells != "generated" else None
+        if native is not None:
+            return native
+        if self.cells == "native":
+            raise error(
+                "SNN501", f"no layer of {self.framework.title} equals this step",
+                hint="leave out cells=native: a generated cell is exact; or allow a loss",
+            )  # fmt: skip
+        check_cell(op)
+        return self._generated(node, op)
+
+    def _generated(self, node: Node, op: Step) -> Layer:
+        key = repr(op.dynamics)
+        if key not in self.classes:
+            stem = "".join(word.capitalize() for word in op.program.name.split("_"))
+            name = self.names.fresh(f"{stem}Cell")
+            lines = self.framework.cell(op, name, self.framework.flavour).source()
+            self.classes[key] = (name, lines)
+        p = Parameters(op)
+        arrays = {name: p.array(name) for name, _ in op.program.params}
+        arguments = [
+            f"{name}={number(data) if data.ndim == 0 else f'torch.zeros({data.shape!r})'}"
+            for name, data in arrays.items()
+        ]
+        large = {name: data for name, data in arrays.items() if data.ndim}
+        states = tuple(state.name for state in op.program.states)
+        return Layer(f"{self.classes[key][0]}({', '.join(arguments)})", large, states, False)
+
+    def _extra(self, node: Node, op: Step) -> list[tuple[Value, str]]:
+        """Return the results after the first with the state each of them is."""
+        names = exposed_states(op.program)
+        return [(Value(node.name, 1 + at), name) for at, name in enumerate(names)]
+
+    def _call_snntorch(
+        self, node: Node, op: Step, layer: Layer, own: str, operands: list[str]
+    ) -> None:
+        inputs = ", ".join(operands)
+        if layer.native:
+            states = [f"{own}_{name}" for name in layer.states]
+            self.body.start.append(f"{', '.join(states)} = self.{own}.reset_mem()")
+            given = ", ".join([inputs, *states])
+            self.body.step.append(f"{own}, {', '.join(states)} = self.{own}({given})")
+            for value, _ in self._extra(node, op):
+                self.values[value] = states[-1]  # only the membrane can be exposed
+            return
+        self.body.start.append(f"{own}_state = self.{own}.reset_mem()")
+        self.body.step.append(f"{own}, *{own}_state = self.{own}({inputs}, *{own}_state)")
+        for value, name in self._extra(node, op):
+            self.values[value] = f"{own}_state[{layer.states.index(name)}]"
+
+    def _call_norse(
+        self, node: Node, op: Step, layer: Layer, own: str, operands: list[str]
+    ) -> None:
+        self.body.start.append(f"{own}_state = None")
+        given = ", ".join([*operands, f"{own}_state"])
+        self.body.step.append(f"{own}, {own}_state = self.{own}({given})")
+        for value, name in self._extra(node, op):
+            place = f".{name}" if layer.native else f"[{layer.states.index(name)}]"
+            self.values[value] = f"{own}_state{place}"
+        if "norse_reset_subtract" in layer.code:
+            self.helpers.add("norse_reset_subtract")
+
+    def _call_spikingjelly(
+        self, node: Node, op: Step, layer: Layer, own: str, operands: list[str]
+    ) -> None:
+        extra = self._extra(node, op)
+        names = [own, *(f"{own}_{name}" for _, name in extra)]
+        self.body.step.append(f"{', '.join(names)} = self.{own}({', '.join(operands)})")
+        self.values.update({value: f"{own}_{name}" for value, name in extra})
+
+    def _call_sinabs(
+        self, node: Node, op: Step, layer: Layer, own: str, operands: list[str]
+    ) -> None:
+        extra = self._extra(node, op)
+        inputs = ", ".join(f"{operand}.unsqueeze(1)" for operand in operands)
+        if not extra:
+            self.body.step.append(f"{own} = self.{own}({inputs}).squeeze(1)")
+            return
+        names = [own, *(f"{own}_{name}" for _, name in extra)]
+        self.body.step.append(f"{', '.join(names)} = self.{own}({inputs})")
+        self.body.step += [f"{name} = {name}.squeeze(1)" for name in names]
+        self.values.update({value: f"{own}_{name}" for value, name in extra})
+
+    # --- The file -------------------------------------------------------------------------------
+
+    def source(self) -> str:
+        """Return the Python file.
+
+        Raises:
+            SnnirError: SNN501 with everything the framework cannot express.
+        """
+        if self.problems:
+            raise SnnirError(self.problems)
+        framework = self.framework
+        axes = "B, T" if framework.batch_first else "T, B"
+        head = HEAD.format(
+            title=comment(self.graph.name), framework=framework.title, version=framework.version,
+            axes=axes, imports="\n".join(framework.imports), weights=WEIGHTS,
+        )  # fmt: skip
+        helpers = [text for name, text in HELPERS.items() if name in self.helpers]
+        classes = ["\n".join(lines) for _, lines in self.classes.values()]
+        parts = [head.rstrip(), *helpers, *classes, "\n".join(self._net()), self._main()]
+        return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+    def _net(self) -> list[str]:
+        axis = 1 if self.framework.batch_first else 0
+        inputs = list(self.graph.inputs)
+        own = [self.values[Value(name)] for name in inputs]
+        arguments = ["x"] if len(inputs) == 1 else [f"{name}_all" for name in own]
+        take = [
+            f"{name} = {given}[:, t]" if axis else f"{name} = {given}[t]"
+            for name, given in zip(own, arguments, strict=True)
+        ]
+        if len(inputs) > 1:
+            self.body.start.insert(0, f"x = {arguments[0]}")
+        outputs = [self.values[value] for value in self.graph.outputs.values()]
+        lines = [
+            "class Net(nn.Module):",
+            f'    """{comment(self.graph.name)}: {self._ports()}."""',
+            "",
+            "    def __init__(self):",
+            "        super().__init__()",
+            *indented(self.body.init, 2),
+            "",
+            f"    def forward(self, {', '.join(arguments)}):",
+            *indented(self._reset(), 2),
+            *indented(self._start(arguments[0], axis), 2),
+            f"        outputs = [{', '.join('[]' for _ in outputs)}]",
+            f"        for t in range({arguments[0]}.shape[{axis}]):",
+            *indented([*take, *self.body.step], 3),
+            *indented([f"outputs[{i}].append({name})" for i, name in enumerate(outputs)], 3),
+            *indented(self._shift(), 3),
+            f"        return {self._stacked(len(outputs), axis)}",
+        ]
+        return lines
+
+    def _start(self, first: str, axis: int) -> list[str]:
+        used = any("batch" in line for line in self.body.start)
+        return [*([f"batch = {first}.shape[{1 - axis}]"] if used else []), *self.body.start]
+
+    def _reset(self) -> list[str]:
+        """Every call starts at rest."""
+        if self.framework.name == "spikingjelly":
+            return ["functional.reset_net(self)"]
+        if self.framework.name == "sinabs":
+            owners = [self.modules[name] for name in self.layers]
+            return [f"self.{own}.reset_states()" for own in owners]
+        return []
+
+    def _shift(self) -> list[str]:
+        """All delays take in at once: one may read another."""
+        if not self.body.end:
+            return []
+        targets, values = zip(*self.body.end, strict=True)
+        return [f"{', '.join(targets)} = {', '.join(values)}"]
+
+    def _stacked(self, count: int, axis: int) -> str:
+        dim = ", 1" if axis else ""
+        if count == 1:
+            return f"torch.stack(outputs[0]{dim})"
+        return f"tuple(torch.stack(steps{dim}) for steps in outputs)"
+
+    def _ports(self) -> str:
+        axes = "B, T" if self.framework.batch_first else "T, B"
+
+        def shape(name: str) -> str:
+            extents = self.graph.signal(name).shape
+            return f"[{axes}{''.join(f', {n}' for n in extents)}]"
+
+        inputs = ", ".join(shape(name) for name in self.graph.inputs)
+        outputs = ", ".join(shape(value.node) for value in self.graph.outputs.values())
+        return f"{inputs} to {outputs}"
+
+    def _main(self) -> str:
+        populations = {name: self.modules[name] for name in self.layers}
+        return MAIN.format(
+            inputs=literal({n: s.shape for n, s in self.graph.inputs.items()}),
+            outputs=literal(list(self.graph.outputs)),
+            nodes=literal(populations), batch_first=self.framework.batch_first,
+        )  # fmt: skip
+
+
+def neuron_levels(writer: Writer) -> Mapping[str, Any]:
+    """Return, for every neuron, whether it is a layer of the framework or a generated cell."""
+    return {name: "native" if layer.native else "cell" for name, layer in writer.layers.items()}
