@@ -45,7 +45,9 @@ _PUBLIC = {
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "from_torch": "snnir.driver",
+    "LossReport": "snnir.losses",
     "load": "snnir.driver",
+    "losses": "snnir.driver",
     "membrane": "snnir.plotting",
     "open_artefact": "snnir.artefact",
     "parse": "snnir.driver",
@@ -75,6 +77,7 @@ __all__ = [
     "Graph",
     "Kind",
     "LifStep",
+    "LossReport",
     "Manager",
     "Node",
     "Pass",
@@ -97,6 +100,7 @@ __all__ = [
     "flow_model",
     "from_torch",
     "load",
+    "losses",
     "membrane",
     "open_artefact",
     "parse",
@@ -119,11 +123,23 @@ __all__ = [
 if TYPE_CHECKING:
     from snnir.artefact import open_artefact, populations, replacing, semantics_of
     from snnir.diffing import Diff, diff
-    from snnir.driver import check, compile, export, from_torch, load, parse, run, save, to_nir
+    from snnir.driver import (
+        check,
+        compile,
+        export,
+        from_torch,
+        load,
+        losses,
+        parse,
+        run,
+        save,
+        to_nir,
+    )
     from snnir.dynamics import MODELS, Dynamics, LifStep, flow_model, register_model
     from snnir.dynamics.trace import dynamics
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
+    from snnir.losses import LossReport
     from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset

@@ -137,7 +137,10 @@ def manifest(compiled: Compiled, digests: Mapping[str, str]) -> dict[str, Any]:
         "populations": populations(graph),
         "semantics": semantics_of(graph),
         "passes": [record.spec for record in compiled.history.records],
-        "losses": compiled.history.losses,
+        "losses": [
+            *compiled.history.losses,
+            *(f"{entry.node}: {entry.what}" for entry in target.losses(graph).losses),
+        ],
         "notes": list(graph.provenance.notes),
         "files": dict(digests),
     }

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from snnir.artefact import is_artefact, open_artefact
 from snnir.errors import error
-from snnir.ir.graph import Graph
-from snnir.ir.neuron import Neuron, Step
+from snnir.sides import Recording, Side, side_of
 
 Array = npt.NDArray[Any]
-Model = Graph | str | Path
+
+#: Steps shown before and after the first difference.
+_AROUND = 3
+
+
+@dataclass(frozen=True)
+class Around:
+    """Both traces of one neuron around the first difference.
+
+    Attributes:
+        steps: The steps.
+        a, b: The values at them.
+    """
+
+    steps: tuple[int, ...]
+    a: tuple[float, ...]
+    b: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class NodeDiff:
         first_step: First step with a difference, or None.
         index: (batch, *neuron) of the first difference.
         values: Both values there.
+        around: Both traces of that neuron around it.
     """
 
     node: str
@@ -43,6 +55,7 @@ class NodeDiff:
     first_step: int | None = None
     index: tuple[int, ...] = ()
     values: tuple[float, float] = (0.0, 0.0)
+    around: Around | None = None
 
 
 @dataclass(frozen=True)
@@ -70,44 +83,39 @@ class Diff:
         return min(parted, key=lambda node: node.first_step or 0, default=None)
 
 
-@dataclass
-class _Side:
-    outputs: dict[str, Array]
-    recorded: dict[str, Array] = field(default_factory=dict)
-
-
 def diff(
-    a: Model,
-    b: Model,
+    a: Any,
+    b: Any,
     x: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
     *,
     record: Sequence[str] | None = None,
 ) -> Diff:
-    """Run two models (graphs, files, artefact folders) on one input, or compare recordings.
+    """Run two models on one input, or compare recordings.
 
     Args:
-        a: One model; a `.npz` written by `snnir run` counts as a run that has happened.
+        a: A graph, a model file, an artefact folder, a live torch module (run by its own
+            framework), or a recorded `.npz`, which counts as a run that has happened.
         b: The other.
         x: The input, [T, B, *shape] or one per input name; not needed for two recordings.
-        record: Nodes to compare; by default every population that spikes in both.
+        record: Nodes to compare; by default every population both have.
 
     Raises:
         SnnirError: SNN601 if they have nothing comparable, or shapes differ.
     """
-    names_a, names_b = _populations(a), _populations(b)
-    if names_a is None or names_b is None:
-        shared = [name for name in (names_a or names_b or []) if _records(a, b, name)]
-    else:
-        shared = [name for name in names_a if name in names_b]
-    shared = list(record) if record is not None else shared
-    one, two = _run(a, x, shared), _run(b, x, shared)
-    pairs = {name: (one.recorded[name], two.recorded[name]) for name in shared
-             if name in one.recorded and name in two.recorded}  # fmt: skip
-    outputs = [name for name in one.outputs if name in two.outputs]
-    if not outputs and len(one.outputs) == len(two.outputs) == 1:
-        (only_a,), (only_b,) = one.outputs.values(), two.outputs.values()
+    one, two = side_of(a), side_of(b)
+    names_a, names_b = one.populations(x), two.populations(x)
+    shared = list(record) if record is not None else _shared(one, two, names_a, names_b)
+    left, right = one.run(x, shared), two.run(x, shared)
+    pairs = {
+        name: (left.recorded[name], right.recorded[name])
+        for name in shared
+        if name in left.recorded and name in right.recorded
+    }
+    outputs = [name for name in left.outputs if name in right.outputs]
+    if not outputs and len(left.outputs) == len(right.outputs) == 1:
+        (only_a,), (only_b,) = left.outputs.values(), right.outputs.values()
         pairs["output"] = (only_a, only_b)
-    pairs.update({f"output:{n}": (one.outputs[n], two.outputs[n]) for n in outputs})
+    pairs.update({f"output:{n}": (left.outputs[n], right.outputs[n]) for n in outputs})
     if not pairs:
         raise error("SNN601", "the two have no node or output in common to compare")
     return Diff(
@@ -117,53 +125,15 @@ def diff(
     )
 
 
-def _is_recording(model: Model) -> bool:
-    return not isinstance(model, Graph) and Path(model).suffix == ".npz"
-
-
-def _records(a: Model, b: Model, name: str) -> bool:
-    return any(_is_recording(m) and name in _read_recording(m).recorded for m in (a, b))
-
-
-def _populations(model: Model) -> list[str] | None:
-    if _is_recording(model):
-        return None
-    if isinstance(model, Graph):
-        ops = ((name, model.nodes[name].op) for name in model.order)
-        return [name for name, op in ops if isinstance(op, (Neuron, Step))]
-    if is_artefact(Path(model)):
-        return list(open_artefact(model).manifest.get("populations", {}))
-    from snnir.driver import load
-
-    return _populations(load(model))
-
-
-def _run(model: Model, x: Any, record: Sequence[str]) -> _Side:
-    from snnir.driver import run
-
-    if _is_recording(model):
-        return _read_recording(model)
-    if x is None:
-        raise error("SNN601", "comparing models needs an input", hint="give one with --input")
-    result = run(model, x, record)
-    return _Side(result.outputs, result.recorded)
-
-
-def _read_recording(model: Model) -> _Side:
-    path = Path(str(model))
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = dict(data)
-        if "names" in arrays:
-            names = [str(name) for name in arrays["names"].tolist()]
-            arrays = {name: arrays[f"array_{i}"] for i, name in enumerate(names)}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as failure:
-        raise error("SNN101", f"is not a readable .npz ({failure})", source=str(path)) from None
-    outputs = {k.removeprefix("output/"): v for k, v in arrays.items() if k.startswith("output/")}
-    recorded = {
-        k.removeprefix("record/"): v for k, v in arrays.items() if not k.startswith("output/")
-    }
-    return _Side(outputs, recorded)
+def _shared(
+    one: Side, two: Side, names_a: list[str] | None, names_b: list[str] | None
+) -> list[str]:
+    """Return the populations both sides can give, in order of flow."""
+    if names_a is not None and names_b is not None:
+        return [name for name in names_a if name in names_b]
+    recordings = [side.traces.recorded for side in (one, two) if isinstance(side, Recording)]
+    known = names_a or names_b or list(recordings[0])
+    return [name for name in known if all(name in recorded for recorded in recordings)]
 
 
 def _compare(name: str, a: Array, b: Array) -> NodeDiff:
@@ -178,4 +148,13 @@ def _compare(name: str, a: Array, b: Array) -> NodeDiff:
     first = np.unravel_index(int(wrong.argmax()), wrong.shape)
     index = tuple(int(i) for i in first)
     values = (float(a[first]), float(b[first]))
-    return NodeDiff(name, *total, count, wrong.size, index[0], index[1:], values)
+    return NodeDiff(
+        name, *total, count, wrong.size, index[0], index[1:], values, _around(a, b, index)
+    )
+
+
+def _around(a: Array, b: Array, index: tuple[int, ...]) -> Around:
+    step, *neuron = index
+    steps = range(max(0, step - _AROUND), min(len(a), step + _AROUND + 1))
+    one, two = (tuple(float(y[(t, *neuron)]) for t in steps) for y in (a, b))
+    return Around(tuple(steps), one, two)

@@ -20,6 +20,8 @@ from snnir.target import Compiled, build_for, target_from
 if TYPE_CHECKING:
     import nir
 
+    from snnir.losses import LossReport
+
 
 def load(
     path: str | Path,
@@ -226,6 +228,20 @@ def compile(
     """
     graph = model if isinstance(model, Graph) else load(model)
     return build_for(target_from(target, options), graph.verify(), passes, level)
+
+
+def losses(graph: Graph, target: str, **options: Any) -> LossReport:
+    """Return what converting a graph for a target would keep of every node.
+
+    Args:
+        graph: The graph.
+        target: Name of a target, such as `snntorch` or `nir`.
+        options: The target's own options.
+    """
+    from snnir.pipeline import run_pipeline
+
+    chosen = target_from(target, options)
+    return chosen.losses(run_pipeline(graph.verify(), chosen.pipeline(0)).graph)
 
 
 def check(graph: Graph, target: str = "numpy", **options: Any) -> list[Diagnostic]:

@@ -40,6 +40,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "nir": "snnir.frontends.from_nir:load_nir",
         "snnir": "snnir.ir.file:read_snnir",
         "torch": "snnir.frontends.torch_nets.load:load_torch",
+        "torch-live": "snnir.frontends.torch_nets.live:LiveModel",
     },
 }
 

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 import numpy.typing as npt
 
@@ -21,6 +21,9 @@ from snnir.ir.graph import Graph
 from snnir.memory import collection_paused
 from snnir.pipeline import PipelineResult, convert_text, run_pipeline
 from snnir.running import Result
+
+if TYPE_CHECKING:
+    from snnir.losses import LossReport
 
 #: Content of one file of an artefact: bytes, or a function that writes it to a binary stream.
 Content = bytes | Callable[[BinaryIO], None]
@@ -49,6 +52,12 @@ class Target:
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the artefact of a graph that passed `check`."""
         raise NotImplementedError
+
+    def losses(self, graph: Graph) -> LossReport:
+        """Return what the target keeps of every node of a graph that went through its passes."""
+        from snnir.losses import report
+
+        return report(graph, self.name)
 
 
 T = TypeVar("T", bound=type[Target])

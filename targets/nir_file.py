@@ -23,6 +23,7 @@ from snnir.ir.pooling import AvgPool2d, SumPool2d
 from snnir.ir.structure import Add, Current, Flatten, Input
 from snnir.ir.synapses import Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
+from snnir.losses import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
 from snnir.target import Compiled, Target
 from snnir.targets.nir_lift import lift
@@ -61,6 +62,11 @@ class NirTarget(Target):
     def to_nir(graph: Graph) -> nir.NIRGraph:
         """Return the `nir.NIRGraph`; see `snnir.to_nir`."""
         return _Writer(graph).nir_graph()
+
+    def losses(self, graph: Graph) -> LossReport:
+        """Return that every node is stored exactly, or refused."""
+        refused = [NodeLoss(d.node, REFUSED, d.message) for d in self.check(graph) if d.node]
+        return report(graph, self.name, refused, exact=True)
 
     @staticmethod
     def write(graph: Graph, path: Path) -> None:

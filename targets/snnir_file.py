@@ -10,6 +10,7 @@ from typing import ClassVar
 from snnir.errors import Diagnostic
 from snnir.ir.file import write_archive, write_snnir
 from snnir.ir.graph import Graph
+from snnir.losses import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
 from snnir.target import Compiled, Target
 
@@ -32,6 +33,11 @@ class SnnirTarget(Target):
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return a folder with the `.snnir` file."""
         return Compiled(graph, self, {"model.snnir": partial(write_archive, graph)}, history)
+
+    def losses(self, graph: Graph) -> LossReport:
+        """Return that every node is stored exactly, or refused."""
+        refused = [NodeLoss(d.node, REFUSED, d.message) for d in self.check(graph) if d.node]
+        return report(graph, self.name, refused, exact=True)
 
     @staticmethod
     def write(graph: Graph, path: Path) -> None:

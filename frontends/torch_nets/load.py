@@ -398,7 +398,7 @@ def _step_by_step(rec: NetRecorder, net: Any, x: Any) -> list[Any]:
     """Call the model once per step, handing on the state of models that return one."""
     outputs: list[Any] = []
     state: Any = None
-    threads = _threads_state(net)
+    threads = threads_state(net)
     for time, now in enumerate(x):
         given = now.clone()
         rec.mark(given, input_ref("B", time))
@@ -411,7 +411,7 @@ def _step_by_step(rec: NetRecorder, net: Any, x: Any) -> list[Any]:
     return outputs
 
 
-def _threads_state(net: Any) -> bool:
+def threads_state(net: Any) -> bool:
     """Whether the model takes the state it returned as its second argument."""
     import inspect
 
@@ -419,4 +419,4 @@ def _threads_state(net: Any) -> bool:
     return len(names) > 1 and names[1] in ("state", "states", "hidden", "mem")
 
 
-__all__ = ["LAYOUTS", "capture", "load_torch"]
+__all__ = ["LAYOUTS", "capture", "load_torch", "threads_state"]

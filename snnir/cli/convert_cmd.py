@@ -2,50 +2,78 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
 import snnir
-from snnir.cli.printing import note, table
-from snnir.cli.reading import load_model, model_options
-from snnir.errors import error
+from snnir.cli.printing import note, printable, table
+from snnir.cli.reading import load_model, model_options, pairs
+from snnir.errors import error, shown
 from snnir.registry import lookup
+
+#: What `--to` writes: files by suffix, and folders with a torch module.
+FILES = ("nir", "snnir", "snn")
+FOLDERS = ("snntorch", "sinabs", "spikingjelly", "norse")
 
 
 @click.command("convert")
 @click.argument("model")
-@click.option("--to", "form", type=click.Choice(["nir", "snnir", "snn"]), required=True)
-@click.option("-o", "--output", required=True, metavar="PATH", help="File to write.")
-@click.option("--loss-report", metavar="FILE.json", help="Write what was lost or assumed.")
+@click.option("--to", "form", type=click.Choice([*FILES, *FOLDERS]), required=True)
+@click.option("-o", "--output", required=True, metavar="PATH", help="File, or folder, to write.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Target option.")
+@click.option("--loss-report", metavar="FILE.json", help="Write what becomes of every node.")
 @click.option("--allow-lossy", is_flag=True, help="Accept losses.")
 @model_options
 def convert_command(
     model: str,
     form: str,
     output: str,
+    settings: tuple[str, ...],
     loss_report: str | None,
     allow_lossy: bool,
     reading: dict[str, Any],
 ) -> None:
-    """Convert MODEL; NIR files carry the semantics in their metadata.
+    """Convert MODEL to a file, or to a torch framework's module in a folder.
 
-    Example: snnir convert model.nir --semantics snntorch --to snnir -o model.snnir
+    NIR files carry the semantics in their metadata; modules are Python files with safetensors
+    weights that run without snnir.
+
+    Example: snnir convert model.nir --semantics snntorch --to sinabs -o digits_sinabs
     """
-    if Path(output).suffix != f".{form}":
+    if form in FILES and Path(output).suffix != f".{form}":
         hint = f"name it {Path(output).with_suffix('.' + form)}"
         raise error("SNN701", f"--to {form} writes .{form}, got '{output}'", hint=hint)
     graph = load_model(model, reading)
-    with contextlib.ExitStack() as both:  # the report appears only if the model was written
-        if loss_report:
-            facts = {"losses": [], "assumptions": list(graph.provenance.notes)}
-            file = both.enter_context(snnir.replacing(Path(loss_report)))
-            file.write((json.dumps(facts, indent=2) + "\n").encode())
+    options: dict[str, Any] = dict(pairs(settings, "--set"))
+    if form in FOLDERS:
+        options["allow_lossy"] = allow_lossy
+    elif options:
+        raise error("SNN503", f"--to {form} has no options", hint="leave out --set")
+    found = snnir.losses(graph, "snnir" if form == "snn" else form, **options)
+    if loss_report:
+        with snnir.replacing(Path(loss_report)) as file:
+            file.write((json.dumps(found.to_json(), indent=2) + "\n").encode())
+    if form in FOLDERS:
+        snnir.compile(graph, form, level=0, **options).save(output)
+    else:
         snnir.save(graph, output)
+    _tell(found)
     click.echo(output)
+
+
+def _tell(found: snnir.LossReport) -> None:
+    """Say in a line how much of the model was kept."""
+    counts = Counter(entry.level for entry in found.nodes)
+    note(", ".join(f"{number} {level}" for level, number in counts.items()))
+    for entry in found.losses:
+        share = (
+            "" if entry.amount is None else f" ({entry.amount:.2%} of its spikes differ on noise)"
+        )
+        note(printable(f"loss: node '{shown(entry.node)}': {entry.what}{share}"))
 
 
 @click.command("opt")

@@ -20,6 +20,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Arguments of `snnir.load` that are not options of semantics.
 _NOT_STEPPING = ("path", "repair", "semantics")
+#: Options that are for live torch models only.
+_TORCH = ("input_shape", "layout")
 
 _MODEL_OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("--semantics", {"help": "How the file's platform steps it; see `snnir list semantics`."}),
@@ -33,6 +35,8 @@ _MODEL_OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("--record-offset", {"type": int, "help": "Steps by which outputs and records are late."}),
     ("--weights", {"help": "float or int8-trunc."}),
     ("--time-unit", {"type": float, "help": "Seconds per unit of the file's time constants."}),
+    ("--input-shape", {"metavar": "N,N,…", "help": "Of a torch model: one sample in one step."}),
+    ("--layout", {"help": "Of a torch model: TB, BT, B*T, T*B, step or static."}),
 ]
 
 
@@ -100,33 +104,87 @@ def pairs(items: Sequence[str], flag: str) -> dict[str, str]:
 
 def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
     """Return the graph a MODEL argument names: a file, or `module.py:factory`."""
-    path, colon, factory = text.rpartition(":")
-    if not (colon and path.endswith(".py") and factory.isidentifier()):
+    path, factory = _factory(text)
+    torch_options = {key: reading[key] for key in _TORCH if key in reading}
+    reading = {key: value for key, value in reading.items() if key not in _TORCH}
+    if not factory:
+        if torch_options:
+            raise error("SNN701", f"{_flags(torch_options)} is for torch models, not files")
         return snnir.load(text, **reading)
-    unused = [
-        f"--{key.replace('_', '-')}" for key, value in reading.items() if key != "repair" or value
-    ]
+    made = _make(Path(path), factory)
+    if isinstance(made, snnir.Graph):
+        unused = [*_flags(torch_options).split(), *_unused(reading)]
+    else:
+        unused = _unused({key: value for key, value in reading.items() if key != "dt"})
     if unused:
-        message = f"the factory's graph says how it is stepped; not applied: {', '.join(unused)}"
+        message = f"the factory's model says how it is stepped; not applied: {', '.join(unused)}"
         warn(Diagnostic("SNN701", message, source=text))
-    return _from_factory(Path(path), factory)
+    if isinstance(made, snnir.Graph):
+        return made.verify()
+    net, shape = _net_and_shape(made, torch_options, text)
+    layout = torch_options.get("layout")
+    return snnir.from_torch(net, shape, layout=layout, dt=reading.get("dt"), name=factory)
 
 
-def _from_factory(path: Path, factory: str) -> snnir.Graph:
+def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, tuple[int, ...]] | None:
+    """Return a factory's torch module and its input shape, None for any other MODEL."""
+    path, factory = _factory(text)
+    made = _make(Path(path), factory) if factory else None
+    if made is None or isinstance(made, snnir.Graph):
+        return None
+    return _net_and_shape(made, reading, text)
+
+
+def _factory(text: str) -> tuple[str, str]:
+    """Split `module.py:factory`; the second part is empty for anything else."""
+    path, colon, factory = text.rpartition(":")
+    is_factory = colon and path.endswith(".py") and factory.isidentifier()
+    return (path, factory) if is_factory else (text, "")
+
+
+def _flags(options: dict[str, Any]) -> str:
+    return " ".join(f"--{key.replace('_', '-')}" for key in options)
+
+
+def _unused(reading: dict[str, Any]) -> list[str]:
+    return _flags({k: v for k, v in reading.items() if k != "repair" or v}).split()
+
+
+def _net_and_shape(made: Any, options: dict[str, Any], source: str) -> tuple[Any, tuple[int, ...]]:
+    """Return a module and the shape of one sample, from the option or the factory's pair."""
+    net, shape = made if isinstance(made, tuple) else (made, None)
+    given = options.get("input_shape")
+    if given is not None:
+        try:
+            shape = tuple(int(part) for part in str(given).split(",") if part.strip())
+        except ValueError:
+            message = f"--input-shape '{given}' is not whole numbers with commas"
+            raise error("SNN701", message) from None
+    if shape is None:
+        raise error(
+            "SNN701", "a torch model needs the shape of one sample in one step", source=source,
+            hint="give --input-shape 1,28,28, or return (net, shape) from the factory",
+        )  # fmt: skip
+    return net, tuple(shape)
+
+
+def _make(path: Path, factory: str) -> Any:
+    """Call a factory; it returns a graph, a torch module, or a module and its input shape."""
     source = f"{path}:{factory}"
     try:
         # What the user's code prints is for people: stdout is data.
         with contextlib.redirect_stdout(sys.stderr):
-            graph = getattr(_module(path), factory)()
+            made = getattr(_module(path), factory)()
     except snnir.SnnirError:
         raise
     except (Exception, SystemExit) as failure:
         reason = f"{type(failure).__name__}: {failure}"
         raise error("SNN101", f"the factory failed: {reason}", source=source) from failure
-    if not isinstance(graph, snnir.Graph):
-        message = f"the factory returned {type(graph).__name__}, not a snnir.Graph"
+    net = made[0] if isinstance(made, tuple) and len(made) == 2 else made
+    if not isinstance(net, snnir.Graph) and not hasattr(net, "named_modules"):
+        message = f"the factory returned {type(made).__name__}, not a snnir.Graph or torch module"
         raise error("SNN101", message, source=source)
-    return graph.verify()
+    return made
 
 
 def _module(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 import snnir
 from snnir.cli.arrays import input_options, make_input, write_result
 from snnir.cli.printing import emit_json, exit_with, note, printable, table
-from snnir.cli.reading import load_model, model_options
+from snnir.cli.reading import load_live, load_model, model_options
 from snnir.errors import error
 
 
@@ -109,18 +110,22 @@ def _summary(result: snnir.Result, as_json: bool) -> None:
 def diff_command(a: str, b: str, as_json: bool, reading: dict[str, Any], **given: Any) -> None:
     """Compare A and B (models, artefact folders, or recorded .npz) on one input.
 
-    Exit code 1 if any element differs.
+    A torch model (module.py:factory) is run by its own framework. Exit code 1 if any element
+    differs.
 
     Example: snnir diff model.nir out --input x.npy
     """
-    sides = [side if side.endswith(".npz") else _open(side, reading) for side in (a, b)]
-    models = [side for side in sides if not isinstance(side, str)]
+    sides, shapes = [], []
+    for text in (a, b):
+        side, shape = _side(text, reading)
+        sides.append(side)
+        shapes += [shape] if shape is not None else []
     x = None
-    if models:
-        x = make_input(_shapes(models[0]), **given)
+    if shapes:
+        x = make_input(shapes[0], **given)
     elif given["given"] or given["poisson"] is not None:
         raise error("SNN701", "two recordings are compared as they are; they take no input")
-    one, two = (s if isinstance(s, (str, snnir.Graph)) else s.path for s in sides)
+    one, two = sides
     found = snnir.diff(one, two, x)
     if as_json:
         emit_json(_as_json(found))
@@ -130,11 +135,22 @@ def diff_command(a: str, b: str, as_json: bool, reading: dict[str, Any], **given
         exit_with(1)
 
 
+def _side(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[int, ...]] | None]:
+    """Return what to compare and the shapes of its inputs; a recording takes none."""
+    if text.endswith(".npz"):
+        return text, None
+    live = load_live(text, reading)
+    if live is not None:
+        return live[0], {"input": live[1]}
+    opened = _open(text, {k: v for k, v in reading.items() if k not in ("input_shape", "layout")})
+    return (opened if isinstance(opened, snnir.Graph) else opened.path), _shapes(opened)
+
+
 def _as_json(found: snnir.Diff) -> dict[str, Any]:
     return {
         "identical": found.identical,
-        "first": vars(found.first) if found.first else None,
-        "nodes": [vars(node) for node in found.nodes],
+        "first": asdict(found.first) if found.first else None,
+        "nodes": [asdict(node) for node in found.nodes],
         "only_a": found.only_a,
         "only_b": found.only_b,
     }
@@ -157,6 +173,10 @@ def _print(found: snnir.Diff) -> None:
     place = f"step {first.first_step}, sample {sample}, neuron {neuron}"
     name, (one, two) = printable(first.node), first.values
     click.echo(f"\nfirst difference: node '{name}', {place}: {one:g} in a, {two:g} in b")
+    if first.around is not None:
+        around = first.around
+        head = ("step", *map(str, around.steps))
+        click.echo(table(head, [("a", *around.a), ("b", *around.b)]))
 
 
 def _step(step: int | None) -> str:

@@ -15,11 +15,12 @@ from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron
 from snnir.ir.safetensors_io import write_tensors
+from snnir.losses import LossReport, report
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record
 from snnir.target import Compiled, Content, Target
 from snnir.targets.torch_nets.frameworks import FRAMEWORKS
-from snnir.targets.torch_nets.writer import PROGRAM, WEIGHTS, Writer
+from snnir.targets.torch_nets.writer import PROGRAM, WEIGHTS, Writer, neuron_losses
 
 CELLS = ("auto", "native", "generated")
 
@@ -31,9 +32,11 @@ class FrameworkTarget(Target):
     Options:
         cells: `auto` (layers of the framework where they are equal, generated cells elsewhere),
             `native` (layers of the framework only) or `generated` (cells only).
+        allow_lossy: With `cells=native`, take the nearest layer where none is equal.
     """
 
     cells: str = "auto"
+    allow_lossy: bool = False
 
     def __post_init__(self) -> None:
         if self.cells not in CELLS:
@@ -58,7 +61,11 @@ class FrameworkTarget(Target):
 
     def writer(self, graph: Graph) -> Writer:
         """Return the plan of the file."""
-        return Writer(graph, FRAMEWORKS[self.name], self.cells)
+        return Writer(graph, FRAMEWORKS[self.name], self.cells, self.allow_lossy)
+
+    def losses(self, graph: Graph) -> LossReport:
+        """Return what became of every node."""
+        return report(graph, self.name, neuron_losses(self.writer(graph)))
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the module's source and weights."""

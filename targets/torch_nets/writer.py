@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -13,11 +12,14 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.structure import Add, Current, Input
 from snnir.ir.timing import Delay
+from snnir.losses import REFUSED, NodeLoss, arithmetic_level
+from snnir.pipeline import APPROXIMATE
 from snnir.targets.torch_nets.cells import check_cell, exposed_states
 from snnir.targets.torch_nets.frameworks import Framework
 from snnir.targets.torch_nets.layer import Layer, Parameters
 from snnir.targets.torch_nets.names import Names, comment, indented, literal, number
 from snnir.targets.torch_nets.native import NATIVE
+from snnir.targets.torch_nets.nearest import nearest
 from snnir.targets.torch_nets.stateless import Call, stateless_call
 from snnir.targets.torch_nets.template import HEAD, HELPERS, MAIN
 from snnir.tensors import Tensor
@@ -45,12 +47,16 @@ class Writer:
         layers: What each neuron became.
     """
 
-    def __init__(self, graph: Graph, framework: Framework, cells: str) -> None:
+    def __init__(
+        self, graph: Graph, framework: Framework, cells: str, allow_lossy: bool = False
+    ) -> None:
         self.graph, self.framework, self.cells = graph, framework, cells
+        self.allow_lossy = allow_lossy
         self.names, self.body = Names(), _Body()
         self.problems: list[Diagnostic] = []
         self.weights: dict[str, Tensor] = {}
         self.layers: dict[str, Layer] = {}
+        self.losses: list[NodeLoss] = []
         self.classes: dict[str, tuple[str, list[str]]] = {}
         self.helpers: set[str] = set()
         self.values: dict[Value, str] = {}
@@ -161,12 +167,26 @@ class Writer:
         if native is not None:
             return native
         if self.cells == "native":
-            raise error(
-                "SNN501", f"no layer of {self.framework.title} equals this step",
-                hint="leave out cells=native: a generated cell is exact; or allow a loss",
-            )  # fmt: skip
+            return self._nearest(node, op)
         check_cell(op)
         return self._generated(node, op)
+
+    def _nearest(self, node: Node, op: Step) -> Layer:
+        """Return the nearest layer of the framework, if a loss is accepted."""
+        title = self.framework.title
+        found = nearest(op, self.framework.name)
+        if found is None:
+            hint = "leave out cells=native: a generated cell is exact"
+            raise error("SNN501", f"no layer of {title} is like this step", hint=hint)
+        layer, what, amount = found
+        text = f"no layer of {title} equals this step; in {layer.code.split('(')[0]}, {what}"
+        self.losses.append(NodeLoss(node.name, APPROXIMATE, text, amount))
+        if not self.allow_lossy:
+            raise error(
+                "SNN501", f"{text} ({100 * amount:.2g} % of its spikes differ on noise)",
+                hint="leave out cells=native for an exact cell, or accept it with --allow-lossy",
+            )  # fmt: skip
+        return layer
 
     def _generated(self, node: Node, op: Step) -> Layer:
         key = repr(op.dynamics)
@@ -339,6 +359,15 @@ class Writer:
         )  # fmt: skip
 
 
-def neuron_levels(writer: Writer) -> Mapping[str, Any]:
-    """Return, for every neuron, whether it is a layer of the framework or a generated cell."""
-    return {name: "native" if layer.native else "cell" for name, layer in writer.layers.items()}
+def neuron_losses(writer: Writer) -> list[NodeLoss]:
+    """Return what became of every neuron."""
+    found = {entry.node: entry for entry in writer.losses}
+    for name, layer in writer.layers.items():
+        level, why = arithmetic_level(writer.graph, writer.graph.nodes[name])
+        kind = "layer" if layer.native else "generated cell"
+        what = f"{kind} {layer.code.split('(')[0]}{f'; {why}' if why else ''}"
+        found.setdefault(name, NodeLoss(name, level, what))
+    for problem in writer.problems:
+        if problem.node is not None:
+            found.setdefault(problem.node, NodeLoss(problem.node, REFUSED, problem.message))
+    return list(found.values())

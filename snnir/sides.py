@@ -1,0 +1,200 @@
+"""The two sides of a comparison: anything that has run, or can be run, on an input."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.artefact import is_artefact, open_artefact
+from snnir.errors import error
+from snnir.ir.graph import Graph
+from snnir.ir.neuron import Neuron, Step
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class Traces:
+    """What a run gave: [T, B, *shape] by name."""
+
+    outputs: dict[str, Array]
+    recorded: dict[str, Array] = field(default_factory=dict)
+
+
+class Side(Protocol):
+    """One side."""
+
+    def populations(self, x: Any) -> list[str] | None:
+        """Return the names of its populations in order of flow, None if only a run can tell."""
+
+    def run(self, x: Any, record: Sequence[str]) -> Traces:
+        """Return its outputs and the populations asked for."""
+
+
+def side_of(model: Any) -> Side:
+    """Return a graph, a path, or a live torch module as a side.
+
+    Raises:
+        SnnirError: SNN601 for anything else.
+    """
+    if isinstance(model, Graph):
+        return GraphSide(model)
+    if isinstance(model, (str, Path)):
+        path = Path(model)
+        if path.suffix == ".npz":
+            return Recording(path)
+        return FolderSide(path) if is_artefact(path) else FileSide(path)
+    if callable(getattr(model, "forward", None)) and hasattr(model, "named_modules"):
+        return LiveSide(model)
+    raise error(
+        "SNN601", f"cannot compare a {type(model).__name__}",
+        hint="give a graph, a file, an artefact folder, a recording (.npz) or a torch module",
+    )  # fmt: skip
+
+
+@dataclass
+class GraphSide:
+    """A graph, run by the reference simulator."""
+
+    graph: Graph
+
+    def populations(self, x: Any) -> list[str] | None:
+        """Return the neurons."""
+        ops = ((name, self.graph.nodes[name].op) for name in self.graph.order)
+        return [name for name, op in ops if isinstance(op, (Neuron, Step))]
+
+    def run(self, x: Any, record: Sequence[str]) -> Traces:
+        """Run it."""
+        from snnir.driver import run
+
+        result = run(self.graph, wanted(x), record)
+        return Traces(result.outputs, result.recorded)
+
+
+@dataclass
+class FileSide:
+    """A model file."""
+
+    path: Path
+
+    @cached_property
+    def inner(self) -> GraphSide:
+        """The file's graph."""
+        from snnir.driver import load
+
+        return GraphSide(load(self.path))
+
+    def populations(self, x: Any) -> list[str] | None:
+        """Return the neurons."""
+        return self.inner.populations(x)
+
+    def run(self, x: Any, record: Sequence[str]) -> Traces:
+        """Run it."""
+        return self.inner.run(x, record)
+
+
+@dataclass
+class FolderSide:
+    """An artefact folder, run from its files alone."""
+
+    path: Path
+
+    def populations(self, x: Any) -> list[str] | None:
+        """Return the populations its manifest lists."""
+        return list(open_artefact(self.path).manifest.get("populations", {}))
+
+    def run(self, x: Any, record: Sequence[str]) -> Traces:
+        """Run it."""
+        from snnir.driver import run
+
+        result = run(self.path, wanted(x), record)
+        return Traces(result.outputs, result.recorded)
+
+
+@dataclass
+class Recording:
+    """A run that has happened: a `.npz` of arrays, or one written by `snnir run`."""
+
+    path: Path
+
+    def populations(self, x: Any) -> list[str] | None:
+        """Names come from the other side."""
+        return None
+
+    def run(self, x: Any, record: Sequence[str]) -> Traces:
+        """Return what was recorded."""
+        return self.traces
+
+    @cached_property
+    def traces(self) -> Traces:
+        """The arrays.
+
+        Raises:
+            SnnirError: SNN101 if the file cannot be read.
+        """
+        try:
+            with np.load(self.path, allow_pickle=False) as data:
+                arrays = dict(data)
+            if "names" in arrays:
+                names = [str(name) for name in arrays["names"].tolist()]
+                arrays = {name: arrays[f"array_{i}"] for i, name in enumerate(names)}
+        except (
+            OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error,
+        ) as failure:  # fmt: skip
+            message = f"is not a readable .npz ({failure})"
+            raise error("SNN101", message, source=str(self.path)) from None
+        outputs = {k[7:]: v for k, v in arrays.items() if k.startswith("output/")}
+        others = {k: v for k, v in arrays.items() if not k.startswith("output/")}
+        return Traces(outputs, {k.removeprefix("record/"): v for k, v in others.items()})
+
+
+@dataclass
+class LiveSide:
+    """A torch module, run by its own framework."""
+
+    net: Any
+    _live: Any = None
+
+    def live(self, x: Any) -> Any:
+        """Return the module with its layout and the names of its neurons."""
+        if self._live is None:
+            from snnir.registry import lookup
+
+            self._live = lookup("frontends", "torch-live", "SNN101")(self.net, _single(x))
+        return self._live
+
+    def populations(self, x: Any) -> list[str] | None:
+        """Return the neurons."""
+        return list(self.live(x).names)
+
+    def run(self, x: Any, record: Sequence[str]) -> Traces:
+        """Run it from rest; its states are put back."""
+        outputs, recorded = self.live(x).run(_single(x))
+        return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
+
+
+def _single(x: Any) -> Array:
+    if isinstance(x, Mapping):
+        if len(x) != 1:
+            raise error("SNN601", "a live module takes one input")
+        x = next(iter(x.values()))
+    return np.asarray(wanted(x), np.float32)
+
+
+def wanted(x: Any) -> Any:
+    """Return an input, which models need.
+
+    Raises:
+        SnnirError: SNN601 if there is none.
+    """
+    if x is None:
+        raise error("SNN601", "comparing models needs an input", hint="give one with --input")
+    return x
