@@ -88,7 +88,8 @@ class _Builder:
                     Diagnostic(d.code, d.message, name, self.notes.source, d.hint)
                     for d in failure.diagnostics
                 )
-        return Graph(self.nodes, self.outputs, self.semantics.dt)
+        dt = None if self.record.is_timeless else self.semantics.dt
+        return Graph(self.nodes, self.outputs, dt)
 
     def _kinds(self) -> dict[str, Kind]:
         """Return the kind each node emits, following kind-preserving nodes to their source."""
@@ -144,11 +145,26 @@ class _Builder:
             return
         if self.record.holds and raw.type == "Scale" and self.stand_in(name, raw):
             return
+        if self.record.holds and raw.type in NEURONS and self.several_inputs(name, raw):
+            return
         operand = self.operand(name, raw)
         if raw.type == DELAY:
             self.add(name, Delay(int(raw.fields["steps"])), [operand], raw)
             return
         self.add(name, self.op(name, raw, self.signals[operand]), [operand], raw)
+
+    def several_inputs(self, name: str, raw: RawNode) -> bool:
+        """Build a step whose inputs the record keeps apart; NIR itself would add them up."""
+        counts = node_record(raw, self.notes).get("operands")
+        sources = self.ordered_sources(name, raw)
+        if not isinstance(counts, list) or sum(counts) != len(sources):
+            return False
+        operands: list[str] = []
+        for count in counts:
+            operands.append(self.total(name, raw, sources[:count]))
+            sources = sources[count:]
+        self.add(name, self.op(name, raw, self.signals[operands[0]]), operands, raw)
+        return True
 
     def stand_in(self, name: str, raw: RawNode) -> bool:
         """Build the sum or current that a scale by 1 stands for, if the record says so."""
@@ -209,7 +225,10 @@ class _Builder:
 
     def operand(self, name: str, raw: RawNode) -> str:
         """Return the one value a node reads, adding sums and conversions as needed."""
-        sources = self.ordered_sources(name, raw)
+        return self.total(name, raw, self.ordered_sources(name, raw))
+
+    def total(self, name: str, raw: RawNode, sources: list[str]) -> str:
+        """Return the sum of what a node reads."""
         needs_current = raw.type in NEURONS
         mixed = len({self.kinds[s] is Kind.ANALOG for s in sources}) > 1
         if needs_current or mixed:

@@ -53,14 +53,20 @@ class FileRecord:
 
     def discard(self) -> None:
         """Forget the record but for its dt; the caller's choice holds."""
-        self.rules = {key: self.rules[key] for key in ("dt",) if key in self.rules}
+        kept = ("dt", "nominal_dt")
+        self.rules = {key: self.rules[key] for key in kept if key in self.rules}
         self.overridden = True
 
     @property
     def dt(self) -> float | None:
         """Step length in seconds."""
-        value = self.rules.get("dt")
+        value = self.rules.get("dt") or self.rules.get("nominal_dt")
         return float(value) if isinstance(value, (int, float)) else None
+
+    @property
+    def is_timeless(self) -> bool:
+        """Whether the graph had no dt, so that the file's seconds are nominal."""
+        return self.holds and self.rules.get("dt") is None and "nominal_dt" in self.rules
 
     @property
     def name(self) -> str:

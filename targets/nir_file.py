@@ -26,7 +26,7 @@ from snnir.ir.timing import Delay
 from snnir.losses import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
 from snnir.target import Compiled, Target
-from snnir.targets.nir_lift import lift
+from snnir.targets.nir_lift import NOMINAL_DT, lift
 from snnir.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -149,24 +149,31 @@ class _Writer:
 
     def _sources(self, name: str, operands: tuple[Value, ...]) -> Attributes:
         """Add the edges into a node; return the record of their order and delays."""
-        found: list[str] = []
-        delays: dict[str, int] = {}
-        pending = [(value.node, 0) for value in reversed(operands)]
-        while pending:
-            source, delay = pending.pop()
-            node = self.graph.nodes[source]
-            if source not in self.implied:
-                found.append(source)
-                if delay:
-                    delays[source] = delay
-                continue
-            step = delay + (1 if isinstance(node.op, Delay) else 0)
-            pending.extend((value.node, step) for value in reversed(node.operands))
+        delays = {source: steps for source, steps in self._paths(operands) if steps}
+        found = self._origins(operands)
         if len(set(found)) != len(found):
             self._fail(self.graph.nodes.get(name) or Node(name, Add()), "reads one node twice")
         self.edges.extend((source, name) for source in found)
         record: Attributes = {"sources": found} if len(found) > 1 else {}
         return {**record, "delays": delays} if delays else record
+
+    def _origins(self, operands: tuple[Value, ...]) -> list[str]:
+        """Return the nodes that operands come from, in order of summation."""
+        return [source for source, _ in self._paths(operands)]
+
+    def _paths(self, operands: tuple[Value, ...]) -> list[tuple[str, int]]:
+        """Return (node, delay on the way) for everything operands sum up."""
+        found: list[tuple[str, int]] = []
+        pending = [(value.node, 0) for value in reversed(operands)]
+        while pending:
+            source, delay = pending.pop()
+            node = self.graph.nodes[source]
+            if source not in self.implied:
+                found.append((source, delay))
+                continue
+            step = delay + (1 if isinstance(node.op, Delay) else 0)
+            pending.extend((value.node, step) for value in reversed(node.operands))
+        return found
 
     def _node(self, node: Node) -> None:
         maker = _MAKERS.get(type(node.op))
@@ -184,6 +191,9 @@ class _Writer:
             )
             return
         entry.record.update(self._sources(node.name, node.operands))
+        if isinstance(node.op, Step) and len(node.operands) > 1:
+            counts = [len(self._origins((value,))) for value in node.operands]
+            entry.record.update({"operands": counts, "sources": self._origins(node.operands)})
         self.entries[node.name] = entry
 
     def _output(self, name: str, value: Value) -> None:
@@ -229,6 +239,8 @@ class _Writer:
         edges = [(self.names[a], self.names[b]) for a, b in self.edges]
         graph = self.graph
         record = {"version": VERSION, "name": graph.name, "dt": graph.dt}
+        if graph.dt is None:
+            record["nominal_dt"] = NOMINAL_DT
         if graph.record_offset:
             record["record_offset"] = graph.record_offset
         # Types are known to be right; NIR's own inference is quadratic in the nodes.
@@ -356,10 +368,7 @@ def _sum(writer: _Writer, node: Node) -> _Entry:
 def _delay(writer: _Writer, node: Node) -> _Entry:
     op = node.op
     assert isinstance(op, Delay)
-    dt = writer.graph.dt
-    if dt is None:
-        writer._fail(node, "NIR states delays in seconds, but the graph has no dt")
-        return _Entry("Delay", {})
+    dt = NOMINAL_DT if writer.graph.dt is None else writer.graph.dt
     shape = writer.graph.signal(node.name).shape
     steps = op.steps if isinstance(op.steps, Tensor) else Tensor(np.int64(op.steps))
     return _Entry(

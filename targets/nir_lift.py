@@ -17,6 +17,9 @@ from snnir.ir.neuron import Step
 
 Array = npt.NDArray[Any]
 
+#: Step length that stands in for one nobody has stated; the equation is then true up to a factor.
+NOMINAL_DT = 1e-3
+
 #: Longest time constant written, in steps, for decays that round to 1.
 _SLOW = 1e9
 
@@ -25,14 +28,12 @@ def lift(op: Step, dt: float | None) -> tuple[str, dict[str, Array]]:
     """Return the continuous model and its parameters.
 
     Raises:
-        SnnirError: SNN501 for programs outside the LIF family, or without a dt.
+        SnnirError: SNN501 for programs outside the LIF family.
     """
     if not isinstance(op.dynamics, LifStep):
         message = f"NIR cannot state the step program '{op.program.name}'"
         raise error("SNN501", message, hint="save as .snnir")
-    if dt is None:
-        raise error("SNN501", "the graph has no dt, so its time constants are unknown")
-    return _Lift(op.dynamics, op, dt).model()
+    return _Lift(op.dynamics, op, NOMINAL_DT if dt is None else dt).model()
 
 
 class _Lift:
@@ -72,9 +73,12 @@ class _Lift:
             gain = self.p["cross"]
         if kind == "integrate":
             return {"tau": np.float64(dt * _SLOW), "r": gain / dt, "v_leak": np.float64(0)}
-        if kind == "difference":
-            tau = dt / self.p["k_mem"]
-            return {"tau": tau, "r": gain, "v_leak": self.get("leak", 0.0)}
+        form, _, after = kind.partition("-")
+        if form in ("difference", "pull", "product", "quotient"):
+            tau = dt * self.p["tau"] if form == "quotient" else dt / self.p["k_mem"]
+            # A drive that is added after the step is not divided by the time constant.
+            r = gain * tau / dt if after else gain
+            return {"tau": tau, "r": r, "v_leak": self.get("leak", 0.0)}
         decay = self.p["beta"] / self.unit
         tau = self.time(decay)
         leak = self.get("bias", 0.0) * tau / dt

@@ -13,13 +13,13 @@ from snnir.ir.graph import Editor, Graph, Value
 from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.pooling import MaxPool2d, SumPool2d
-from snnir.ir.structure import Add, Concat, Current, Input, Pad, Permute, Reshape, Slice
+from snnir.ir.structure import Add, Concat, Current, Flatten, Input, Pad, Permute, Reshape, Slice
 from snnir.ir.synapses import Bias, Scale
 from snnir.ir.timing import Delay
 from snnir.streams import Kind, Signal
 from snnir.tensors import Tensor, tensor
 
-_KEEPS = (Reshape, Permute, Slice, Pad, MaxPool2d, Delay, Concat)
+_KEEPS = (Reshape, Flatten, Permute, Slice, Pad, MaxPool2d, Delay, Concat)
 
 
 class Builder:

@@ -16,7 +16,7 @@ from snnir.frontends.torch_nets import layers
 from snnir.frontends.torch_nets.build import chain, identity, pointwise
 from snnir.frontends.torch_nets.events import Bad, Constant, Operand, Ref
 from snnir.frontends.torch_nets.recorder import leads, location, tensors_in
-from snnir.ir.structure import Concat, Permute, Reshape, Slice
+from snnir.ir.structure import Concat, Flatten, Permute, Reshape, Slice
 
 if TYPE_CHECKING:
     from snnir.frontends.torch_nets.recorder import Recorder
@@ -166,6 +166,13 @@ def concat(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> N
 
 def shape(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
     """Reshapes that keep, merge or split the leading axes."""
+    reshape(rec, name, args, kwargs, out, rec.name("flatten" if name == "flatten" else "reshape"))
+
+
+def reshape(
+    rec: Recorder, name: str, args: Args, kwargs: Options, out: Any, path: str
+) -> None:  # fmt: skip
+    """Mark a reshaped value; a change of the features becomes a node of this name."""
     x, ref = args[0], _ref(rec, args[0])
     if ref is None:
         _bad(rec, name, out)
@@ -184,27 +191,26 @@ def shape(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> No
             rec.mark(out, replace(ref, lead="TB" if dim == 0 else "BT"))
             return
     if tuple(out.shape[:count]) == tuple(x.shape[:count]):
-        _features(rec, ref, x.shape[count:], out.shape[count:], out, ref.lead)
+        _features(rec, ref, x.shape[count:], out.shape[count:], out, ref.lead, path)
     elif count == 2 and out.shape[0] == x.shape[0] * x.shape[1]:
         lead = "B" if single else f"M:{ref.lead}"
-        _features(rec, ref, x.shape[2:], out.shape[1:], out, lead)
+        _features(rec, ref, x.shape[2:], out.shape[1:], out, lead, path)
     elif ref.lead.startswith("M:") and out.ndim > 1 and out.shape[0] * out.shape[1] == x.shape[0]:
-        _features(rec, ref, x.shape[1:], out.shape[2:], out, ref.lead[2:])
+        _features(rec, ref, x.shape[1:], out.shape[2:], out, ref.lead[2:], path)
     else:
         _bad(rec, f"{name} across time or batch", out)
 
 
 def _features(
-    rec: Recorder, ref: Ref, before: Sequence[int], after: Sequence[int], out: Any, lead: str
+    rec: Recorder, ref: Ref, before: Any, after: Any, out: Any, lead: str, path: str
 ) -> None:
     """Mark `out`, with the features in another shape."""
     found = replace(ref, lead=lead)
     if tuple(before) != tuple(after):
-        operation = Reshape(tuple(after))
-        event = rec.record(
-            ("reshape", tuple(after)), [found], chain([operation]), rec.name("reshape"), lead=lead,
-            time=rec.when(ref),
-        )  # fmt: skip
+        shape = tuple(int(n) for n in after)
+        operation = Flatten() if len(shape) == 1 else Reshape(shape)
+        key = ("reshape", shape)
+        event = rec.record(key, [found], chain([operation]), path, lead, rec.when(ref))
         found = rec.result(event)
     rec.mark(out, found)
 

@@ -147,10 +147,10 @@ def _stateless(
 
 
 def _flatten_call(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any) -> None:
-    from snnir.frontends.torch_nets.functions import shape
+    from snnir.frontends.torch_nets.functions import reshape
 
     if rec.known(args[0]) is not None:
-        shape(rec, "flatten", args, {}, out)
+        reshape(rec, "flatten", args, {}, out, path)
 
 
 def _lift_call(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any) -> None:
@@ -160,10 +160,10 @@ def _lift_call(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any
         raise error("SNN805", f"{location()}: Lift takes a sequence [T, B, ...]", node=path)
     if layers.is_flatten(inner):
         x = args[0]
-        from snnir.frontends.torch_nets.functions import shape
+        from snnir.frontends.torch_nets.functions import reshape
 
         if tuple(out.shape[:2]) == tuple(x.shape[:2]):
-            shape(rec, "flatten", args, {}, out)
+            reshape(rec, "flatten", args, {}, out, path)
             return
     if layers.reader(inner) is None:
         name = type(inner).__name__

@@ -153,7 +153,8 @@ def neuron_call(
     names = ["out", *_state_names(kind, out, len(tensors))]
     if single:
         rec.current = count
-        _check_states(rec, kind, path, count, args[kind.inputs :], names)
+        taken = list(kind.states) or names[1:]
+        _check_states(rec, kind, path, count, args[kind.inputs :], taken)
     operands = [ref, *(rec.operand(y) for y in args[1 : kind.inputs])]
     event = rec.record(
         ("neuron", path), operands, rec.maker(path, cell), path, lead=ref.lead,
@@ -199,7 +200,7 @@ def _sample(kind: Kind, ref: Ref, x: Any) -> tuple[int, ...]:
 def _state_names(kind: Kind, out: Any, count: int) -> list[str]:
     """Return the names of the tensors after the output, in the order they are returned."""
     if kind.states or kind.framework == "snntorch":
-        return list(kind.states)
+        return [name for name in kind.states if name != "out"]
     if isinstance(out, tuple) and len(out) == 2:
         return _fields(out[1])
     return [f"state{i}" for i in range(count - 1)]
@@ -226,7 +227,7 @@ def _check_states(
         found = rec.known(tensor)
         if count == 0 and found is None and (kind.framework == "norse" or not tensor.any()):
             continue
-        name = names[1 + at] if 1 + at < len(names) else "?"
+        name = names[at] if at < len(names) else "?"
         before = _previous(rec, path, found, name)
         if before != count - 1:
             raise rec.refuse(
