@@ -79,7 +79,7 @@ def _leaf(module: Any) -> Leaf | None:
         return _flatten_call
     if layers.reader(module) is not None:
         return _layer_call
-    if _is_lift(module):
+    if _lifts_a_layer(module):
         return _lift_call
     known = framework_of(module) is not None or hasattr(type(module), "SNNIR_STEP")
     if known and _is_container(module):
@@ -102,8 +102,12 @@ def _is_container(module: Any) -> bool:
     return type(module).__name__ in _CONTAINERS
 
 
-def _is_lift(module: Any) -> bool:
-    return type(module).__module__ == "norse.torch.module.lift"
+def _lifts_a_layer(module: Any) -> bool:
+    """Whether a module is Norse's Lift of a layer; other lifts loop over time themselves."""
+    if type(module).__module__ != "norse.torch.module.lift":
+        return False
+    inner = module.lifted_module
+    return layers.is_flatten(inner) or layers.reader(inner) is not None
 
 
 def _neuron_leaf(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any) -> None:
@@ -165,9 +169,6 @@ def _lift_call(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any
         if tuple(out.shape[:2]) == tuple(x.shape[:2]):
             reshape(rec, "flatten", args, {}, out, path)
             return
-    if layers.reader(inner) is None:
-        name = type(inner).__name__
-        raise error("SNN802", f"lifts a {name}, which is not supported", node=path)
     _stateless(rec, path, inner, args[0], ref, out, sequence=True)
 
 
