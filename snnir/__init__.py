@@ -45,7 +45,7 @@ _PUBLIC = {
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "from_torch": "snnir.driver",
-    "LossReport": "snnir.losses",
+    "LossReport": "snnir.loss_report",
     "load": "snnir.driver",
     "losses": "snnir.driver",
     "membrane": "snnir.plotting",
@@ -139,7 +139,7 @@ if TYPE_CHECKING:
     from snnir.dynamics.trace import dynamics
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
-    from snnir.losses import LossReport
+    from snnir.loss_report import LossReport
     from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset

@@ -20,7 +20,7 @@ from snnir.target import Compiled, build_for, target_from
 if TYPE_CHECKING:
     import nir
 
-    from snnir.losses import LossReport
+    from snnir.loss_report import LossReport
 
 
 def load(

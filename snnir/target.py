@@ -23,7 +23,7 @@ from snnir.pipeline import PipelineResult, convert_text, run_pipeline
 from snnir.running import Result
 
 if TYPE_CHECKING:
-    from snnir.losses import LossReport
+    from snnir.loss_report import LossReport
 
 #: Content of one file of an artefact: bytes, or a function that writes it to a binary stream.
 Content = bytes | Callable[[BinaryIO], None]
@@ -55,7 +55,7 @@ class Target:
 
     def losses(self, graph: Graph) -> LossReport:
         """Return what the target keeps of every node of a graph that went through its passes."""
-        from snnir.losses import report
+        from snnir.loss_report import report
 
         return report(graph, self.name)
 

@@ -23,7 +23,7 @@ from snnir.ir.pooling import AvgPool2d, SumPool2d
 from snnir.ir.structure import Add, Current, Flatten, Input
 from snnir.ir.synapses import Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
-from snnir.losses import REFUSED, LossReport, NodeLoss, report
+from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
 from snnir.target import Compiled, Target
 from snnir.targets.nir_lift import NOMINAL_DT, lift

@@ -10,7 +10,7 @@ from typing import ClassVar
 from snnir.errors import Diagnostic
 from snnir.ir.file import write_archive, write_snnir
 from snnir.ir.graph import Graph
-from snnir.losses import REFUSED, LossReport, NodeLoss, report
+from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
 from snnir.target import Compiled, Target
 

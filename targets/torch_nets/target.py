@@ -15,7 +15,7 @@ from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron
 from snnir.ir.safetensors_io import write_tensors
-from snnir.losses import LossReport, report
+from snnir.loss_report import LossReport, report
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record
 from snnir.target import Compiled, Content, Target

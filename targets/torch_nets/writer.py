@@ -12,7 +12,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.structure import Add, Current, Input
 from snnir.ir.timing import Delay
-from snnir.losses import REFUSED, NodeLoss, arithmetic_level
+from snnir.loss_report import REFUSED, NodeLoss, arithmetic_level
 from snnir.pipeline import APPROXIMATE
 from snnir.targets.torch_nets.cells import check_cell, exposed_states
 from snnir.targets.torch_nets.frameworks import Framework

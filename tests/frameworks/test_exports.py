@@ -1,0 +1,304 @@
+"""Every step and every op, exported to each framework, against the reference simulator."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import snnir
+from snnir.dynamics.trace import dynamics, exp, maximum, select, trunc
+from snnir.ir import (
+    Add,
+    AvgPool2d,
+    BatchNorm,
+    Bias,
+    Concat,
+    Conv1d,
+    Conv2d,
+    Current,
+    Delay,
+    Flatten,
+    Graph,
+    Input,
+    Linear,
+    MaxPool2d,
+    Node,
+    Op,
+    Pad,
+    Permute,
+    Reshape,
+    Scale,
+    Slice,
+    Step,
+    SumPool2d,
+    Value,
+    Winner,
+)
+from snnir.streams import Kind, Signal
+from snnir.tensors import FrozenDict
+from tests.helpers import dyadic, lif_step
+from tests.strategies import lif_steps
+
+pytest.importorskip("torch")
+FRAMEWORKS = ("snntorch", "sinabs", "spikingjelly", "norse")
+pytestmark = pytest.mark.framework
+
+
+def need(framework: str) -> None:
+    names = {"spikingjelly": "spikingjelly.activation_based", "norse": "norse.torch"}
+    pytest.importorskip(names.get(framework, framework))
+
+
+def network(op: Op, shape: tuple[int, ...], inputs: int = 1, kind: Kind = Kind.ANALOG) -> Graph:
+    """One op between the inputs and an output per result."""
+    names = [f"in{i}" for i in range(inputs)]
+    nodes = {name: Node(name, Input(Signal(kind, shape))) for name in names}
+    nodes["op"] = Node("op", op, tuple(Value(name) for name in names))
+    results = len(op.program.outputs) if isinstance(op, Step) else 1
+    return Graph(nodes, {f"out{i}": Value("op", i) for i in range(results)}).verify()
+
+
+def same(graph: Graph, framework: str, x: dict[str, Any], **options: Any) -> None:
+    with np.errstate(all="ignore"):
+        expected = snnir.run(graph, x).outputs
+    got = snnir.compile(graph, framework, level=0, **options).run(x).outputs
+    assert list(got) == list(expected)
+    for name, wanted in expected.items():
+        np.testing.assert_array_equal(got[name], wanted)
+
+
+def noise(shape: tuple[int, ...], inputs: int = 1, seed: int = 0) -> dict[str, Any]:
+    """Multiples of 1/8 around zero, so that thresholds are met exactly now and then."""
+    rng = np.random.default_rng(seed)
+    return {
+        f"in{i}": (np.rint(rng.normal(0.4, 0.8, (60, 3, *shape)) * 8) / 8).astype(np.float32)
+        for i in range(inputs)
+    }
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(step=lif_steps())
+def test_any_member_of_the_lif_family(framework: str, step: Step) -> None:
+    need(framework)
+    inputs = len(step.program.inputs)
+    same(network(step, (5,), inputs), framework, noise((5,), inputs))
+
+
+def variants() -> dict[str, Step]:
+    """The family with each attribute on its own, beside the defaults and beside a subtract reset."""
+    found: dict[str, Step] = {}
+    for base in ({}, {"reset": "subtract"}, {"fire": "ge"}, {"membrane": "integrate"}):
+        for name, choices in snnir.LifStep.CHOICES.items():
+            for choice in choices:
+                rules = {**base, name: choice}
+                if "exact" in rules.values():
+                    rules["synapse"] = "factor"
+                if "decay-input" in rules.values() or "decay-after" in rules.values():
+                    rules["synapse"] = "factor"
+                if "fixed" in rules.values():
+                    rules = {**rules, "membrane": "fixed"}
+                try:
+                    found[", ".join(f"{k}={v}" for k, v in rules.items())] = lif_step(**rules)
+                except snnir.SnnirError:
+                    continue
+    return found
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", list(variants()))
+def test_each_attribute(framework: str, name: str) -> None:
+    """Where a native layer is chosen, its claim of equality is tested on exact ties as well."""
+    need(framework)
+    same(network(variants()[name], (6,)), framework, noise((6,), seed=1))
+
+
+@dynamics(params={"a": "1"}, states={"v": 0.25, "w": "a"}, outputs=(Kind.COUNTS, Kind.ANALOG))
+def custom(x: Any, y: Any, v: Any, w: Any, a: Any) -> Any:
+    h = v * 0.5 + select(x > y, x - a, -(y + w))
+    count = maximum(trunc(h / a), 0.0)
+    new = h - count * a
+    return {"v": new, "w": w * 0.5 + count}, (count, new)
+
+
+@dynamics(params={}, states={"v": 0.0})
+def exponential(x: Any, v: Any) -> Any:
+    v = v * 0.5 + x
+    return {"v": v}, exp(v) > 2.0
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_programs_of_ones_own(framework: str) -> None:
+    need(framework)
+    step = Step(custom, FrozenDict({"a": snnir.tensor(0.75)}))
+    same(network(step, (4,), 2), framework, noise((4,), 2))
+    same(network(Step(exponential), (4,)), framework, noise((4,)))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4)])
+def test_parameters_per_neuron(framework: str, shape: tuple[int, ...]) -> None:
+    need(framework)
+    thresholds = snnir.tensor(np.abs(dyadic(shape, 2)) + np.float32(0.5))
+    step = lif_step()
+    own = Step(step.dynamics, FrozenDict({**step.params, "threshold": thresholds}))
+    same(network(own, shape), framework, noise(shape))
+
+
+def t(*shape: int, seed: int = 3) -> snnir.Tensor:
+    return snnir.tensor(dyadic(shape, seed))
+
+
+OPS: dict[str, tuple[Op, tuple[int, ...]]] = {
+    "linear": (Linear(t(4, 3), t(4)), (3,)),
+    "linear without bias": (Linear(t(4, 3)), (3,)),
+    "linear with one bias": (Linear(t(4, 3), snnir.tensor(0.5)), (2, 3)),
+    "conv1d": (Conv1d(t(4, 2, 3), t(4), (2,), ((1, 1),), (1,)), (2, 9)),
+    "conv2d": (Conv2d(t(4, 1, 3, 2), None, (1, 2), ((1, 1), (0, 0)), (1, 1), 2), (2, 6, 7)),
+    "conv2d, uneven": (Conv2d(t(4, 2, 3, 3), t(4), (1, 1), ((1, 0), (0, 2)), (2, 1)), (2, 6, 7)),
+    "scale": (Scale(t(3)), (3,)),
+    "bias": (Bias(t(2, 1, 1)), (2, 3, 4)),
+    "sum pool": (SumPool2d((3, 2), (2, 2), ((1, 1), (0, 0))), (2, 6, 7)),
+    "average pool": (AvgPool2d((2, 2), (2, 2), ((1, 1), (1, 1))), (2, 6, 6)),
+    "average pool, uneven": (AvgPool2d((2, 2), (2, 2), ((0, 1), (1, 0))), (2, 7, 7)),
+    "max pool": (MaxPool2d((3, 3), (2, 2), ((1, 1), (1, 1))), (2, 6, 7)),
+    "flatten": (Flatten(1, 2), (2, 3, 4)),
+    "reshape": (Reshape((4, 6)), (2, 3, 4)),
+    "permute": (Permute((2, 0, 1)), (2, 3, 4)),
+    "pad": (Pad(((0, 1), (2, 0))), (2, 3)),
+    "slice": (Slice(1, 1, 3), (2, 4)),
+    "winner": (Winner(), (5,)),
+    "delay": (Delay(1), (3,)),
+    "long delay": (Delay(4), (3,)),
+    "no delay": (Delay(0), (3,)),
+    "current": (Current(), (3,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", list(OPS))
+def test_each_op(framework: str, name: str) -> None:
+    need(framework)
+    op, shape = OPS[name]
+    same(network(op, shape), framework, noise(shape))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("op", [Add(), Concat(0)])
+def test_ops_of_several_operands(framework: str, op: Op) -> None:
+    need(framework)
+    same(network(op, (2, 3), 3), framework, noise((2, 3), 3))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_batch_norm_up_to_rounding(framework: str) -> None:
+    need(framework)
+    norm = BatchNorm(t(2), snnir.tensor(np.abs(dyadic((2,), 4)) + np.float32(0.5)), t(2, seed=5))
+    graph = network(norm, (2, 3, 3))
+    x = noise((2, 3, 3))
+    got = snnir.compile(graph, framework, level=0).run(x).output
+    np.testing.assert_allclose(got, snnir.run(graph, x).output, rtol=1e-5, atol=1e-6)
+    assert snnir.losses(graph, framework).level == "exact in real arithmetic"
+
+
+def test_no_op_is_left_out() -> None:
+    from snnir.ir import OPS as ALL
+
+    tested = {type(op).name for op, _ in OPS.values()} | {"add", "concat", "batch_norm", "step"}
+    assert tested | {"input", "neuron"} == {n for n in ALL if not n.startswith("test")}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_delays_feed_delays(framework: str) -> None:
+    """All delay lines move at once, whatever the order in which they are written."""
+    need(framework)
+    nodes = {"in0": Node("in0", Input(Signal(Kind.ANALOG, (2,))))}
+    for name, source, steps in (("c", "b", 1), ("b", "a", 1), ("a", "in0", 1), ("d", "c", 2)):
+        nodes[name] = Node(name, Delay(steps), (Value(source),))
+    graph = Graph(nodes, {name: Value(name) for name in "abcd"}).verify()
+    same(graph, framework, noise((2,)))
+
+
+NATIVE = {
+    "snntorch": {
+        "snn.Leaky": lif_step(reset="subtract", reset_timing="next-step"),
+        "snn.Synaptic": lif_step(synapse="factor", reset="subtract", reset_timing="next-step"),
+    },
+    "sinabs": {
+        "sl.IAF": lif_step(membrane="integrate", fire="ge", reset="subtract"),
+        "sl.LIF": lif_step(fire="ge", reset="subtract"),
+        "sl.ExpLeak": lif_step(fire="never", reset="none"),
+    },
+    "spikingjelly": {
+        "neuron.IFNode": lif_step(membrane="integrate", fire="ge", reset="subtract"),
+        "neuron.LIFNode": lif_step(membrane="quotient", fire="ge"),
+        "neuron.CUBALIFNode": lif_step(synapse="factor", fire="ge"),
+    },
+    "norse": {
+        "norse.LIFCell": lif_step(
+            synapse="difference", synapse_order="decay-after", membrane="pull"
+        ),
+        "norse.LIFBoxCell": lif_step(membrane="difference"),
+        "norse.LICell": lif_step(
+            synapse="difference", synapse_order="decay-after", membrane="pull", fire="never",
+            reset="none",
+        ),
+        "norse.LIBoxCell": lif_step(membrane="pull", fire="never", reset="none"),
+        "norse.IAFCell": lif_step(membrane="integrate"),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("framework", "layer"), [(f, name) for f, layers in NATIVE.items() for name in layers]
+)
+def test_native_layers_are_used_and_read_back(framework: str, layer: str) -> None:
+    """A layer that equals the step is taken, and its import is the step again."""
+    need(framework)
+    step = NATIVE[framework][layer]
+    graph = network(step, (4,))
+    source = snnir.compile(graph, framework, level=0, cells="native").files["model.py"]
+    assert isinstance(source, bytes)
+    assert f"= {layer}(" in source.decode()
+    same(graph, framework, noise((4,), seed=2), cells="native")
+    back = snnir.from_torch(snnir.export(graph, framework), (4,))
+    (found,) = (node.op for node in back.nodes.values() if isinstance(node.op, Step))
+    assert found.dynamics == step.dynamics
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_generated_cells_are_read_back(framework: str) -> None:
+    need(framework)
+    for step in itertools.islice(variants().values(), 0, None, 9):
+        graph = network(step, (4,))
+        net = snnir.export(graph, framework, cells="generated")
+        back = snnir.from_torch(net, (4,))
+        (found,) = (node.op for node in back.nodes.values() if isinstance(node.op, Step))
+        assert found.dynamics == step.dynamics
+        assert dict(found.params) == dict(step.params)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_exported_modules_train(framework: str) -> None:
+    """Gradients reach the weights through native layers and generated cells alike."""
+    import torch
+
+    need(framework)
+    for cells in ("auto", "generated"):
+        nodes = {
+            "in0": Node("in0", Input(Signal(Kind.ANALOG, (3,)))),
+            "fc": Node("fc", Linear(t(4, 3)), (Value("in0"),)),
+            "lif": Node("lif", lif_step(fire="ge"), (Value("fc"),)),
+            "out": Node("out", Linear(t(2, 4)), (Value("lif"),)),
+        }
+        graph = Graph(nodes, {"y": Value("out")}).verify()
+        net = snnir.export(graph, framework, cells=cells)
+        x = torch.from_numpy(noise((3,))["in0"])
+        net(x).pow(2).sum().backward()
+        gradient = net.fc.weight.grad
+        assert gradient is not None
+        assert float(gradient.abs().sum()) > 0
