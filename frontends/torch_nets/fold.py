@@ -59,6 +59,8 @@ def fold(events: Sequence[Event], steps: int) -> Folded:
         if event.time is not None:
             by_time[event.time].append(number)
     _find_once(folded)
+    if not any(by_time):
+        return folded
     if steps < 2:
         raise NotPeriodic(None, "the run has fewer than two steps")
     folded.body = by_time[steps - 2]

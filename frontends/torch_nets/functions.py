@@ -320,6 +320,14 @@ def _pick_features(rec: Recorder, ref: Ref, extents: Sequence[int], index: Seque
     return rec.result(event)
 
 
+def select(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
+    """One index of one axis."""
+    x = args[0]
+    axis = int(args[1] if len(args) > 1 else kwargs["dim"]) % x.ndim
+    index = args[2] if len(args) > 2 else kwargs["index"]
+    getitem(rec, name, (x, ((slice(None),) * axis + (int(index),))), {}, out)
+
+
 def unbind(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
     """The steps of a sequence, one by one."""
     ref = _ref(rec, args[0])
@@ -454,6 +462,7 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(["permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"],
                     permute),
     "__getitem__": getitem,
+    "select": select,
     "__setitem__": setitem,
     "unbind": unbind,
     **dict.fromkeys(["split", "chunk", "tensor_split"], split),

@@ -213,7 +213,8 @@ def capture(
             found = _attempt(request, candidate, failures, dt, name)
             if found is not None:
                 return found
-    raise max(failures, key=lambda item: item[0])[1]
+    # The attempt that came furthest knows best; of two, the one that snnir itself refused.
+    raise max(failures, key=lambda item: (item[0], item[1].diagnostics[0].code != "SNN801"))[1]
 
 
 def _request(net: Any, input_shape: Sequence[int] | None, example: Any) -> Request:
@@ -226,7 +227,13 @@ def _request(net: Any, input_shape: Sequence[int] | None, example: Any) -> Reque
     shape = tuple(int(n) for n in input_shape)
     if any(n < 1 for n in shape):
         raise error("SNN801", f"input_shape {list(shape)} has an empty axis")
-    return Request(net, shape, None, 2)
+    return Request(net, shape, None, _squeezed(net, "batch_size") or 2)
+
+
+def _squeezed(net: Any, name: str) -> int:
+    """Return the batch size or number of steps that Sinabs' Squeeze layers were made for."""
+    found = [getattr(m, name, 0) for m in net.modules() if framework_of(m) == "sinabs"]
+    return next((int(n) for n in found if n and n > 0), 0)
 
 
 def _check_model(net: Any) -> None:
@@ -284,7 +291,8 @@ def _attempt(
     name: str | None,
 ) -> Captured | None:  # fmt: skip
     """Try one layout, with more steps if three do not show a period; note why it fails."""
-    steps = list(_STEPS)
+    fixed = _squeezed(request.net, "num_timesteps")
+    steps = [fixed] if fixed else list(_STEPS)
     while steps:
         count = steps.pop(0)
         rec = NetRecorder(request.net, request.batch, layout == "static")

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.framework
 
 torch = pytest.importorskip("torch")
 
-from tests.frameworks import pair_nets  # noqa: E402  (needs torch)
+from tests.frameworks import pair_nets
 
 
 @pytest.fixture(params=pair_nets.FRAMEWORKS)
