@@ -19,6 +19,7 @@ from examples.frameworks.train import PIXELS, load, test_set
 Simulator = Callable[[torch.Tensor], torch.Tensor]
 
 OTHERS = ("sinabs", "spikingjelly", "norse")
+DT = 1e-3  # snnTorch has no step length, but NIR has time constants
 IMAGES = 200
 
 
@@ -33,7 +34,7 @@ class Row(NamedTuple):
 
 def read(module: Any) -> snnir.Graph:
     """Return the graph of a live torch module of any of the four frameworks."""
-    return snnir.from_torch(module, input_shape=(PIXELS,))
+    return snnir.from_torch(module, input_shape=(PIXELS,), dt=DT)
 
 
 def simulator(module: Any, framework: str) -> Simulator:
