@@ -230,6 +230,20 @@ def compile(
     return build_for(target_from(target, options), graph.verify(), passes, level)
 
 
+def framework_neurons() -> list[dict[str, Any]]:
+    """Return the neuron classes of the torch frameworks and whether `from_torch` reads them.
+
+    Classes that are not read are known only where the framework is installed.
+
+    Returns:
+        One mapping per class: framework, class, supported.
+    """
+    from snnir.registry import lookup
+
+    found: list[dict[str, Any]] = lookup("live", "neurons", "SNN101")()
+    return found
+
+
 def losses(graph: Graph, target: str, **options: Any) -> LossReport:
     """Return what converting a graph for a target would keep of every node.
 

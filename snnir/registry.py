@@ -40,7 +40,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "nir": "snnir.frontends.from_nir:load_nir",
         "snnir": "snnir.ir.file:read_snnir",
         "torch": "snnir.frontends.torch_nets.load:load_torch",
-        "torch-live": "snnir.frontends.torch_nets.live:LiveModel",
+    },
+    "live": {
+        "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
+        "torch": "snnir.frontends.torch_nets.live:LiveModel",
     },
 }
 
@@ -87,7 +90,7 @@ def lookup(group: str, name: str, code: str) -> Any:
     """Import and return what a name stands for.
 
     Args:
-        group: `passes`, `targets` or `frontends`.
+        group: `passes`, `targets`, `frontends`, or `live` (what runs a framework's own model).
         name: The name.
         code: Diagnostic code to raise if there is no such name.
     """
@@ -106,7 +109,7 @@ def lookup(group: str, name: str, code: str) -> Any:
             ) from failure
     close = difflib.get_close_matches(name, names(group), n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(names(group))}"
-    kind = {"passes": "pass", "targets": "target", "frontends": "frontend"}[group]
+    kind = {"passes": "pass", "targets": "target", "frontends": "frontend", "live": "runner"}[group]
     raise error(code, f"there is no {kind} called '{name}'", hint=hint)
 
 

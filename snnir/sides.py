@@ -168,7 +168,7 @@ class LiveSide:
         if self._live is None:
             from snnir.registry import lookup
 
-            self._live = lookup("frontends", "torch-live", "SNN101")(self.net, _single(x))
+            self._live = lookup("live", "torch", "SNN101")(self.net, _single(x))
         return self._live
 
     def populations(self, x: Any) -> list[str] | None:

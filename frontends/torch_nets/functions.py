@@ -1,123 +1,33 @@
-"""Torch functions between modules: what each means for a graph.
-
-A handler takes (recorder, name, args, kwargs, out) and marks the tensors in `out` with where they
-come from. Functions without a handler make values that can be computed but not used.
-"""
+"""Torch functions between modules: what each means for a graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253  (this module is imported when a torch model is)
 
 from snnir.frontends.torch_nets import layers
-from snnir.frontends.torch_nets.build import chain, identity, pointwise
-from snnir.frontends.torch_nets.events import Bad, Constant, Operand, Ref
+from snnir.frontends.torch_nets.build import chain, identity
+from snnir.frontends.torch_nets.events import Bad, Constant, Ref
+from snnir.frontends.torch_nets.handlers import (
+    SCALAR,
+    Args,
+    Handler,
+    Options,
+    arithmetic,
+    bad,
+    cast,
+    nothing,
+    same,
+    value_of,
+)
 from snnir.frontends.torch_nets.recorder import leads, location, tensors_in
 from snnir.ir.structure import Concat, Flatten, Permute, Reshape, Slice
 
 if TYPE_CHECKING:
     from snnir.frontends.torch_nets.recorder import Recorder
-
-Args = tuple[Any, ...]
-Options = dict[str, Any]
-Handler = Callable[["Recorder", str, Args, Options, Any], None]
-
-
-def _bad(rec: Recorder, name: str, out: Any) -> None:
-    for tensor in tensors_in(out):
-        rec.mark(tensor, Bad(f"torch's '{name}'", location()))
-
-
-def _ref(rec: Recorder, tensor: Any) -> Ref | None:
-    """Return the origin of a tensor if it is a usable value."""
-    found = rec.known(tensor) if isinstance(tensor, torch.Tensor) else None
-    return found if isinstance(found, Ref) else None
-
-
-def same(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
-    """The result has the values of the first operand."""
-    found = rec.known(args[0])
-    if found is not None and isinstance(out, torch.Tensor) and out.shape == args[0].shape:
-        rec.mark(out, found)
-    else:
-        _bad(rec, name, out)
-
-
-def cast(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
-    """A change of dtype keeps 0 and 1, and float32; everything else changes values."""
-    if out.dtype == torch.float32 or out.dtype == args[0].dtype:
-        same(rec, name, args, kwargs, out)
-    else:
-        _bad(rec, f"{name} to {out.dtype}", out)
-
-
-def nothing(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
-    """The result does not depend on the operand's values."""
-
-
-# --- Arithmetic ----------------------------------------------------------------------------------
-
-_SCALAR = {
-    "add": "add", "sub": "sub", "mul": "mul", "div": "div", "true_divide": "div", "gt": "gt",
-    "ge": "ge", "lt": "lt", "le": "le", "neg": "neg", "negative": "neg", "abs": "abs",
-    "relu": "relu", "maximum": "max", "minimum": "min", "logical_not": "not", "exp": "exp",
-    "floor": "floor", "trunc": "trunc", "round": "round", "clamp": "clamp", "clip": "clamp",
-    "clamp_min": "clamp", "clamp_max": "clamp", "where": "where", "heaviside": "heaviside",
-}  # fmt: skip
-
-
-def arithmetic(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
-    """Elementwise operations on values, constants and numbers."""
-    reverse = name in ("__rsub__", "rsub", "__rtruediv__", "__rdiv__")
-    stem = name.strip("_").removeprefix("r") if reverse else name.strip("_")
-    stem = {"truediv": "div", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div",
-            "radd": "add", "rmul": "mul"}.get(stem, stem)  # fmt: skip
-    op = _SCALAR.get(stem)
-    extra = {k: v for k, v in kwargs.items() if k not in ("out", "min", "max", "inplace")}
-    if op is None or extra or not isinstance(out, torch.Tensor):
-        _bad(rec, name, out)
-        return
-    given = _arguments(op, args, kwargs)
-    if reverse:
-        given = (given[1], given[0])
-    if any(_ref(rec, a) is None and rec.derives(a) for a in given):
-        _bad(rec, name, out)
-        return
-    if op == "add" and not torch.is_tensor(given[1]) and given[1] == 0:
-        same(rec, name, args, kwargs, out)  # Python's sum() starts with 0
-        return
-    if out.shape != torch.broadcast_shapes(*(a.shape for a in given if torch.is_tensor(a))):
-        _bad(rec, name, out)
-        return
-    _pointwise(rec, op, given, out)
-
-
-def _arguments(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    if op == "clamp":
-        low = kwargs.get("min", args[1] if len(args) > 1 else None)
-        high = kwargs.get("max", args[2] if len(args) > 2 else None)
-        return (args[0], low, high)
-    return args
-
-
-def _pointwise(rec: Recorder, op: str, given: Sequence[Any], out: Any) -> None:
-    operands: list[Operand] = []
-    pattern: list[Any] = []
-    for item in given:
-        if isinstance(item, torch.Tensor):
-            pattern.append("tensor")
-            operands.append(rec.operand(item))
-        else:
-            pattern.append(None if item is None else float(item))
-    refs = [o for o in operands if isinstance(o, Ref)]
-    lead, rank = rec.common_lead(refs), out.ndim
-    skipped = leads(refs[0])
-    make = pointwise(op, tuple(pattern), rank - skipped)
-    event = rec.record(("pointwise", op, *pattern), operands, make, rec.name(op), lead=lead)
-    rec.mark(out, rec.result(event))
 
 
 # --- Structure -----------------------------------------------------------------------------------
@@ -132,16 +42,16 @@ def stack(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> No
     """Single steps become a sequence."""
     items = args[0]
     dim = _axis(args, kwargs) % out.ndim
-    refs = [_ref(rec, item) for item in items]
+    refs = [value_of(rec, item) for item in items]
     if dim > 1 or any(r is None or r.lead != "B" for r in refs):
-        _bad(rec, name, out)
+        bad(rec, name, out)
         return
     _sequence(rec, name, [r for r in refs if r is not None], "TB" if dim == 0 else "BT", out)
 
 
 def _sequence(rec: Recorder, name: str, refs: list[Ref], lead: str, out: Any) -> None:
     if [r.time for r in refs] != list(range(len(refs))):
-        _bad(rec, f"{name} of other values than one per step, in order", out)
+        bad(rec, f"{name} of other values than one per step, in order", out)
         return
     event = rec.record(("stack", lead), refs, identity, rec.name("stack"), lead=lead)
     rec.mark(out, rec.result(event))
@@ -161,7 +71,7 @@ def concat(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> N
     elif len(refs) == len(items) and all(r.lead in ("TB", "BT") for r in refs):
         _sequence(rec, name, [replace(r, lead="B") for r in refs], refs[0].lead, out)
     else:
-        _bad(rec, f"{name} along time or batch", out)
+        bad(rec, f"{name} along time or batch", out)
 
 
 def shape(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
@@ -173,9 +83,9 @@ def reshape(
     rec: Recorder, name: str, args: Args, kwargs: Options, out: Any, path: str
 ) -> None:  # fmt: skip
     """Mark a reshaped value; a change of the features becomes a node of this name."""
-    x, ref = args[0], _ref(rec, args[0])
+    x, ref = args[0], value_of(rec, args[0])
     if ref is None:
-        _bad(rec, name, out)
+        bad(rec, name, out)
         return
     count = leads(ref)
     single = ref.time is not None
@@ -198,7 +108,7 @@ def reshape(
     elif ref.lead.startswith("M:") and out.ndim > 1 and out.shape[0] * out.shape[1] == x.shape[0]:
         _features(rec, ref, x.shape[1:], out.shape[2:], out, ref.lead[2:], path)
     else:
-        _bad(rec, f"{name} across time or batch", out)
+        bad(rec, f"{name} across time or batch", out)
 
 
 def _features(
@@ -217,10 +127,10 @@ def _features(
 
 def permute(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
     """Reorders features; or swaps time and batch."""
-    x, ref = args[0], _ref(rec, args[0])
+    x, ref = args[0], value_of(rec, args[0])
     order = _order(name, args, kwargs, x.ndim)
     if ref is None or order is None:
-        _bad(rec, name, out)
+        bad(rec, name, out)
         return
     count = leads(ref)
     head, tail = order[:count], order[count:]
@@ -228,7 +138,7 @@ def permute(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> 
     if count == 2 and head == (1, 0):
         lead = "BT" if lead == "TB" else "TB"
     elif head != tuple(range(count)):
-        _bad(rec, f"{name} across time or batch", out)
+        bad(rec, f"{name} across time or batch", out)
         return
     axes = tuple(axis - count for axis in tail)
     found = replace(ref, lead=lead)
@@ -262,10 +172,10 @@ def _order(
 
 def getitem(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
     """A step of a sequence, or a slice of the features."""
-    x, ref = args[0], _ref(rec, args[0])
+    x, ref = args[0], value_of(rec, args[0])
     index = args[1] if isinstance(args[1], tuple) else (args[1],)
     if ref is None or any(isinstance(i, (torch.Tensor, list)) or i is None for i in index):
-        _bad(rec, name, out)
+        bad(rec, name, out)
         return
     if Ellipsis in index:
         at = index.index(Ellipsis)
@@ -274,7 +184,7 @@ def getitem(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> 
     index = (*index, *(slice(None),) * (x.ndim - len(index)))
     found = _pick_step(ref, x, index)
     if found is None:
-        _bad(rec, f"{name} {args[1]} across time or batch", out)
+        bad(rec, f"{name} {args[1]} across time or batch", out)
         return
     if ref.time is None and found.time is not None:
         rec.current = found.time
@@ -330,11 +240,11 @@ def select(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> N
 
 def unbind(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
     """The steps of a sequence, one by one."""
-    ref = _ref(rec, args[0])
+    ref = value_of(rec, args[0])
     dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
     axis = {"TB": 0, "BT": 1}.get(ref.lead) if ref is not None else None
     if ref is None or axis != dim % args[0].ndim:
-        _bad(rec, f"{name} across other axes than time", out)
+        bad(rec, f"{name} across other axes than time", out)
         return
     for time, tensor in enumerate(out):
         step = ref.time if ref.time is not None else time
@@ -343,10 +253,10 @@ def unbind(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> N
 
 def split(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
     """Parts of the features, or single steps that keep their time axis."""
-    ref = _ref(rec, args[0])
+    ref = value_of(rec, args[0])
     dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
     if ref is None:
-        _bad(rec, name, out)
+        bad(rec, name, out)
         return
     x, count = args[0], leads(ref)
     axis = dim % x.ndim
@@ -361,14 +271,14 @@ def split(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> No
         elif axis == time and extent == 1:
             rec.mark(part, replace(ref, time=start))
         else:
-            _bad(rec, f"{name} across time or batch", part)
+            bad(rec, f"{name} across time or batch", part)
         start += extent
 
 
 def setitem(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
     """Filling a prepared tensor step by step makes a sequence."""
     target, index, value = args[0], args[1], args[2]
-    ref = _ref(rec, value)
+    ref = value_of(rec, value)
     at = index if isinstance(index, int) else None
     lead = "TB"
     if isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None):
@@ -387,13 +297,13 @@ def setitem(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> 
 
 def reduce_time(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
     """A sum or mean over time at the end is a readout; the graph gives every step instead."""
-    ref = _ref(rec, args[0])
+    ref = value_of(rec, args[0])
     dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
     dim = dim[0] if isinstance(dim, (tuple, list)) and len(dim) == 1 else dim
     time = {"TB": 0, "BT": 1}.get(ref.lead) if ref is not None else None
     over_time = isinstance(dim, int) and dim % args[0].ndim == time
     if ref is None or time is None or ref.time is not None or not over_time:
-        _bad(rec, name, out)
+        bad(rec, name, out)
         return
     rec.readouts[id(out)] = (out, ref, f"{name} over time ({location()})")
     rec.mark(out, Bad(f"the {name} over time", location()))
@@ -404,18 +314,18 @@ def reduce_time(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any)
 
 def layer(rec: Recorder, name: str, args: Args, kwargs: Options, out: Any) -> None:
     """Functional forms of the layers."""
-    ref = _ref(rec, args[0])
+    ref = value_of(rec, args[0])
     if ref is None:
-        _bad(rec, name, out)
+        bad(rec, name, out)
         return
     count = leads(ref)
     operations = layers.functional(name, args, kwargs, tuple(args[0].shape[count:]), count)
     if operations is None:
-        _bad(rec, name, out)
+        bad(rec, name, out)
         return
     constants = [rec.operand(t) for t in tensors_in((args[1:], kwargs))]
     if any(isinstance(c, Ref) for c in constants):
-        _bad(rec, f"'{name}' with weights that depend on the input", out)
+        bad(rec, f"'{name}' with weights that depend on the input", out)
         return
     key = ("layer", name, *(c.identity() for c in constants if isinstance(c, Constant)),
            repr([a for a in args[1:] if not torch.is_tensor(a)]),
@@ -451,7 +361,7 @@ HANDLERS: dict[str, Handler] = {
          "__repr__", "__format__", "__hash__", "is_tensor", "retain_grad", "broadcast_tensors"],
         nothing),
     **dict.fromkeys(
-        [*_SCALAR, "add_", "sub_", "mul_", "div_", "__add__", "__sub__", "__mul__", "__truediv__",
+        [*SCALAR, "add_", "sub_", "mul_", "div_", "__add__", "__sub__", "__mul__", "__truediv__",
          "__radd__", "__rsub__", "__rmul__", "__rtruediv__", "__rdiv__", "rsub", "__iadd__",
          "__isub__", "__imul__", "__itruediv__", "__neg__", "__gt__", "__ge__", "__lt__", "__le__",
          "relu_", "clamp_", "__invert__"], arithmetic),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -120,6 +122,38 @@ def supported() -> dict[str, list[str]]:
     for framework, (_, reader) in FRAMEWORKS.items():
         names[framework] = sorted(importlib.import_module(reader).NEURONS)
     return names
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Return every neuron class with whether it is supported; others only where installed."""
+    rows = []
+    for framework, known in supported().items():
+        found = dict.fromkeys(known, True)
+        for name in _installed(FRAMEWORKS[framework][0]):
+            found.setdefault(name, False)
+        rows += [
+            {"framework": framework, "class": name, "supported": found[name]}
+            for name in sorted(found)
+        ]
+    return rows
+
+
+def _installed(home: str) -> list[str]:
+    """Return the neuron classes of a framework's package, nothing if it is not installed."""
+    try:
+        package = importlib.import_module(home)
+    except ImportError:
+        return []
+    for info in pkgutil.iter_modules(package.__path__, f"{home}."):
+        importlib.import_module(info.name)
+    modules = [m for name, m in list(sys.modules.items()) if name.startswith(home)]
+    classes = {
+        item.__name__
+        for module in modules
+        for item in vars(module).values()
+        if isinstance(item, type) and item.__module__.startswith(home) and _is_neuron(item)
+    }
+    return sorted(name for name in classes - _BASES if not name.startswith("_"))
 
 
 # --- Calls ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from snnir.registry import load_plugin, lookup, names
 
 @click.command("list")
 @click.argument(
-    "what", type=click.Choice(["frontends", "passes", "targets", "neurons", "semantics"])
+    "what", type=click.Choice(["frontends", "layers", "passes", "targets", "neurons", "semantics"])
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--plugin", multiple=True, help="File or module that adds passes …")
@@ -61,8 +61,18 @@ def _targets() -> list[dict[str, Any]]:
 
 
 def _frontends() -> list[dict[str, Any]]:
-    found = [(name, lookup("frontends", name, "SNN101")) for name in names("frontends")]
-    return [{"name": n, "does": _first_line(f)} for n, f in found]
+    return [{"name": name, "does": _frontend(name)} for name in names("frontends")]
+
+
+def _frontend(name: str) -> str:
+    try:
+        return _first_line(lookup("frontends", name, "SNN101"))
+    except ImportError as missing:
+        return f"not usable here: {missing}"
+
+
+def _layers() -> list[dict[str, Any]]:
+    return snnir.framework_neurons()
 
 
 def _neurons() -> list[dict[str, Any]]:
@@ -96,6 +106,7 @@ def _semantics() -> list[dict[str, Any]]:
 
 _LISTS = {
     "frontends": _frontends,
+    "layers": _layers,
     "neurons": _neurons,
     "passes": _passes,
     "semantics": _semantics,
