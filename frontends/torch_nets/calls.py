@@ -40,6 +40,7 @@ _CONTAINERS = (
 
 
 def is_container(module: Any) -> bool:
+    """Whether a module only calls others; their calls are recorded instead."""
     return type(module).__name__ in _CONTAINERS
 
 
@@ -101,10 +102,9 @@ def _lift_call(rec: Any, path: str, module: Any, args: tuple[Any, ...], out: Any
     ref = rec.known(args[0])
     if not isinstance(ref, Ref) or ref.lead != "TB":
         raise error("SNN805", f"{location()}: Lift takes a sequence [T, B, ...]", node=path)
-    if layers.is_flatten(inner):
-        if tuple(out.shape[:2]) == tuple(args[0].shape[:2]):
-            reshape(rec, "flatten", args, {}, out, path)
-            return
+    if layers.is_flatten(inner) and tuple(out.shape[:2]) == tuple(args[0].shape[:2]):
+        reshape(rec, "flatten", args, {}, out, path)
+        return
     _stateless(rec, path, inner, args[0], ref, out, sequence=True)
 
 

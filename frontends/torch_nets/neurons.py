@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch  # noqa: TID253  (this module is imported when a torch model is)
+
 from snnir.frontends.torch_nets.cell import Cell
 from snnir.frontends.torch_nets.events import Bad, Event, Operand, Ref
 from snnir.frontends.torch_nets.layers import Unsupported
@@ -193,7 +195,10 @@ def neuron_call(
     event = rec.record(
         ("neuron", path), operands, rec.maker(path, cell), path, lead=ref.lead,
         time=count if single else None, neuron=path,
-        seen={"x": list(args[: kind.inputs]), "out": tensors[0], "lead": ref.lead},
+        seen={
+            "x": list(args[: kind.inputs]), "out": tensors[0], "lead": ref.lead,
+            "states": _kept_states(module, cell),
+        },
     )  # fmt: skip
     for tensor, name in zip(tensors, names, strict=False):
         if name == "out" or single:
@@ -205,6 +210,25 @@ def neuron_call(
     rec.outputs_too[path] = {
         name for tensor, name in zip(tensors, names, strict=False) if tensor is tensors[0]
     }
+
+
+#: Where frameworks keep a state in the module, by our name for it.
+_KEPT = {
+    "v": ("mem", "v_mem", "v"), "i": ("syn", "i_syn", "syn_inh"), "e": ("syn_exc",), "b": ("b",),
+    "w": ("w",),
+}  # fmt: skip
+
+
+def _kept_states(module: Any, cell: Cell) -> dict[str, Any]:
+    """Return the states that a module keeps itself, as they are after a call."""
+    found = {}
+    for state in cell.program.states:
+        for name in _KEPT.get(state.name, ()):
+            value = getattr(module, name, None)
+            if isinstance(value, torch.Tensor) and value.ndim > 0 and value.numel():
+                found[state.name] = value.detach().clone()
+                break
+    return found
 
 
 def _fit(rec: Recorder, kind: Kind, ref: Ref, x: Any) -> Ref:

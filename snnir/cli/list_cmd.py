@@ -72,7 +72,8 @@ def _frontend(name: str) -> str:
 
 
 def _layers() -> list[dict[str, Any]]:
-    return snnir.framework_neurons()
+    rows: list[dict[str, Any]] = snnir.framework_neurons()
+    return rows
 
 
 def _neurons() -> list[dict[str, Any]]:
