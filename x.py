@@ -71,6 +71,14 @@ FRAMEWORKS = (
     ),
     Stage("sinabs", "Sinabs", (("pbr", "matplotlib"), ("--no-deps", "sinabs==3.1.3"))),
     Stage("norse", "Norse", (("--no-deps", "norse==1.1.0"),)),
+    Stage(
+        "spikingjelly",
+        "SpikingJelly",
+        (
+            ("loguru", "tqdm", "requests", "packaging", "scipy"),
+            ("--no-deps", "spikingjelly==2.0.0"),
+        ),
+    ),
 )
 
 
