@@ -19,7 +19,7 @@ from snnir.frontends.nir_nodes import (
     Site,
 )
 from snnir.frontends.nir_notes import Notes
-from snnir.frontends.nir_record import PARAMS, FileRecord, node_record, user_metadata
+from snnir.frontends.nir_record import FileRecord, node_record, user_metadata
 from snnir.frontends.nir_structure import Flat
 from snnir.frontends.nir_time import DELAY
 from snnir.ir.graph import Graph, Node, Value
@@ -30,6 +30,7 @@ from snnir.ir.order import flow_order
 from snnir.ir.structure import Add, Current, Input
 from snnir.ir.synapses import Scale
 from snnir.ir.timing import Delay
+from snnir.nir_keys import PARAMS
 from snnir.semantics import Semantics, Stepping
 from snnir.streams import Kind, Signal
 from snnir.tensors import FrozenDict, Tensor

@@ -23,6 +23,7 @@ from snnir.ir.pooling import AvgPool2d, SumPool2d
 from snnir.ir.structure import Add, Current, Flatten, Input
 from snnir.ir.synapses import Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
+from snnir.nir_keys import KEY, PARAMS, VERSION
 from snnir.pipeline import PipelineResult
 from snnir.target import Compiled, Target
 from snnir.targets.nir_lift import lift
@@ -30,10 +31,6 @@ from snnir.tensors import Tensor
 
 if TYPE_CHECKING:
     import nir
-
-VERSION = 1
-KEY = "snnir"
-PARAMS = "snnir.params"
 
 Attributes = dict[str, Any]
 
