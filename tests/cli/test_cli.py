@@ -60,6 +60,22 @@ def test_the_folder_runs_without_snnir(folder: Path, model: Path, tmp_path: Path
         np.testing.assert_array_equal(data["array_1"], expected.recorded["n1:v"])
 
 
+@pytest.mark.parametrize("name", ["n1:w", "n\n1"])
+def test_an_unknown_record_ends_the_program_with_one_line(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", spikes((3, 1, 3)))
+    command = [sys.executable, "-I", folder / "model.py", tmp_path / "x.npy", "-o",
+               tmp_path / "y.npz", f"--record={name}"]  # fmt: skip
+    own = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    ours = cli("run", folder, "--input", tmp_path / "x.npy", f"--record={name}")
+    for done in (own, ours):
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert f"nothing called {name!r} to record; did you mean 'n1" in line
+    assert not (tmp_path / "y.npz").exists()
+
+
 def test_run_of_file_and_folder_agree(folder: Path, model: Path, tmp_path: Path) -> None:
     options = ["--poisson", "0.4", "--steps", "40", "--batch", "3", "--seed", "5", "--json"]
     one = cli("run", model, "--semantics", "norse", "--dt", "1e-3", *options)
