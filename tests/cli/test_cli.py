@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import snnir
+from snnir.cli.arrays import write_result
 from tests.helpers import cli, nir_file, quiet_load, spikes
 
 
@@ -86,6 +88,28 @@ def test_run_of_file_and_folder_agree(folder: Path, model: Path, tmp_path: Path)
     again = cli("diff", folder, tmp_path / "y.npz", *options)
     assert again.returncode == 0, again.stderr + again.stdout
     assert json.loads(again.stdout)["identical"]
+
+
+def test_archives_hold_only_what_they_are_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NumPy before 2.1 stores every keyword as an array, `allow_pickle` too."""
+    given: list[str] = []
+
+    def old_savez(file: Any, **arrays: Any) -> None:
+        given.extend(arrays)
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as stream:
+                    np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+
+    monkeypatch.setattr(np, "savez", old_savez)
+    monkeypatch.setattr(np, "savez_compressed", old_savez)
+    result = snnir.run(folder, spikes((3, 1, 3)))
+    assert given == ["names", "array_0"]
+    with (tmp_path / "y.npz").open("wb") as file:
+        write_result(result, file)
+    assert given[2:] == ["names", "spike_nodes", "spike_sums", "array_0"]
 
 
 def test_diff_names_the_first_difference(model: Path) -> None:
