@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from snnir.digest import file_digest
 from snnir.errors import SnnirError, error
 from snnir.frontends.nir_build import build
 from snnir.frontends.nir_hdf5 import read_raw
@@ -80,7 +80,7 @@ def _load(
         graph = apply_quirks(graph, chosen, notes)
         neurons = (node.op for node in graph.nodes.values())
         offset = chosen.offset_for({op.model for op in neurons if isinstance(op, Neuron)})
-    provenance = Provenance(path.name, file_digest(path), notes.settle())
+    provenance = Provenance(path.name, _digest(path), notes.settle())
     name = record.name or path.stem
     graph = replace(graph, provenance=provenance, record_offset=offset, name=name)
     try:
@@ -115,16 +115,11 @@ def _check_version(version: str, notes: Notes) -> None:
         notes.assume("the file carries no version")
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, read in blocks."""
-    sha = hashlib.sha256()
+def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                sha.update(block)
+        return file_digest(path)
     except OSError as failure:
         raise error("SNN101", f"cannot be read: {failure}", source=str(path)) from None
-    return sha.hexdigest()
 
 
-__all__ = ["Flat", "file_digest", "load_nir"]
+__all__ = ["Flat", "load_nir"]

@@ -19,16 +19,18 @@ from snnir.frontends.nir_nodes import (
     Site,
 )
 from snnir.frontends.nir_notes import Notes
-from snnir.frontends.nir_record import PARAMS, FileRecord, node_record, user_metadata
+from snnir.frontends.nir_record import FileRecord, node_record, user_metadata
 from snnir.frontends.nir_structure import Flat
 from snnir.frontends.nir_time import DELAY
 from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.names import fresh_name
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.op import Op, OpError
 from snnir.ir.order import flow_order
 from snnir.ir.structure import Add, Current, Input
 from snnir.ir.synapses import Scale
 from snnir.ir.timing import Delay
+from snnir.nir_keys import PARAMS
 from snnir.semantics import Semantics, Stepping
 from snnir.streams import Kind, Signal
 from snnir.tensors import FrozenDict, Tensor
@@ -259,11 +261,7 @@ class _Builder:
         return current
 
     def fresh(self, stem: str) -> str:
-        name, number = stem, 0
-        while name in self.nodes or name in self.flat.nodes:
-            number += 1
-            name = f"{stem}_{number}"
-        return name
+        return fresh_name(stem, self.nodes, self.flat.nodes)
 
     def add(self, name: str, op: Op, sources: list[str], raw: RawNode | None = None) -> None:
         metadata = user_metadata(raw, name, self.notes) if raw is not None else {}

@@ -11,6 +11,7 @@ from snnir.frontends.nir_hdf5 import RawNode
 from snnir.frontends.nir_nodes import SUPPORTED
 from snnir.frontends.nir_notes import Notes
 from snnir.frontends.nir_structure import Flat
+from snnir.ir.names import fresh_name
 
 Shape = tuple[int, ...]
 
@@ -37,7 +38,7 @@ def complete_ports(flat: Flat, notes: Notes) -> None:
 def _add_inputs(flat: Flat, notes: Notes) -> None:
     for name in [n for n, sources in flat.sources.items() if not sources]:
         if flat.nodes[name].type != "Input":
-            port = _fresh(flat, f"input_{name}")
+            port = fresh_name(f"input_{name}", flat.nodes)
             flat.nodes[port] = RawNode(port, "Input")
             flat.sources[port] = []
             flat.sources[name] = [port]
@@ -52,7 +53,7 @@ def _add_clock(flat: Flat, notes: Notes) -> None:
     if name is None:
         notes.fail("SNN102", "the graph has no input, and nothing says of what shape one could be")
         return
-    port = _fresh(flat, f"input_{name}")
+    port = fresh_name(f"input_{name}", flat.nodes)
     flat.nodes[port] = RawNode(port, "Input")
     flat.sources[port] = []
     flat.sources[name] = [port, *flat.sources[name]]
@@ -68,18 +69,10 @@ def _add_outputs(flat: Flat, notes: Notes) -> None:
     if not leaves:
         notes.fail("SNN102", "the graph has no output")
     for leaf in leaves:
-        port = _fresh(flat, "output" if len(leaves) == 1 else f"output_{leaf}")
+        port = fresh_name("output" if len(leaves) == 1 else f"output_{leaf}", flat.nodes)
         flat.nodes[port] = RawNode(port, "Output")
         flat.sources[port] = [leaf]
         notes.assume("nothing reads it; an output was added", leaf)
-
-
-def _fresh(flat: Flat, stem: str) -> str:
-    name, number = stem, 0
-    while name in flat.nodes:
-        number += 1
-        name = f"{stem}_{number}"
-    return name
 
 
 def _population(node: RawNode) -> Shape:

@@ -15,10 +15,7 @@ from typing import Any
 
 from snnir.frontends.nir_hdf5 import RawNode
 from snnir.frontends.nir_notes import Notes
-
-KEY = "snnir"
-PARAMS = "snnir.params"
-VERSION = 1
+from snnir.nir_keys import KEY, PARAMS, VERSION
 
 
 @dataclass

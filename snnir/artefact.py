@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from snnir.digest import file_digest
 from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
@@ -106,15 +107,7 @@ def _write(path: Path, content: Content) -> str:
             file.write(content)
             return hashlib.sha256(content).hexdigest()
         content(file)
-    return _digest(path)
-
-
-def _digest(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
+    return file_digest(path)
 
 
 def manifest(compiled: Compiled, digests: Mapping[str, str]) -> dict[str, Any]:
@@ -229,7 +222,7 @@ def open_artefact(path: str | Path) -> Folder:
         file = folder / name
         if Path(name).name != name or file.is_symlink() or not file.is_file():
             raise error("SNN502", f"file '{name}' is missing or outside the folder", source=source)
-        if _digest(file) != digest:
+        if file_digest(file) != digest:
             hint = "compile again, or restore the file"
             raise error("SNN502", f"file '{name}' was altered", source=source, hint=hint)
     return Folder(folder, facts)

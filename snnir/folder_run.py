@@ -38,8 +38,9 @@ def run_folder(
     with tempfile.TemporaryDirectory(prefix="snnir-run-") as scratch:
         given, made = Path(scratch, "input.npz"), Path(scratch, "output.npz")
         # Numbered entries: names may hold characters that archives treat as paths.
-        numbered = {f"array_{index}": array for index, array in enumerate(inputs.values())}
-        np.savez(given, allow_pickle=False, names=np.array(list(inputs)), **numbered)
+        # NumPy before 2.1 has no `allow_pickle` here and would store it; plain numbers need none.
+        numbered: dict[str, Any] = {f"array_{i}": y for i, y in enumerate(inputs.values())}
+        np.savez(given, names=np.array(list(inputs)), **numbered)
         command = [sys.executable, "-I", str((folder.path / entry).resolve()), str(given)]
         command += ["-o", str(made)]
         for name in record:

@@ -7,8 +7,7 @@ are implied by NIR's edges; everything else must have a NIR node or is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
@@ -17,26 +16,19 @@ import numpy as np
 
 from snnir.errors import Diagnostic, SnnirError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.neuron import Neuron, Step
+from snnir.ir.neuron import Step
 from snnir.ir.order import components
-from snnir.ir.pooling import AvgPool2d, SumPool2d
-from snnir.ir.structure import Add, Current, Flatten, Input
-from snnir.ir.synapses import Conv1d, Conv2d, Linear, Scale
+from snnir.ir.structure import Add, Current
 from snnir.ir.timing import Delay
 from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
+from snnir.nir_keys import KEY, PARAMS, VERSION
 from snnir.pipeline import PipelineResult
 from snnir.target import Compiled, Target
-from snnir.targets.nir_lift import NOMINAL_DT, lift
-from snnir.tensors import Tensor
+from snnir.targets.nir_lift import NOMINAL_DT
+from snnir.targets.nir_makers import MAKERS, Attributes, Entry
 
 if TYPE_CHECKING:
     import nir
-
-VERSION = 1
-KEY = "snnir"
-PARAMS = "snnir.params"
-
-Attributes = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,7 @@ class NirTarget(Target):
 
     def check(self, graph: Graph) -> list[Diagnostic]:
         """Return every node NIR has no type for."""
-        return _Writer(graph).problems
+        return Writer(graph).problems
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return a folder with the `.nir` file."""
@@ -61,7 +53,7 @@ class NirTarget(Target):
     @staticmethod
     def to_nir(graph: Graph) -> nir.NIRGraph:
         """Return the `nir.NIRGraph`; see `snnir.to_nir`."""
-        return _Writer(graph).nir_graph()
+        return Writer(graph).nir_graph()
 
     def losses(self, graph: Graph) -> LossReport:
         """Return that every node is stored exactly, or refused."""
@@ -73,7 +65,7 @@ class NirTarget(Target):
         """Write the file, whole or not at all."""
         from snnir.artefact import replacing
 
-        made = _Writer(graph).nir_graph()
+        made = Writer(graph).nir_graph()
         with replacing(path) as file:
             _write_nir(made, file)
 
@@ -95,23 +87,13 @@ def _write_nir(made: nir.NIRGraph, file: BinaryIO) -> None:
     file.write(image.getbuffer())
 
 
-@dataclass
-class _Entry:
-    """One NIR node to be: type, constructor arguments, record, user metadata."""
-
-    type: str
-    fields: Attributes
-    record: Attributes = field(default_factory=dict)
-    params: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-class _Writer:
+class Writer:
     """Plans the NIR graph; problems are collected before anything is built."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.problems: list[Diagnostic] = []
-        self.entries: dict[str, _Entry] = {}
+        self.entries: dict[str, Entry] = {}
         self.edges: list[tuple[str, str]] = []
         self.implied = self._implied()
         for name in graph.order:
@@ -144,7 +126,8 @@ class _Writer:
         sources = [value.node for value in node.operands]
         return not isinstance(users[0].op, (Add, Delay)) and len(set(sources)) == len(sources)
 
-    def _fail(self, node: Node, message: str, hint: str | None = None) -> None:
+    def fail(self, node: Node, message: str, hint: str | None = None) -> None:
+        """Note that a node cannot be written."""
         self.problems.append(Diagnostic("SNN501", message, node.name, hint=hint))
 
     def _sources(self, name: str, operands: tuple[Value, ...]) -> Attributes:
@@ -152,7 +135,7 @@ class _Writer:
         delays = {source: steps for source, steps in self._paths(operands) if steps}
         found = self._origins(operands)
         if len(set(found)) != len(found):
-            self._fail(self.graph.nodes.get(name) or Node(name, Add()), "reads one node twice")
+            self.fail(self.graph.nodes.get(name) or Node(name, Add()), "reads one node twice")
         self.edges.extend((source, name) for source in found)
         record: Attributes = {"sources": found} if len(found) > 1 else {}
         return {**record, "delays": delays} if delays else record
@@ -176,13 +159,13 @@ class _Writer:
         return found
 
     def _node(self, node: Node) -> None:
-        maker = _MAKERS.get(type(node.op))
+        maker = MAKERS.get(type(node.op))
         if maker is None:
             hint = "run passes that remove it, or save as .snnir"
-            self._fail(node, f"NIR has no node for '{node.op.name}'", hint)
+            self.fail(node, f"NIR has no node for '{node.op.name}'", hint)
             return
         if any(value.result for value in node.operands):
-            self._fail(node, "NIR nodes have one output, it reads another")
+            self.fail(node, "NIR nodes have one output, it reads another")
         try:
             entry = maker(self, node)
         except SnnirError as failure:
@@ -202,7 +185,7 @@ class _Writer:
             key += "_"
         signal = self.graph.signals[value]
         record: Attributes = {"name": name} if key != name else {}
-        self.entries[key] = _Entry("Output", {"shape": signal.shape}, record)
+        self.entries[key] = Entry("Output", {"shape": signal.shape}, record)
         record.update(self._sources(key, (value,)))
 
     def _file_names(self) -> dict[str, str]:
@@ -223,6 +206,7 @@ class _Writer:
         return names
 
     def signal_shape(self, node: Node) -> tuple[int, ...]:
+        """Return the shape of what a node reads."""
         return self.graph.signals[node.operands[0]].shape
 
     def nir_graph(self) -> nir.NIRGraph:
@@ -246,7 +230,7 @@ class _Writer:
         # Types are known to be right; NIR's own inference is quadratic in the nodes.
         return nir.NIRGraph(nodes, edges, metadata={KEY: _json(record)}, type_check=False)
 
-    def _nir_node(self, name: str, entry: _Entry) -> Any:
+    def _nir_node(self, name: str, entry: Entry) -> Any:
         import nir
 
         node = self.graph.nodes.get(name)
@@ -274,158 +258,3 @@ def _json(value: Any) -> str:
     import json
 
     return json.dumps(value, sort_keys=True)
-
-
-def _full(value: Tensor, shape: tuple[int, ...]) -> Any:
-    """Return a parameter in the population's full shape, as NIR demands (at least one axis)."""
-    return np.ascontiguousarray(np.broadcast_to(value.numpy(), shape or (1,)))
-
-
-def _shapes(params: Mapping[str, Tensor], shape: tuple[int, ...]) -> Attributes:
-    """Return the record of parameters that are broadcast."""
-    odd = {name: list(value.shape) for name, value in params.items() if value.shape != shape}
-    return {"shapes": odd} if odd else {}
-
-
-def _input(writer: _Writer, node: Node) -> _Entry:
-    assert isinstance(node.op, Input)
-    signal = node.op.signal
-    return _Entry("Input", {"shape": signal.shape}, {"kind": str(signal.kind)})
-
-
-def _linear(writer: _Writer, node: Node) -> _Entry:
-    op = node.op
-    assert isinstance(op, Linear)
-    if op.bias is None:
-        return _Entry("Linear", {"weight": op.weight.numpy()})
-    bias = _full(op.bias, (op.weight.shape[0],))
-    return _Entry("Affine", {"weight": op.weight.numpy(), "bias": bias})
-
-
-def _convolution(writer: _Writer, node: Node) -> _Entry:
-    op = node.op
-    assert isinstance(op, (Conv1d, Conv2d))
-    space = writer.signal_shape(node)[1:]
-    out = op.weight.shape[0]
-    bias = np.zeros(out, np.float32) if op.bias is None else _full(op.bias, (out,))
-    fields: Attributes = {"weight": op.weight.numpy(), "groups": op.groups, "bias": bias}
-    if isinstance(op, Conv1d):
-        fields |= {"input_shape": space[0], "stride": op.stride[0], "dilation": op.dilation[0]}
-    else:
-        fields |= {"input_shape": space, "stride": op.stride, "dilation": op.dilation}
-    padding = _padding(writer, node, op)
-    if padding is not None:
-        single = isinstance(op, Conv1d) and not isinstance(padding, str)
-        fields["padding"] = padding[0] if single else padding
-    record = {"no_bias": True} if op.bias is None else {}
-    return _Entry("Conv1d" if isinstance(op, Conv1d) else "Conv2d", fields, record)
-
-
-def _padding(writer: _Writer, node: Node, op: Conv1d | Conv2d) -> Any:
-    if all(before == after for before, after in op.padding):
-        return tuple(before for before, _ in op.padding)
-    totals = [d * (k - 1) for k, d in zip(op.weight.shape[2:], op.dilation, strict=True)]
-    same = tuple((total // 2, total - total // 2) for total in totals)
-    if op.padding == same and set(op.stride) == {1}:
-        return "same"
-    writer._fail(node, f"NIR has no padding {op.padding}, which differs before and after")
-    return None
-
-
-def _pool(writer: _Writer, node: Node) -> _Entry:
-    op = node.op
-    assert isinstance(op, (SumPool2d, AvgPool2d))
-    if any(before != after for before, after in op.padding):
-        writer._fail(node, f"NIR has no padding {op.padding}, which differs before and after")
-    fields = {
-        "kernel_size": np.array(op.kernel),
-        "stride": np.array(op.stride),
-        "padding": np.array([before for before, _ in op.padding]),
-    }
-    return _Entry(type(op).__name__, fields)
-
-
-def _flatten(writer: _Writer, node: Node) -> _Entry:
-    assert isinstance(node.op, Flatten)
-    shape = np.array(writer.signal_shape(node))
-    fields = {"input_type": {"input": shape}, "start_dim": node.op.start, "end_dim": node.op.end}
-    return _Entry("Flatten", fields)
-
-
-def _scale(writer: _Writer, node: Node) -> _Entry:
-    assert isinstance(node.op, Scale)
-    shape = writer.graph.signal(node.name).shape
-    params = {"scale": node.op.scale}
-    return _Entry("Scale", {"scale": _full(node.op.scale, shape)}, _shapes(params, shape))
-
-
-def _sum(writer: _Writer, node: Node) -> _Entry:
-    """A sum that several nodes read: a scale by 1 gives it a place of its own."""
-    shape = writer.graph.signal(node.name).shape
-    return _Entry("Scale", {"scale": np.ones(shape or (1,), np.float32)}, {"op": node.op.name})
-
-
-def _delay(writer: _Writer, node: Node) -> _Entry:
-    op = node.op
-    assert isinstance(op, Delay)
-    dt = NOMINAL_DT if writer.graph.dt is None else writer.graph.dt
-    shape = writer.graph.signal(node.name).shape
-    steps = op.steps if isinstance(op.steps, Tensor) else Tensor(np.int64(op.steps))
-    return _Entry(
-        "Delay", {"delay": _full(steps, shape) * np.float64(dt)}, _shapes({"steps": steps}, shape)
-    )
-
-
-_TYPES = {
-    "i": "I", "li": "LI", "if": "IF", "lif": "LIF", "cubali": "CubaLI", "cubalif": "CubaLIF",
-    "threshold": "Threshold",
-}  # fmt: skip
-
-
-def _neuron(writer: _Writer, node: Node) -> _Entry:
-    op = node.op
-    assert isinstance(op, Neuron)
-    if op.model not in _TYPES:
-        writer._fail(node, f"NIR has no neuron like '{op.model}'", "save as .snnir")
-        return _Entry("LIF", {})
-    shape = writer.graph.signal(node.name).shape
-    params = {name: op.params[name] for name in op.definition.params if name in op.params}
-    for name, value in op.definition.defaults.items():
-        params.setdefault(name, Tensor(np.float32(value)))
-    record: Attributes = _shapes(params, shape)
-    if op.stepping is not None:
-        record["stepping"] = op.stepping.attributes()
-    fields = {name: _full(value, shape) for name, value in params.items()}
-    return _Entry(_TYPES[op.model], fields, record)
-
-
-def _step(writer: _Writer, node: Node) -> _Entry:
-    op = node.op
-    assert isinstance(op, Step)
-    shape = writer.graph.signal(node.name).shape
-    model, values = lift(op, writer.graph.dt)
-    dtype = np.float64
-    fields = {k: _full(Tensor(np.asarray(v, dtype)), shape) for k, v in values.items()}
-    record: Attributes = {
-        "step": op.dynamics.attributes(),  # type: ignore[union-attr]  # lift refuses others
-        "model": op.model,
-        "shapes": {name: list(value.shape) for name, value in op.params.items()},
-    }
-    return _Entry(_TYPES[model], fields, record, op.params)
-
-
-_MAKERS: dict[type, Callable[[_Writer, Node], _Entry]] = {
-    Input: _input,
-    Linear: _linear,
-    Conv1d: _convolution,
-    Conv2d: _convolution,
-    SumPool2d: _pool,
-    AvgPool2d: _pool,
-    Flatten: _flatten,
-    Scale: _scale,
-    Add: _sum,
-    Current: _sum,
-    Delay: _delay,
-    Neuron: _neuron,
-    Step: _step,
-}

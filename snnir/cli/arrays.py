@@ -84,13 +84,14 @@ def write_result(result: snnir.Result, file: BinaryIO) -> None:
     arrays = {f"output/{name}": y for name, y in result.outputs.items()}
     arrays.update({f"record/{name}": y for name, y in result.recorded.items()})
     nodes = list(result.stats)
+    numbered: dict[str, Any] = {f"array_{i}": y for i, y in enumerate(arrays.values())}
     image = io.BytesIO()
+    # NumPy before 2.1 has no `allow_pickle` here and would store it; plain numbers need none.
     np.savez_compressed(
         image,
-        allow_pickle=False,
         names=np.array(list(arrays)),
         spike_nodes=np.array(nodes, dtype=str),
         spike_sums=np.array([result.stats[name]["spikes"] for name in nodes], dtype=float),
-        **{f"array_{index}": y for index, y in enumerate(arrays.values())},
+        **numbered,
     )
     file.write(image.getbuffer())

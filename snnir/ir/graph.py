@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snnir.errors import error
+from snnir.ir.names import fresh_name
 from snnir.ir.op import Op
 from snnir.streams import Signal
 from snnir.tensors import FrozenDict, Tensor
@@ -216,12 +217,7 @@ class Editor:
 
     def fresh(self, stem: str) -> str:
         """Return `stem`, or `stem_1`, `stem_2` … if it is taken."""
-        if stem not in self.nodes:
-            return stem
-        number = 1
-        while f"{stem}_{number}" in self.nodes:
-            number += 1
-        return f"{stem}_{number}"
+        return fresh_name(stem, self.nodes)
 
     def add(self, name: str, op: Op, operands: Iterable[Value | str] = (), **extra: Any) -> Value:
         """Add a node under a free name and return its first result."""

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from snnir.errors import SnnirError, error, shown
 
+T = TypeVar("T")
+
+#: Longest whole number that is surely within the range of floats.
+_MAX_DIGITS = 300
 _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\r\n]+|//[^\n]*)
@@ -116,6 +123,15 @@ class Tokens:
         self.at += 1
         return float(text) if any(c in text for c in ".en") else int(text)
 
+    def sensible_number(self) -> float | int:
+        """Return the next number, which must be one that Python's floats can hold."""
+        token = self.next
+        value = self.number()
+        lost = isinstance(value, float) and math.isinf(value) and "inf" not in token.text
+        if lost or (isinstance(value, int) and len(token.text) > _MAX_DIGITS):
+            raise self.fail("a number of sensible size", token)
+        return value
+
     def whole(self) -> int:
         """Return the next number, which must be whole."""
         value = self.number()
@@ -123,6 +139,15 @@ class Tokens:
             self.at -= 1
             raise self.fail("a whole number")
         return value
+
+    def located(self, read: Callable[[], T], token: Token) -> T:
+        """Return what `read` gives; its errors get the place of a token."""
+        try:
+            return read()
+        except SnnirError as failure:
+            first = failure.diagnostics[0]
+            message = "; ".join(d.message for d in failure.diagnostics[:5])
+            raise self.error(first.code, message, token, hint=first.hint) from None
 
     def fail(self, wanted: str, token: Token | None = None) -> SnnirError:
         """Return the error for an unexpected token."""

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from snnir.dynamics.lif import LifStep
-from snnir.dynamics.program import Dynamics, Let, Operand, State
-from snnir.errors import SnnirError, shown
+from snnir.errors import shown
 from snnir.ir.attributes import AttributeMismatch, checked
 from snnir.ir.graph import Graph, Node, Provenance, Value
 from snnir.ir.lexer import Token, Tokens
 from snnir.ir.op import OPS, Op
 from snnir.ir.printer import VERSION, signals_or_nothing
+from snnir.ir.program_reader import ProgramReader
 from snnir.semantics import Stepping
 from snnir.streams import DTYPES, Kind, Signal, parse_shape, parse_signal
 from snnir.tensors import FrozenDict, Tensor
@@ -27,7 +27,7 @@ from snnir.tensors import FrozenDict, Tensor
 _MAX_DEPTH = 64
 #: Limits of what a text may declare, so that sizes and messages stay finite.
 _MAX_AXES, _MAX_ELEMENTS = 32, 1 << 56
-_MAX_SHAPE_TEXT, _MAX_DIGITS = 600, 300
+_MAX_SHAPE_TEXT = 600
 #: Longer names, and more of them, are not searched for close matches.
 _MAX_GUESS, _MAX_CANDIDATES = 80, 2000
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, **{k.value: k for k in Kind}}
@@ -112,7 +112,7 @@ class _Parser:
         self.pending: dict[str, Fields] = {}
         self.uses: list[tuple[Value, Token, str | None]] = []
         self.stated: dict[str, tuple[list[Signal], Token]] = {}
-        self.programs: dict[str, Dynamics] = {}
+        self.programs = ProgramReader(tokens)
 
     def graph(self) -> Graph:
         tokens = self.tokens
@@ -130,7 +130,7 @@ class _Parser:
         tokens.expect("}")
         provenance = self.provenance()
         while tokens.accept("dynamics"):
-            self.dynamics()
+            self.programs.block()
         if tokens.next.kind != "end":
             raise tokens.fail("the end of the text")
         graph = Graph(self.nodes(), outputs, name=name, provenance=provenance, **header)
@@ -146,7 +146,7 @@ class _Parser:
             if key not in ("dt", "record_offset") or key in found:
                 raise tokens.fail("'dt' or 'record_offset', once each", token)
             tokens.expect("=")
-            found[key] = float(self.number()) if key == "dt" else tokens.whole()
+            found[key] = float(tokens.sensible_number()) if key == "dt" else tokens.whole()
         return found
 
     def listed(self, end: str) -> Iterator[Token]:
@@ -226,15 +226,7 @@ class _Parser:
         """Read a type or shape; its errors get a place."""
         if len(text) > _MAX_SHAPE_TEXT:
             raise self.tokens.fail("a shape of sensible length", token)
-        return self.located(lambda: read(text), token)
-
-    def located(self, read: Callable[[], T], token: Token) -> T:
-        try:
-            return read()
-        except SnnirError as failure:
-            first = failure.diagnostics[0]
-            message = "; ".join(d.message for d in failure.diagnostics[:5])
-            raise self.tokens.error(first.code, message, token, hint=first.hint) from None
+        return self.tokens.located(lambda: read(text), token)
 
     def check_shape(self, shape: tuple[int, ...], token: Token) -> None:
         if len(shape) > _MAX_AXES or math.prod(max(n, 1) for n in shape) > _MAX_ELEMENTS:
@@ -249,7 +241,7 @@ class _Parser:
         if depth > _MAX_DEPTH:
             raise tokens.error("SNN107", f"values are nested deeper than {_MAX_DEPTH}")
         if token.kind == "number":
-            return self.number()
+            return tokens.sensible_number()
         if token.kind == "string":
             return tokens.string()
         if token.kind == "signal":
@@ -285,15 +277,6 @@ class _Parser:
             raise self.tokens.error("SNN201", f"{what}: {problem}", token)
         return cls(**given)
 
-    def number(self) -> float | int:
-        """Return the next number, which must be one that Python's floats can hold."""
-        token = self.tokens.next
-        value = self.tokens.number()
-        lost = isinstance(value, float) and math.isinf(value) and "inf" not in token.text
-        if lost or (isinstance(value, int) and len(token.text) > _MAX_DIGITS):
-            raise self.tokens.fail("a number of sensible size", token)
-        return value
-
     def inline_tensor(self, dtype: str) -> Tensor:
         if self.tokens.accept("["):
             items = [self.element(dtype) for _ in self.listed("]")]
@@ -308,7 +291,7 @@ class _Parser:
             if token.text not in ("true", "false"):
                 raise tokens.fail("true or false")
             return tokens.take().text == "true"
-        value = self.number()
+        value = tokens.sensible_number()
         if dtype.startswith("f"):
             with np.errstate(over="ignore"):
                 result = np.array(float(value), DTYPES[dtype])
@@ -351,80 +334,6 @@ class _Parser:
             raise self.tokens.error("SNN102", "provenance has texts source, digest, notes", token)
         return Provenance(texts[0], texts[1], notes)
 
-    def dynamics(self) -> None:
-        tokens = self.tokens
-        tokens.expect("@")
-        token = tokens.next
-        key = tokens.name("the program's name")
-        if key in self.programs:
-            raise tokens.error("SNN201", f"two programs are called '{shown(key)}'", token)
-        name = tokens.string()
-        if tokens.next.text not in ("f32", "f64"):
-            raise tokens.fail("f32 or f64")
-        dtype = tokens.take().text
-        tokens.expect("{")
-        self.programs[key] = self.program(name, dtype)
-        self.located(self.programs[key].types, token)
-
-    def program(self, name: str, dtype: str) -> Dynamics:
-        tokens = self.tokens
-        inputs: list[str] = []
-        params: list[tuple[str, str]] = []
-        states: list[State] = []
-        body: list[Let] = []
-        updates: list[tuple[str, Operand]] = []
-        outputs: list[tuple[str, Kind]] = []
-        while not tokens.accept("}"):
-            token = tokens.next
-            word = tokens.name("a statement")
-            if tokens.accept("="):
-                op = tokens.word("an operation")
-                body.append(Let(word, op, tuple(self.joined(self.argument))))
-            elif word == "inputs" and not inputs:
-                inputs = self.joined(self.identifier)
-            elif word == "param":
-                params.append((self.identifier(), tokens.string()))
-            elif word == "state":
-                states.append(State(*self.assigned()))
-            elif word == "next":
-                updates.append(self.assigned())
-            elif word == "emit":
-                outputs.append((self.identifier(), self.kind()))
-            else:
-                raise tokens.fail("a statement of a program", token)
-        return Dynamics(
-            name, tuple(inputs), tuple(params), tuple(states), tuple(body), tuple(updates),
-            tuple(outputs), dtype,
-        )  # fmt: skip
-
-    def assigned(self) -> tuple[str, Operand]:
-        target = self.identifier()
-        self.tokens.expect("=")
-        return target, self.argument()
-
-    def kind(self) -> Kind:
-        self.tokens.expect(":")
-        found = _WORDS.get(self.tokens.next.text)
-        if not isinstance(found, Kind):
-            raise self.tokens.fail("spikes, counts or analog")
-        self.tokens.take()
-        return found
-
-    def joined(self, read: Callable[[], T]) -> list[T]:
-        found = [read()]
-        while self.tokens.accept(","):
-            found.append(read())
-        return found
-
-    def identifier(self) -> str:
-        if self.tokens.next.kind not in ("word", "string"):
-            raise self.tokens.fail("a name")
-        return self.tokens.name("a name")
-
-    def argument(self) -> Operand:
-        is_number = self.tokens.next.kind == "number"
-        return float(self.number()) if is_number else self.identifier()
-
     def nodes(self) -> dict[str, Node]:
         """Build the nodes, now that all programs are known, and check what they refer to."""
         for value, token, user in self.uses:
@@ -461,10 +370,10 @@ class _Parser:
             return self.record(Stepping, f"{cls.name}.{key}", value, token)
         if not isinstance(value, _ProgramRef):
             return value
-        if value not in self.programs:
+        if value not in self.programs.found:
             message = f"there is no dynamics @{shown(value)}"
             raise self.tokens.error("SNN201", message, token, node)
-        return self.programs[value]
+        return self.programs.found[value]
 
     def check_types(self, graph: Graph) -> None:
         """Compare stated with inferred types, where inference works."""

@@ -41,6 +41,7 @@ written; sums are accumulated in {acc} and rounded to {dtype}.
 from __future__ import annotations
 
 import argparse
+import difflib
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,7 +94,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", default="output.npz", help="default: output.npz")
     parser.add_argument("--record", action="append", default=[], metavar="NODE")
     arguments = parser.parse_args()
-    outputs, recorded, sums, _ = run(read_inputs(arguments.input), arguments.record)
+    try:
+        outputs, recorded, sums, _ = run(read_inputs(arguments.input), arguments.record)
+    except UnknownRecord as failure:
+        raise SystemExit(str(failure)) from None
     arrays = {f"output/{name}": y for name, y in outputs.items()}
     arrays.update({f"record/{name}": y for name, y in recorded.items()})
     # Numbered entries: names may hold characters that archives treat as paths.

@@ -7,6 +7,7 @@ IR, or printed as Python), so that comparing them checks the printing.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,22 @@ class Model:
 
 
 State = dict[str, dict[str, Array]]
+
+
+class UnknownRecord(LookupError):
+    """A name to record that the network does not compute; the message is one line."""
+
+
+def check_record(model: Model, record: Sequence[str]) -> None:
+    """Raise UnknownRecord for the first name that is no value and no `node:state`."""
+    units = model.units.values()
+    known = {*model.inputs, *(name for unit in units for name in unit.results)}
+    known |= {f"{unit.name}:{key}" for unit in units for key in unit.initial}
+    for name in record:
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.3)
+            hint = f"; did you mean {', '.join(map(repr, close))}?" if close else ""
+            raise UnknownRecord(f"there is nothing called {name!r} to record{hint}")
 
 
 def initial_state(model: Model, batch: int) -> State:
@@ -207,7 +224,11 @@ def simulate(
     Returns:
         Outputs by name, records by name (both [time, batch, *shape]), the sum of every value
         that was computed, and the state after the last step.
+
+    Raises:
+        UnknownRecord: If a name to record does not exist.
     """
+    check_record(model, record)
     time, batch = next(iter(inputs.values())).shape[:2]
     state = initial_state(model, batch) if state is None else state
     wanted = dict.fromkeys([*model.outputs.values(), *record])

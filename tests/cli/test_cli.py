@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import snnir
+from snnir.cli.arrays import write_result
 from tests.helpers import cli, nir_file, quiet_load, spikes
 
 
@@ -60,6 +62,22 @@ def test_the_folder_runs_without_snnir(folder: Path, model: Path, tmp_path: Path
         np.testing.assert_array_equal(data["array_1"], expected.recorded["n1:v"])
 
 
+@pytest.mark.parametrize("name", ["n1:w", "n\n1"])
+def test_an_unknown_record_ends_the_program_with_one_line(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", spikes((3, 1, 3)))
+    command = [sys.executable, "-I", folder / "model.py", tmp_path / "x.npy", "-o",
+               tmp_path / "y.npz", f"--record={name}"]  # fmt: skip
+    own = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    ours = cli("run", folder, "--input", tmp_path / "x.npy", f"--record={name}")
+    for done in (own, ours):
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert f"nothing called {name!r} to record; did you mean 'n1" in line
+    assert not (tmp_path / "y.npz").exists()
+
+
 def test_run_of_file_and_folder_agree(folder: Path, model: Path, tmp_path: Path) -> None:
     options = ["--poisson", "0.4", "--steps", "40", "--batch", "3", "--seed", "5", "--json"]
     one = cli("run", model, "--semantics", "norse", "--dt", "1e-3", *options)
@@ -70,6 +88,28 @@ def test_run_of_file_and_folder_agree(folder: Path, model: Path, tmp_path: Path)
     again = cli("diff", folder, tmp_path / "y.npz", *options)
     assert again.returncode == 0, again.stderr + again.stdout
     assert json.loads(again.stdout)["identical"]
+
+
+def test_archives_hold_only_what_they_are_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NumPy before 2.1 stores every keyword as an array, `allow_pickle` too."""
+    given: list[str] = []
+
+    def old_savez(file: Any, **arrays: Any) -> None:
+        given.extend(arrays)
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as stream:
+                    np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+
+    monkeypatch.setattr(np, "savez", old_savez)
+    monkeypatch.setattr(np, "savez_compressed", old_savez)
+    result = snnir.run(folder, spikes((3, 1, 3)))
+    assert given == ["names", "array_0"]
+    with (tmp_path / "y.npz").open("wb") as file:
+        write_result(result, file)
+    assert given[2:] == ["names", "spike_nodes", "spike_sums", "array_0"]
 
 
 def test_diff_names_the_first_difference(model: Path) -> None:

@@ -28,6 +28,7 @@ from snnir.ir import (
     Signal,
     Value,
 )  # fmt: skip
+from snnir.ir.names import fresh_name
 from tests.helpers import continuous, dyadic, feed_forward, graph, lif_step, params, recurrent
 
 SPIKES, ANALOG = snnir.Kind.SPIKES, snnir.Kind.ANALOG
@@ -173,3 +174,8 @@ def test_scalars_stay_scalars() -> None:
     step = built["lif"].op
     assert step.tensors()["beta"].shape == ()
     assert built.signal("lif").shape == (4,)
+
+
+def test_a_fresh_name_is_in_none_of_the_given_sets() -> None:
+    assert fresh_name("a", ()) == fresh_name("a", {"b"}, {"a_1": 0}) == "a"
+    assert fresh_name("a", {"a", "a_2"}, {"a_1": 0}) == "a_3"
