@@ -19,7 +19,6 @@ from examples.frameworks.train import PIXELS, load, test_set
 Simulator = Callable[[torch.Tensor], torch.Tensor]
 
 OTHERS = ("sinabs", "spikingjelly", "norse")
-DT = 1e-3  # snnTorch has no step length, but NIR has time constants
 IMAGES = 200
 
 
@@ -34,7 +33,7 @@ class Row(NamedTuple):
 
 def read(module: Any) -> snnir.Graph:
     """Return the graph of a live torch module of any of the four frameworks."""
-    return snnir.from_torch(module, input_shape=(PIXELS,), dt=DT)
+    return snnir.from_torch(module, input_shape=(PIXELS,))
 
 
 def simulator(module: Any, framework: str) -> Simulator:
@@ -95,7 +94,6 @@ def compare(route: str, spikes: torch.Tensor, own: torch.Tensor, labels: torch.T
 @torch.no_grad()
 def main() -> int:
     """Run every route and print the table; returns 1 if a prediction or a spike differs."""
-    torch.set_num_threads(1)
     start = time.perf_counter()
     net = load().eval()
     x, labels = test_set()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import snnir
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.framework
@@ -44,6 +45,7 @@ def test_committed_weights_are_on_the_grid_and_classify() -> None:
     assert train.accuracy(net) == pytest.approx(0.9806, abs=5e-5)  # as the README says
 
 
+@pytest.mark.slow
 def test_training_improves() -> None:
     train = train_module()
     assert train.accuracy(train.train(2)) > 0.8
@@ -64,6 +66,37 @@ def test_a_wrong_output_is_counted_or_refused() -> None:
     assert move.compare("r", other, own, labels) == move.Row("r", 0.5, 1, 3)
     with pytest.raises(ValueError, match="expected"):
         move.compare("r", own[1:], own, labels)
+
+
+def test_a_difference_is_the_exit_code(monkeypatch: Any, capsys: Any) -> None:
+    train = train_module()
+    from examples.frameworks import move
+
+    net = train.load()
+    with monkeypatch.context() as patch:
+        patch.setattr(move, "routes", lambda *_: [("the same", net)])
+        assert move.main() == 0
+        patch.setattr(
+            move, "routes", lambda *_: [("the same", net), ("late", lambda x: net(x).roll(1, 0))]
+        )
+        assert move.main() == 1
+    same, late = (line.split() for line in capsys.readouterr().out.splitlines()[-4:-2])
+    assert same[-2:] == ["0", "0"]
+    assert int(late[-1]) > 1000
+
+
+def test_neurons_are_the_framework_s_own() -> None:
+    train_module()
+    from examples.frameworks import move, train
+
+    snntorch = pytest.importorskip("snntorch")
+    sinabs = pytest.importorskip("sinabs.layers")
+    spikingjelly = pytest.importorskip("spikingjelly.activation_based.base")
+    graph = move.read(train.load())
+    assert type(snnir.export(graph, "snntorch").lif1) is snntorch.Leaky
+    # Neither has a layer that subtracts a step late, so cells of their kind are generated.
+    assert isinstance(snnir.export(graph, "sinabs").lif1, sinabs.StatefulLayer)
+    assert isinstance(snnir.export(graph, "spikingjelly").lif1, spikingjelly.MemoryModule)
 
 
 @pytest.mark.slow
