@@ -48,7 +48,7 @@ class NetRecorder(Recorder):
 
     def __init__(self, net: Any, batch: int, static_loop: bool) -> None:
         paths = {id(m): name for name, m in net.named_modules()}
-        if not list(net.children()):
+        if leaf(net) is not None:
             paths[id(net)] = type(net).__name__.lower()
         super().__init__(paths, leaf, batch)
         self.static_loop = static_loop
@@ -316,6 +316,8 @@ def threads_state(net: Any) -> bool:
     """Whether the model takes the state it returned as its second argument."""
     import inspect
 
+    if getattr(net, "init_hidden", False):
+        return False
     names = list(inspect.signature(net.forward).parameters)
     return len(names) > 1 and names[1] in ("state", "states", "hidden", "mem")
 
