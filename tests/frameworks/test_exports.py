@@ -302,3 +302,67 @@ def test_exported_modules_train(framework: str) -> None:
         gradient = net.fc.weight.grad
         assert gradient is not None
         assert float(gradient.abs().sum()) > 0
+
+
+ODD_NAMES = (
+    '"""\nimport os\nos.abort()\n"""', "self", "forward", "x", "t", "class", "torch", "a b", "a.b",
+    "a_b", "1", "\u00e9\u4e16", "outputs", "None", "parameters", "__init__", "{0}", "\\", "'",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_names_are_escaped(framework: str) -> None:
+    """No name of a file gets into the source as code, and none hides another."""
+    import subprocess
+    import sys
+    import tempfile
+    from pathlib import Path
+
+    need(framework)
+    nodes = {"in\n0": Node("in\n0", Input(Signal(Kind.ANALOG, (2,))))}
+    last = "in\n0"
+    for number, name in enumerate(ODD_NAMES):
+        op: Op = (lif_step(), Delay(1), Scale(t(2)), lif_step(fire="never", reset="none"))[
+            number % 4
+        ]
+        nodes[name] = Node(name, op, (Value(last),))
+        last = name
+        if number % 4 == 0:
+            last = f"{name}/current"
+            nodes[last] = Node(last, Current(), (Value(name),))
+    outputs = {'o"\n': Value(last), "o'": Value("self")}
+    graph = Graph(nodes, outputs, name='m"""\nraise SystemExit(3)\n').verify()
+    x = {"in\n0": noise((2,))["in0"]}
+    same(graph, framework, x)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = snnir.compile(graph, framework, level=0).save(Path(scratch) / "out")
+        np.savez(Path(scratch) / "in.npz", names=np.array(["in\n0"]), array_0=x["in\n0"])
+        done = subprocess.run(
+            [sys.executable, str(folder / "model.py"), str(Path(scratch) / "in.npz"), "-o",
+             str(Path(scratch) / "out.npz")], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        with np.load(Path(scratch) / "out.npz") as data:
+            assert data["names"].tolist() == ["output/" + name for name in outputs]
+
+
+def test_what_no_framework_has_is_refused_at_once() -> None:
+    steps = snnir.tensor(np.array([1, 2], np.int64))
+    nodes = {
+        "in0": Node("in0", Input(Signal(Kind.ANALOG, (1, 4, 4)))),
+        "pool": Node("pool", MaxPool2d((2, 2), (2, 2), ((0, 1), (0, 1))), (Value("in0"),)),
+        "flat": Node("flat", Slice(1, 0, 1), (Value("pool"),)),
+        "vector": Node("vector", Reshape((2,)), (Value("flat"),)),
+        "late": Node("late", Delay(steps), (Value("vector"),)),
+    }
+    nodes["pool"] = Node("pool", MaxPool2d((2, 2), (2, 2), ((0, 1), (0, 1))), (Value("in0"),))
+    nodes["vector"] = Node("vector", Flatten(), (Value("flat"),))
+    nodes["cut"] = Node("cut", Slice(0, 0, 2), (Value("vector"),))
+    nodes["late"] = Node("late", Delay(steps), (Value("cut"),))
+    graph = Graph(nodes, {"y": Value("late")}).verify()
+    with pytest.raises(snnir.SnnirError) as refusal:
+        snnir.compile(graph, "norse", level=0)
+    assert {d.node for d in refusal.value.diagnostics} == {"pool", "late"}
+    report = snnir.losses(graph, "norse")
+    assert {entry.node for entry in report.losses} == {"pool", "late"}
+    assert report.level == "refused"
