@@ -40,10 +40,10 @@ integration. Resets happen on the grid: `exact` is the exact flow between steps,
 _NOTES = """
 ## Notes on the presets
 
-- `snntorch`, `norse` and `sinabs` were run beside snnir (`tests/frameworks`): spikes and states are
-  equal in every bit. snnTorch 1.0.0 imports `IF` with a leak of 0.9, a fault mended later; the
-  preset has none. Platforms that refuse `v_leak` other than 0 are extended, not imitated, where the
-  equation says what to do; `lava`'s fixed point refuses it too.
+- `snntorch`, `norse`, `sinabs` and `spikingjelly` were run beside snnir (`tests/frameworks`):
+  spikes and states are equal in every bit. snnTorch 1.0.0 imports `IF` with a leak of 0.9, a fault
+  mended later; the preset has none. Platforms that refuse `v_leak` other than 0 are extended, not
+  imitated, where the equation says what to do; `lava`'s fixed point refuses it too.
 - `spyx`, `lava`, `spinnaker2`, `rockpool` and `nengo` follow the sources they cite. The scripts of
   the NIR paper record some of them a step late; `record_offset` says so and can be set to 0.
 - `lava` reads LIF as Lava's processes do (a connection takes a step) and CubaLIF as SLAYER does

@@ -1,9 +1,10 @@
 """What each platform does with a NIR graph, as its own importer applies it.
 
 snnTorch 1.0.0 (`snntorch/import_nir.py`), Norse 1.1.0 (`norse/torch/utils/import_nir.py`,
-`functional/lif_box.py`, `functional/iaf.py`) and Sinabs 3.1.3 (`sinabs/nir.py`) were run and
-compared step for step (`tests/frameworks`); the others are read from the sources they cite.
-`docs/semantics.md` has the table.
+`functional/lif_box.py`, `functional/iaf.py`), Sinabs 3.1.3 (`sinabs/nir.py`) and SpikingJelly 2.0.0
+(`spikingjelly/activation_based/nir_exchange/from_nir.py`) were run and compared step for step
+(`tests/frameworks`); the others are read from the sources they cite. `docs/semantics.md` has the
+table.
 """
 
 from __future__ import annotations
@@ -61,6 +62,14 @@ _SINABS = Semantics(
     overrides={"if": {"clamp": "relu"}},
     dt=1.0,
     source="sinabs 3.1.3, sinabs/nir.py",
+)
+
+_SPIKINGJELLY = Semantics(
+    "spikingjelly",
+    Stepping(integrator="euler", form="quotient", fire="ge", start="reset"),
+    dt=1e-4,
+    recurrent_bias="from-step-1",
+    source="spikingjelly 2.0.0, activation_based/nir_exchange/from_nir.py",
 )
 
 _SPYX = Semantics(
@@ -134,7 +143,8 @@ PRESETS = MappingProxyType(
     {
         p.name: p
         for p in (
-            _EXACT, _SNNTORCH, _NORSE, _SINABS, _SPYX, _LAVA, _SPINNAKER2, _ROCKPOOL, _NENGO,
+            _EXACT, _SNNTORCH, _NORSE, _SINABS, _SPIKINGJELLY, _SPYX, _LAVA, _SPINNAKER2,
+            _ROCKPOOL, _NENGO,
         )
     }
 )  # fmt: skip

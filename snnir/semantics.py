@@ -36,7 +36,9 @@ class Stepping:
             drive held over the step); `exact` (the exact flow for an input held over the step,
             synapse and membrane coupled); `semi_implicit` (decay implicit, drive explicit).
         form: Arithmetic of the decay: `factor`: b * v + g * x; `difference`:
-            v + k * ((x + leak) - v); `fixed`: integers in 1/4096 with decays of 12 bits.
+            v + k * ((x + leak) - v); `quotient`: v + (x - (v - leak)) / tau, or
+            v - (v - leak) / tau + x where the gain is tau / dt (neurons without a synapse only;
+            others take `factor`); `fixed`: integers in 1/4096 with decays of 12 bits.
         synapse_order: `jump`: the membrane sees this step's synaptic current; `late`: the last
             step's; `decay-input`: input of this step decays before it is seen.
         input_gain: Factor of the drive: `flow`: what the integrator gives; `euler`: dt / tau
@@ -49,13 +51,13 @@ class Stepping:
         reset_timing, spikes, spike_cap, clamp, refractory: As in `LifStep`.
         v_min: Floor of the clamp; `-threshold` for minus the threshold, else a number.
         synapse_leak: The synaptic current decays towards v_leak too (Norse).
-        start: v before the first step: `zero`, `leak` (v_leak), or `step` (where one step without
-            input leads).
+        start: v before the first step: `zero`, `leak` (v_leak), `step` (where one step without
+            input leads), or `reset` (v_reset).
     """
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "integrator": ("euler", "exponential_euler", "exact", "semi_implicit"),
-        "form": ("factor", "difference", "fixed"),
+        "form": ("factor", "difference", "quotient", "fixed"),
         "synapse_order": ("jump", "late", "decay-input"),
         "input_gain": ("flow", "euler", "unit", "fold"),
         "constants": ("f64", "f32", "source"),
@@ -64,7 +66,7 @@ class Stepping:
         "reset_timing": ("same-step", "next-step", "next-step-before-decay", "net"),
         "spikes": ("single", "multi"),
         "clamp": ("none", "max", "relu"),
-        "start": ("zero", "leak", "step"),
+        "start": ("zero", "leak", "step", "reset"),
     }
 
     integrator: str = "exact"
@@ -87,6 +89,8 @@ class Stepping:
         _check_choices(self, self.CHOICES)
         if self.form == "difference" and self.integrator not in ("euler", "exponential_euler"):
             raise error("SNN302", f"form 'difference' is not defined for {self.integrator}")
+        if self.form == "quotient" and self.integrator != "euler":
+            raise error("SNN302", f"form 'quotient' is not defined for {self.integrator}")
         if self.v_min != "-threshold":
             try:
                 float(self.v_min)

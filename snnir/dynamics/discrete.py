@@ -123,6 +123,8 @@ class _Linear:
         """Place a gain as the stepping says; return whether the program multiplies by it."""
         if self.how.input_gain == "unit" or np.all(np.asarray(value).astype(np.float32) == 1):
             return False
+        if self.how.form == "quotient" and np.allclose(value, 1.0, rtol=1e-6):
+            return False  # SpikingJelly takes these gains only if they are 1, up to rounding
         if self.how.input_gain == "fold":
             if not np.allclose(value, 1.0):  # the test snnTorch itself applies
                 self.scale = self.scale * value
@@ -199,6 +201,9 @@ class _Linear:
             if f.leak and np.any(self.p[f.leak]):
                 raise error("SNN302", "the fixed form has no leak target, v_leak must be 0")
             return
+        if self.how.form == "quotient" and f.tau is not None and len(self.model.filters) == 1:
+            self.quotient(f)
+            return
         difference = self.how.form == "difference" and f.tau is not None
         if f.tau is None:
             self.attributes["membrane"] = "integrate"
@@ -215,7 +220,27 @@ class _Linear:
             self.out["leak" if difference else "bias"] = leak if difference else p.fill * leak
         self.start(f, p)
 
+    def quotient(self, f: Filter) -> None:
+        """The form that divides by tau in steps; a gain of tau / dt adds the drive undivided."""
+        tau = np.asarray(self.p[str(f.tau)], np.float64) / self.dt
+        gain = np.asarray(self.p[f.gain] if f.gain else 1.0, np.float64)
+        after = bool(np.allclose(gain, tau, rtol=1e-6))
+        self.attributes["membrane"] = "quotient-after" if after else "quotient"
+        self.out["tau"] = tau
+        if not after and self.gain("gain", gain):
+            self.attributes["gain"] = True
+        if f.leak and np.any(self.p[f.leak]):
+            self.attributes["leak"] = True
+            self.out["leak"] = self.p[f.leak] / self.scale
+        self.start(f, self.propagator(f))
+
     def start(self, f: Filter, p: _Propagator) -> None:
+        if self.how.start == "reset":
+            target = self.p[self.model.reset] if self.model.reset else np.zeros(())
+            if np.any(target):
+                self.attributes["start"] = True
+                self.out["v_start"] = target / self.scale
+            return
         if self.how.start == "zero" or f.leak is None or not np.any(self.p[f.leak]):
             return
         leak = self.p[f.leak] / self.scale

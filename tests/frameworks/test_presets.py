@@ -202,3 +202,73 @@ def test_sinabs(tmp_path: Path, kind: str, seed: int) -> None:
     final = layer.v_mem.detach().numpy()
     state = ours(path, x, ["n1:v"], semantics="sinabs").recorded["n1:v"][-1]
     np.testing.assert_array_equal(state, final)
+
+
+SPIKINGJELLY_NODES = {
+    "if": lambda: nir.IF(
+        vector(HIDDEN, 1e4), vector(HIDDEN, 0.75), v_reset=vector(HIDDEN, 0.125)
+    ),
+    "lif": lambda: lif(HIDDEN, 0.0007, 1.0, 0.25),
+    "lif, drive undivided": lambda: lif(HIDDEN, 0.0003, 3.0, 0.75),
+    "lif, leak": lambda: nir.LIF(
+        vector(HIDDEN, 0.0004), vector(HIDDEN, 1), vector(HIDDEN, 0.125), vector(HIDDEN, 0.25),
+        v_reset=vector(HIDDEN, 0.125),
+    ),
+    "cubalif": lambda: nir.CubaLIF(
+        vector(HIDDEN, 0.0005), vector(HIDDEN, 0.001), vector(HIDDEN, 10), vector(HIDDEN, 0),
+        vector(HIDDEN, 0.75), w_in=vector(HIDDEN, 5),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", SPIKINGJELLY_NODES)
+def test_spikingjelly(tmp_path: Path, kind: str, seed: int) -> None:
+    torch = pytest.importorskip("torch")
+    importer = pytest.importorskip("spikingjelly.activation_based.nir_exchange.from_nir")
+    rng, neuron = np.random.default_rng(seed), SPIKINGJELLY_NODES[kind]()
+    graph = chain(affine(rng, INPUTS, HIDDEN), neuron, shape=(INPUTS,), out=(HIDDEN,))
+    path, x = write(tmp_path, graph), train(rng, INPUTS)
+    mapper = importer._NodeMapper(dt=1e-4)
+    linear = mapper.map_affine(graph.nodes["n0"])
+    module = mapper.map_dict[type(neuron)](neuron)
+    expected: list[Any] = []
+    state = None
+    with torch.no_grad():
+        for now in torch.from_numpy(x):
+            spike, state = module(linear(now), state)
+            names = list(module.module._memories)
+            expected.append([spike.numpy(), state[names.index("v")].numpy()])
+    result = ours(path, x, ["n1", "n1:v"], semantics="spikingjelly")
+    assert result.recorded["n1"].sum() > 100
+    for at, name in enumerate(("n1", "n1:v")):
+        trace = np.stack([step[at] for step in expected])
+        np.testing.assert_array_equal(result.recorded[name], trace, err_msg=name)
+
+
+@pytest.mark.parametrize("decay_input", [True, False])
+@pytest.mark.parametrize("v_reset", [0.0, -0.125])
+def test_a_file_spikingjelly_wrote(tmp_path: Path, decay_input: bool, v_reset: float) -> None:
+    """Its own export, read under its preset, gives its own spikes."""
+    torch = pytest.importorskip("torch")
+    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
+    from spikingjelly.activation_based import functional, layer, neuron
+
+    rng = np.random.default_rng(5)
+    net = torch.nn.Sequential(
+        layer.Linear(INPUTS, HIDDEN),
+        neuron.LIFNode(tau=2.5, decay_input=decay_input, v_reset=v_reset, v_threshold=0.5),
+        layer.Linear(HIDDEN, OUTPUTS), neuron.IFNode(v_reset=v_reset),
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.from_numpy(dyadic(rng, *parameter.shape)))
+    x = train(rng, INPUTS)
+    graph = exchange.export_to_nir(net, torch.zeros(1, INPUTS), dt=1e-4)
+    path = write(tmp_path, graph)
+    functional.reset_net(net)
+    with torch.no_grad():
+        expected = torch.stack([net(now) for now in torch.from_numpy(x)]).numpy()
+    assert expected.sum() > 100
+    result = ours(path, x, [], semantics="spikingjelly")
+    np.testing.assert_array_equal(result.output, expected)
