@@ -114,7 +114,7 @@ class Framework:
         flavour: How cells look.
         cell: Writer of cells.
         batch_first: Whether sequences are [B, T, ...].
-        reset: Statement that puts a module of this framework at rest, or nothing.
+        sequences: Whether its neurons take whole sequences.
     """
 
     name: str
@@ -124,6 +124,7 @@ class Framework:
     flavour: Flavour
     cell: type[CellWriter]
     batch_first: bool = False
+    sequences: bool = False
 
 
 SNNTORCH = Framework(
@@ -137,7 +138,7 @@ SINABS = Framework(
         "sinabs", "sl.StatefulLayer", "sa.SingleSpike.apply({0}, {1}, self.surrogate_grad_fn)",
         ("self.surrogate_grad_fn = sa.SingleExponential()",), "state_names=[]", True,
     ),
-    SinabsCell, True,
+    SinabsCell, True, True,
 )  # fmt: skip
 SPIKINGJELLY = Framework(
     "spikingjelly", "SpikingJelly", "2.0.0",
@@ -146,7 +147,7 @@ SPIKINGJELLY = Framework(
         "spikingjelly", "base.MemoryModule", "self.surrogate_function({0} - {1})",
         ("self.surrogate_function = surrogate.ATan()",), "", True,
     ),
-    SpikingjellyCell,
+    SpikingjellyCell, False, True,
 )  # fmt: skip
 NORSE = Framework(
     "norse", "Norse", "1.1.0",

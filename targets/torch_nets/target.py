@@ -20,7 +20,8 @@ from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record
 from snnir.target import Compiled, Content, Target
 from snnir.targets.torch_nets.frameworks import FRAMEWORKS
-from snnir.targets.torch_nets.writer import PROGRAM, WEIGHTS, Writer, neuron_losses
+from snnir.targets.torch_nets.source import WEIGHTS
+from snnir.targets.torch_nets.writer import PROGRAM, Writer, neuron_losses
 
 CELLS = ("auto", "native", "generated")
 
@@ -184,12 +185,18 @@ class FrameworkCompiled(Compiled):
             name: (y.transpose(0, 1) if first else y).numpy().copy()
             for name, y in zip(self.graph.outputs, results, strict=True)
         }
-        axis = 1 if first else 0
         recorded = {
-            name: np.stack([s.squeeze(1).numpy() if axis else s.numpy() for s in steps])
-            for name, steps in seen.items()
+            name: _time_first(steps, writer.layerwise, first) for name, steps in seen.items()
         }
         return Result(outputs, recorded)
+
+
+def _time_first(calls: list[Any], layerwise: bool, batch_first: bool) -> Any:
+    """Return what a layer's calls gave as [T, B, ...]."""
+    if layerwise:
+        (whole,) = calls
+        return (whole.transpose(0, 1) if batch_first else whole).numpy().copy()
+    return np.stack([(y.squeeze(1) if batch_first else y).numpy() for y in calls])
 
 
 def _note(seen: list[Any], module: Any, given: Any, result: Any) -> None:

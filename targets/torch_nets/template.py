@@ -71,6 +71,7 @@ INPUTS = {inputs}
 OUTPUTS = {outputs}
 NODES = {nodes}
 BATCH_FIRST = {batch_first}
+LAYERWISE = {layerwise}
 
 
 def load(path=None):
@@ -110,7 +111,10 @@ def run(inputs, record=()):
     for node, attribute in NODES.items():
         def note(module, given, result, node=node):
             spikes = result[0] if isinstance(result, tuple) else result
-            seen[node].append(spikes.squeeze(1) if BATCH_FIRST else spikes)
+            if LAYERWISE:  # a whole sequence
+                seen[node] += spikes.transpose(0, 1) if BATCH_FIRST else spikes
+            else:
+                seen[node].append(spikes.squeeze(1) if BATCH_FIRST else spikes)
 
         getattr(net, attribute).register_forward_hook(note)
     given = [x.transpose(0, 1) if BATCH_FIRST else x for x in inputs]

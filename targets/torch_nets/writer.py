@@ -17,14 +17,13 @@ from snnir.pipeline import APPROXIMATE
 from snnir.targets.torch_nets.cells import check_cell, exposed_states
 from snnir.targets.torch_nets.frameworks import Framework
 from snnir.targets.torch_nets.layer import Layer, Parameters
-from snnir.targets.torch_nets.names import Names, comment, indented, literal, number
+from snnir.targets.torch_nets.names import Names, number
 from snnir.targets.torch_nets.native import NATIVE
 from snnir.targets.torch_nets.nearest import nearest
+from snnir.targets.torch_nets.source import ModuleSource
 from snnir.targets.torch_nets.stateless import Call, stateless_call
-from snnir.targets.torch_nets.template import HEAD, HELPERS, MAIN
 from snnir.tensors import Tensor
 
-WEIGHTS = "model.safetensors"
 PROGRAM = "model.py"
 
 
@@ -52,6 +51,10 @@ class Writer:
     ) -> None:
         self.graph, self.framework, self.cells = graph, framework, cells
         self.allow_lossy = allow_lossy
+        #: Whole sequences go through layer by layer; only recurrence and delays need a time loop.
+        self.layerwise = framework.sequences and not any(
+            isinstance(node.op, Delay) and node.op.longest for node in graph.nodes.values()
+        )
         self.names, self.body = Names(), _Body()
         self.problems: list[Diagnostic] = []
         self.weights: dict[str, Tensor] = {}
@@ -244,13 +247,30 @@ class Writer:
     ) -> None:
         extra = self._extra(node, op)
         names = [own, *(f"{own}_{name}" for _, name in extra)]
-        self.body.step.append(f"{', '.join(names)} = self.{own}({', '.join(operands)})")
+        if self.layerwise:
+            self._call_sequence(own, names, operands)
+        else:
+            self.body.step.append(f"{', '.join(names)} = self.{own}({', '.join(operands)})")
         self.values.update({value: f"{own}_{name}" for value, name in extra})
+
+    def _call_sequence(self, own: str, names: list[str], operands: list[str]) -> None:
+        """Call a neuron on a sequence; between neurons time and batch are one axis."""
+        inputs = ", ".join(f"{operand}.unflatten(0, lead)" for operand in operands)
+        if len(names) == 1:
+            self.body.step.append(f"{own} = self.{own}({inputs}).flatten(0, 1)")
+            return
+        self.body.step.append(f"{', '.join(names)} = self.{own}({inputs})")
+        self.body.step += [f"{name} = {name}.flatten(0, 1)" for name in names]
 
     def _call_sinabs(
         self, node: Node, op: Step, layer: Layer, own: str, operands: list[str]
     ) -> None:
         extra = self._extra(node, op)
+        if self.layerwise:
+            names = [own, *(f"{own}_{name}" for _, name in extra)]
+            self._call_sequence(own, names, operands)
+            self.values.update({value: f"{own}_{name}" for value, name in extra})
+            return
         inputs = ", ".join(f"{operand}.unsqueeze(1)" for operand in operands)
         if not extra:
             self.body.step.append(f"{own} = self.{own}({inputs}).squeeze(1)")
@@ -260,8 +280,6 @@ class Writer:
         self.body.step += [f"{name} = {name}.squeeze(1)" for name in names]
         self.values.update({value: f"{own}_{name}" for value, name in extra})
 
-    # --- The file -------------------------------------------------------------------------------
-
     def source(self) -> str:
         """Return the Python file.
 
@@ -270,93 +288,7 @@ class Writer:
         """
         if self.problems:
             raise SnnirError(self.problems)
-        framework = self.framework
-        axes = "B, T" if framework.batch_first else "T, B"
-        head = HEAD.format(
-            title=comment(self.graph.name), framework=framework.title, version=framework.version,
-            axes=axes, imports="\n".join(framework.imports), weights=WEIGHTS,
-        )  # fmt: skip
-        helpers = [text for name, text in HELPERS.items() if name in self.helpers]
-        classes = ["\n".join(lines) for _, lines in self.classes.values()]
-        parts = [head.rstrip(), *helpers, *classes, "\n".join(self._net()), self._main()]
-        return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
-
-    def _net(self) -> list[str]:
-        axis = 1 if self.framework.batch_first else 0
-        inputs = list(self.graph.inputs)
-        own = [self.values[Value(name)] for name in inputs]
-        arguments = ["x"] if len(inputs) == 1 else [f"{name}_all" for name in own]
-        take = [
-            f"{name} = {given}[:, t]" if axis else f"{name} = {given}[t]"
-            for name, given in zip(own, arguments, strict=True)
-        ]
-        if len(inputs) > 1:
-            self.body.start.insert(0, f"x = {arguments[0]}")
-        outputs = [self.values[value] for value in self.graph.outputs.values()]
-        lines = [
-            "class Net(nn.Module):",
-            f'    """{comment(self.graph.name)}: {self._ports()}."""',
-            "",
-            "    def __init__(self):",
-            "        super().__init__()",
-            *indented(self.body.init, 2),
-            "",
-            f"    def forward(self, {', '.join(arguments)}):",
-            *indented(self._reset(), 2),
-            *indented(self._start(arguments[0], axis), 2),
-            f"        outputs = [{', '.join('[]' for _ in outputs)}]",
-            f"        for t in range({arguments[0]}.shape[{axis}]):",
-            *indented([*take, *self.body.step], 3),
-            *indented([f"outputs[{i}].append({name})" for i, name in enumerate(outputs)], 3),
-            *indented(self._shift(), 3),
-            f"        return {self._stacked(len(outputs), axis)}",
-        ]
-        return lines
-
-    def _start(self, first: str, axis: int) -> list[str]:
-        used = any("batch" in line for line in self.body.start)
-        return [*([f"batch = {first}.shape[{1 - axis}]"] if used else []), *self.body.start]
-
-    def _reset(self) -> list[str]:
-        """Every call starts at rest."""
-        if self.framework.name == "spikingjelly":
-            return ["functional.reset_net(self)"]
-        if self.framework.name == "sinabs":
-            owners = [self.modules[name] for name in self.layers]
-            return [f"self.{own}.reset_states()" for own in owners]
-        return []
-
-    def _shift(self) -> list[str]:
-        """All delays take in at once: one may read another."""
-        if not self.body.end:
-            return []
-        targets, values = zip(*self.body.end, strict=True)
-        return [f"{', '.join(targets)} = {', '.join(values)}"]
-
-    def _stacked(self, count: int, axis: int) -> str:
-        dim = ", 1" if axis else ""
-        if count == 1:
-            return f"torch.stack(outputs[0]{dim})"
-        return f"tuple(torch.stack(steps{dim}) for steps in outputs)"
-
-    def _ports(self) -> str:
-        axes = "B, T" if self.framework.batch_first else "T, B"
-
-        def shape(name: str) -> str:
-            extents = self.graph.signal(name).shape
-            return f"[{axes}{''.join(f', {n}' for n in extents)}]"
-
-        inputs = ", ".join(shape(name) for name in self.graph.inputs)
-        outputs = ", ".join(shape(value.node) for value in self.graph.outputs.values())
-        return f"{inputs} to {outputs}"
-
-    def _main(self) -> str:
-        populations = {name: self.modules[name] for name in self.layers}
-        return MAIN.format(
-            inputs=literal({n: s.shape for n, s in self.graph.inputs.items()}),
-            outputs=literal(list(self.graph.outputs)),
-            nodes=literal(populations), batch_first=self.framework.batch_first,
-        )  # fmt: skip
+        return ModuleSource(self).text()
 
 
 def neuron_losses(writer: Writer) -> list[NodeLoss]:
