@@ -76,7 +76,6 @@ class _Assembly:
         folded = self.folded
         last = set(folded.after)
         chosen = sorted({*folded.once, *folded.body, *folded.after})
-        self.starts = {n: folded.events[n].time for n in folded.body}
         for number in chosen:
             event = folded.events[number]
             time: int | None = folded.steps - 1 if number in last else folded.steps - 2
@@ -84,14 +83,10 @@ class _Assembly:
                 time = None
             values = [self.operand(o, time) for o in event.operands]
             results = event.make(self.builder, event.path, values)
-            for name, value in results.items():
-                self._define((number, name), value)
+            self.streams |= {(number, name): value for name, value in results.items()}
             if event.neuron:
                 self.neurons[event.neuron] = results["out"].node
         self._finish_pending()
-
-    def _define(self, key: tuple[int, str], value: Value) -> None:
-        self.streams[key] = value
 
     def _key(self, ref: Ref) -> tuple[int, str]:
         """Return the event of the body that stands for an event of any step."""

@@ -115,11 +115,23 @@ def _request(net: Any, input_shape: Sequence[int] | None, example: Any) -> Reque
     if input_shape is None and example is None:
         raise error("SNN801", "give input_shape=, the shape of one sample in one step")
     if input_shape is None:
-        return Request(net, (), example, 0)
+        return _example_request(net, example)
     shape = tuple(int(n) for n in input_shape)
     if any(n < 1 for n in shape):
         raise error("SNN801", f"input_shape {list(shape)} has an empty axis")
     return Request(net, shape, None, _squeezed(net, "batch_size") or 2)
+
+
+def _example_request(net: Any, example: Any) -> Request:
+    """Return a request to record with an input of the caller's."""
+    try:
+        x = torch.as_tensor(example).detach().to(torch.float32)
+    except (TypeError, ValueError, RuntimeError) as failure:
+        raise error("SNN801", f"example is not an array of numbers ({failure})") from None
+    if x.ndim < 2 or 0 in x.shape or x.shape[0] < 3:
+        message = f"example must be [T, B, ...] with at least 3 steps, got {list(x.shape)}"
+        raise error("SNN801", message)
+    return Request(net, tuple(x.shape[2:]), x, int(x.shape[1]))
 
 
 def _squeezed(net: Any, name: str) -> int:
@@ -175,7 +187,7 @@ def _candidates(net: Any, layout: str | None) -> list[str]:
         return ["B*T"]
     if names:
         return ["BT"]
-    return ["TB", "step", "static"]
+    return ["TB", "BT", "step", "static", "T*B", "B*T"]
 
 
 def _attempt(
@@ -238,11 +250,8 @@ def _module_of(rec: Recorder, problem: Exception) -> str:
     path, entry = "", problem.__traceback__
     while entry is not None:
         owner = entry.tb_frame.f_locals.get("self")
-        path = (
-            rec.paths.get(id(owner), path)
-            if entry.tb_frame.f_code.co_name == "_call_impl"
-            else path
-        )
+        if entry.tb_frame.f_code.co_name == "_call_impl":
+            path = rec.paths.get(id(owner), path)
         entry = entry.tb_next
     return path
 
@@ -266,7 +275,7 @@ def _length(rec: Recorder, steps: int) -> int:
 def _sample(request: Request, steps: int) -> Any:
     """Return [T, B, *shape]: multiples of 1/8 between 0 and 1, the same every time."""
     if request.example is not None:
-        return torch.as_tensor(request.example)
+        return request.example
     generator = torch.Generator().manual_seed(7)
     shape = (steps, request.batch, *request.shape)
     return torch.randint(0, 9, shape, generator=generator).to(torch.float32) / 8

@@ -76,6 +76,68 @@ def test_loop_in_forward(steps: int) -> None:
     assert list(graph.nodes) == ["input", "fc1", "lif1", "fc2", "lif2"]
 
 
+class BatchFirst(Loop):
+    def forward(self, x: Any) -> Any:
+        return tuple(y.transpose(0, 1) for y in super().forward(x.transpose(0, 1)))
+
+
+class BatchFirstLoop(nn.Module):
+    """The loop runs over the second axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.lif = nn.Linear(6, 3), snn.Leaky(beta=0.5)
+
+    def forward(self, x: Any) -> Any:
+        mem, spikes = self.lif.reset_mem(), []
+        for t in range(x.shape[1]):
+            spk, mem = self.lif(self.fc(x[:, t]), mem)
+            spikes.append(spk)
+        return torch.stack(spikes, dim=1)
+
+
+def test_batch_first() -> None:
+    x = noise(30, 4, 6)
+    loop, turned = grid(BatchFirstLoop()), grid(BatchFirst())
+    with torch.no_grad():
+        first = torch.from_numpy(x).transpose(0, 1)
+        expect(snnir.from_torch(loop, (6,)), x, loop(first).transpose(0, 1))
+        graph = snnir.from_torch(turned, (6,), layout="BT")
+        expect(graph, x, *(y.transpose(0, 1) for y in turned(first)))
+    assert snnir.diff(loop, snnir.from_torch(loop, (6,)), x).identical
+
+
+class Merged(nn.Module):
+    """Time and batch in one axis, split where it matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.lif = nn.Conv2d(1, 2, 3), neuron.LIFNode(step_mode="m")
+
+    def forward(self, x: Any) -> Any:
+        return self.lif(self.conv(x).view(-1, 2, 2, 4, 4)).flatten(0, 1)
+
+
+def test_time_and_batch_merged() -> None:
+    x = noise(20, 2, 1, 6, 6)
+    net = grid(Merged())
+    graph = snnir.from_torch(net, (1, 6, 6))
+    assert graph == snnir.from_torch(net, (1, 6, 6), layout="T*B")
+    functional.reset_net(net)
+    with torch.no_grad():
+        out = net(torch.from_numpy(x).flatten(0, 1))
+    expect(graph, x, out.reshape(20, 2, 2, 4, 4))
+    assert snnir.diff(net, graph, x).identical
+
+
+def test_an_example_instead_of_a_shape() -> None:
+    net = grid(Loop())
+    assert snnir.from_torch(net, example=noise(4, 3, 6)) == snnir.from_torch(net, (6,))
+    for wrong in (noise(2, 3, 6), noise(6), np.zeros((4, 0, 6)), "x"):
+        with pytest.raises(snnir.SnnirError, match="SNN801.*example"):
+            snnir.from_torch(net, example=wrong)
+
+
 class Repeat(Loop):
     """The tutorials' style: one input, repeated in a loop of a constant number of steps."""
 
