@@ -63,12 +63,15 @@ def spikes_as_reset_at_once(op: Step) -> bool:
     """Whether a delayed reset to zero gives the spikes of one in the same step.
 
     A neuron that has not spiked is at or below its threshold; one that has starts the next step
-    from zero either way, as long as zero itself is not above the threshold.
+    from zero either way, as long as zero itself is not above the threshold, nothing lifts it from
+    there, and it did not start above it.
     """
     from snnir.dynamics.lif import LifStep
 
     step = op.dynamics
-    if not isinstance(step, LifStep) or step.reset != "zero" or step.exposes_v:
+    if not isinstance(step, LifStep) or step.reset != "zero" or step.exposes_v or step.start:
+        return False
+    if "v_min" in op.params and bool((op.params["v_min"].numpy() > 0).any()):
         return False
     timed = step.reset_timing in ("next-step-before-decay", "net-before-decay")
     return timed and bool((op.params["threshold"].numpy() >= 0).all()) and not step.refractory

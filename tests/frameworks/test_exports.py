@@ -117,6 +117,19 @@ def test_each_attribute(framework: str, name: str) -> None:
     same(network(variants()[name], (6,)), framework, noise((6,), seed=1))
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_delayed_reset_is_not_always_one_in_the_step(framework: str) -> None:
+    """A floor above zero, or a start above the threshold, tells the two apart."""
+    need(framework)
+    for membrane in ("factor", "integrate", "difference", "pull"):
+        rules = {"membrane": membrane, "reset_timing": "next-step-before-decay"}
+        for more in ({"clamp": "max"}, {"clamp": "relu"}, {"start": True, "leak": True}):
+            step = lif_step(**rules, **more)
+            odd = {"v_min": 0.375, "v_start": 2.0, "leak": 2.0}
+            params = {k: snnir.tensor(odd[k]) if k in odd else v for k, v in step.params.items()}
+            same(network(Step(step.dynamics, FrozenDict(params)), (6,)), framework, noise((6,)))
+
+
 @dynamics(params={"a": "1"}, states={"v": 0.25, "w": "a"}, outputs=(Kind.COUNTS, Kind.ANALOG))
 def custom(x: Any, y: Any, v: Any, w: Any, a: Any) -> Any:
     h = v * 0.5 + select(x > y, x - a, -(y + w))
