@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from snnir.errors import error
 from snnir.frontends.torch_nets.events import Constant, Maker
 from snnir.frontends.torch_nets.pointwise import pointwise_op
 from snnir.ir.graph import Editor, Graph, Value
@@ -141,6 +142,10 @@ def as_tensor(value: Constant | float, rank: int) -> Tensor:
     data = value.tensor.detach().cpu().numpy().astype(np.float32)
     while data.ndim > rank:
         if data.shape[0] > 1 and not (data == data[:1]).all():
-            break  # differs between samples: inference will refuse the shape
+            raise error(
+                "SNN803", f"a constant of shape {list(value.tensor.shape)} differs between the "
+                "samples of a batch, or between steps",
+                hint="make it an input of the model, or the same for all",
+            )  # fmt: skip
         data = data[0]
     return Tensor(data.copy())

@@ -346,6 +346,7 @@ def test_the_model_is_left_as_it_was() -> None:
     net[3](torch.rand(5, 4))
     net[5](torch.rand(5, 2, 4))
     net.seen = [1, 2]
+    net[0].register_forward_hook(lambda *_: net.seen.append(3))
     before = (net[1].mem.clone(), net[3].v.clone(), net[5].v_mem.clone())
     parameters = [p.detach().clone() for p in net.parameters()]
     keys = [sorted(vars(m)) for m in net.modules()]
@@ -422,6 +423,53 @@ class Noisy(Loop):
         return super().forward(x + torch.randn_like(x))
 
 
+class LastIsOther(Loop):
+    """The last step goes through another layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Linear(6, 8)
+
+    def forward(self, x: Any) -> Any:
+        mem, spikes = self.lif1.reset_mem(), []
+        for t, now in enumerate(x):
+            current = self.fc1(now) if t < len(x) - 1 else self.other(now)
+            spk, mem = self.lif1(current, mem)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+
+class StartsHigh(nn.Module):
+    """The recurrence reads ones before there are any spikes."""
+
+    def __init__(self, start: float, bias: bool) -> None:
+        super().__init__()
+        self.fc, self.rec = nn.Linear(6, 8), nn.Linear(8, 8, bias=bias)
+        self.lif, self.start = snn.Leaky(beta=0.5), start
+
+    def forward(self, x: Any) -> Any:
+        spk, mem = torch.full((x.shape[1], 8), self.start), self.lif.reset_mem()
+        spikes = []
+        for now in x:
+            spk, mem = self.lif(self.fc(now) + self.rec(spk), mem)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+
+def test_a_recurrence_with_a_bias() -> None:
+    """The bias acts in the first step too, where there is no spike yet."""
+    net, x = grid(StartsHigh(0.0, True)), noise(30, 4, 6)
+    with torch.no_grad():
+        expect(snnir.from_torch(net, (6,)), x, net(torch.from_numpy(x)))
+
+
+class PerSample(Loop):
+    """Adds something else to each sample of the batch."""
+
+    def forward(self, x: Any) -> Any:
+        return super().forward(x + torch.arange(x.shape[1])[:, None])
+
+
 class Unknown(Loop):
     def forward(self, x: Any) -> Any:
         return super().forward(torch.fft.fft(x).real)
@@ -451,12 +499,15 @@ def hidden(*parts: nn.Module) -> nn.Module:
 
 
 def patched() -> nn.Module:
-    net = hidden()
+    """A change too small for a spike in three steps; the membrane shows it."""
+    net = grid(hidden())
     original = net[1]._base_sub
-    net[1].state_function = type("f", (), {
-        "__name__": "_base_sub", "__call__": lambda self, x: original(x) + 0.125
-    })()  # fmt: skip
-    net[1].state_function.__name__ = "_base_sub"
+
+    def changed(x: Any) -> Any:
+        return original(x) + 1e-6
+
+    changed.__name__ = "_base_sub"
+    net[1].state_function = changed
     return net
 
 
@@ -465,6 +516,9 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "changes with time": (Alternating, (6,), r"SNN805.*test_capture.py:\d+"),
     "state altered": (ScaledState, (6,), r"SNN805.*node 'lif1'.*test_capture.py:\d+.*state v"),
     "shared neuron": (SharedNeuron, (6,), r"SNN805.*node 'lif1'"),
+    "last step differs": (LastIsOther, (6,), r"SNN805.*test_capture.py:\d+"),
+    "recurrence starts high": (lambda: grid(StartsHigh(1.0, False)), (6,), r"SNN808.*first steps"),
+    "samples differ": (PerSample, (6,), r"SNN803.*samples"),
     "unknown neuron": (lambda: hidden(snn.SLSTM(4, 4)), (6,), r"SNN802.*node '1'.*SLSTM.*Leaky"),
     "subclass": (lambda: hidden(Changed(beta=0.5)), (6,), r"SNN802.*node '1'.*Changed"),
     "unknown layer": (lambda: hidden(nn.GELU()), (6,), r"SNN802.*node '1'.*GELU"),

@@ -80,6 +80,15 @@ def noise(shape: tuple[int, ...], inputs: int = 1, seed: int = 0) -> dict[str, A
     }
 
 
+def edges(shape: tuple[int, ...]) -> dict[str, Any]:
+    """The threshold, its neighbours among the floats, and what leads back to them."""
+    one = np.float32(1)
+    values = [0.0, 1.0, np.nextafter(one, np.float32(2)), np.nextafter(one, np.float32(0)), -1.0,
+              0.5, -0.5, 0.125, 2.0, 1e-7, -1e-7]  # fmt: skip
+    rng = np.random.default_rng(3)
+    return {"in0": rng.choice(np.array(values, np.float32), (80, 4, *shape))}
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(step=lif_steps())
@@ -92,6 +101,10 @@ def test_any_member_of_the_lif_family(framework: str, step: Step) -> None:
 def variants() -> dict[str, Step]:
     """The family with each attribute on its own, beside the defaults and beside a subtract reset."""
     found: dict[str, Step] = {}
+    flags = ("gain", "leak", "start", "synapse_gain", "own_amount", "exposes_v")
+    for flag in flags:
+        for more in ({}, {"fire": "ge"}, {"membrane": "pull"}, {"reset": "subtract", "fire": "ge"}):
+            found[f"{flag}, {more}"] = lif_step(**{flag: True, **more})
     for base in ({}, {"reset": "subtract"}, {"fire": "ge"}, {"membrane": "integrate"}):
         for name, choices in snnir.LifStep.CHOICES.items():
             for choice in choices:
@@ -114,7 +127,17 @@ def variants() -> dict[str, Step]:
 def test_each_attribute(framework: str, name: str) -> None:
     """Where a native layer is chosen, its claim of equality is tested on exact ties as well."""
     need(framework)
-    same(network(variants()[name], (6,)), framework, noise((6,), seed=1))
+    graph = network(variants()[name], (6,))
+    same(graph, framework, noise((6,), seed=1))
+    same(graph, framework, edges((6,)))
+
+
+@pytest.mark.parametrize("beta", [1.25, -0.5, 0.0, 1.0])
+def test_snntorch_clamps_decays(beta: float) -> None:
+    need("snntorch")
+    step = lif_step(reset="subtract", reset_timing="next-step")
+    own = Step(step.dynamics, FrozenDict({**step.params, "beta": snnir.tensor(beta)}))
+    same(network(own, (6,)), "snntorch", noise((6,)))
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
