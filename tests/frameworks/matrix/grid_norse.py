@@ -183,6 +183,22 @@ def thresholds() -> Iterator[Row]:
     for method in METHODS:
         build = partial(make, kind="IAFCell", values={"method": method})
         yield row("IAFCell", f"{method} ties", build, eighths, ("v",), cell)
+    halves = {"tau_mem_inv": 512.0, "tau_syn_inv": 512.0}
+    # With this sharpness, the exponential is 0 but right below the threshold.
+    sharp = {**halves, "delta_T": 2**-12}
+    adapting = {"tau_ada_inv": 512.0, "adaptation_current": 0.5, "adaptation_spike": 0.25}
+    kinds: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
+        "LIFCell": (halves, ("v", "i")),
+        "LIFBoxCell": ({"tau_mem_inv": 512.0}, ("v",)),
+        "LIFRefracCell": ({**halves, "rho_reset": 2.0}, ("v", "i", "refractory")),
+        "LSNNCell": ({**halves, "tau_adapt_inv": 512.0, "beta": 0.5}, ("v", "i", "b")),
+        "LIFAdExCell": ({**sharp, **adapting}, ("v", "i", "a")),
+        "LIFExCell": (sharp, ("v", "i")),
+    }
+    for kind, (values, states) in kinds.items():
+        build = partial(make, kind=kind, values=values, dt=2**-10)
+        reason = EXP if kind.endswith("ExCell") else ""
+        yield row(kind, "ties", build, eighths, states, cell, reason=reason)
 
 
 def refusals() -> Iterator[Refusal]:

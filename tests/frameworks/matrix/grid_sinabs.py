@@ -18,6 +18,7 @@ from tests.frameworks.matrix.row import (
     Trace,
     dyadic,
     eighths,
+    fill,
     linear,
     normal,
     tensor,
@@ -149,6 +150,15 @@ def threshold_per_neuron(seed: int, kind: str, **options: Any) -> Any:
     return make(seed, kind, spike_threshold=tensor(uniform(seed, 0.5, 1.5)), **options)
 
 
+def halving(seed: int, **options: Any) -> Any:
+    """A layer whose decays are 1/2, so that membranes meet the threshold exactly."""
+    layer = make(seed, tau_mem=1.0, train_alphas=True, norm_input=False, **options)
+    for name in ("alpha_mem", "alpha_adapt"):
+        if hasattr(layer, name):
+            fill(getattr(layer, name), np.float32(0.5))
+    return layer
+
+
 def per_neuron(seed: int, kind: str, synapse: bool = True, **options: Any) -> Any:
     """A layer with time constants per neuron."""
     if synapse:
@@ -219,6 +229,10 @@ def bounds() -> Iterator[Row]:
     for fires in SPIKES:
         build = partial(make, kind="IAF", fires=fires)
         yield row("IAF", f"{fires} ties", build, eighths, ("v",), recorded)
+        build = partial(halving, kind="LIF", fires=fires)
+        yield row("LIF", f"{fires} ties", build, eighths, ("v",), recorded)
+        build = partial(halving, kind="ALIF", fires=fires, tau_adapt=1.0, adapt_scale=0.5)
+        yield row("ALIF", f"{fires} ties", build, eighths, ("v", "b"), prefixed)
 
 
 def leaks() -> Iterator[Row]:

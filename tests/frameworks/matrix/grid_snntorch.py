@@ -118,13 +118,16 @@ def one_to_one(seed: int, **options: Any) -> Any:
     return snntorch.RLeaky(beta=0.85, V=weight, all_to_all=False, **options)
 
 
-def all_to_all(seed: int, kind: str, scale: float, bias: bool = False, **options: Any) -> Any:
+def all_to_all(
+    seed: int, kind: str, scale: float, bias: bool = False, grade: float = 1.0, **options: Any
+) -> Any:
     """A layer that is recurrent through a dyadic matrix."""
     import snntorch
 
     layer = getattr(snntorch, kind)(linear_features=SIZE, **options)
     fill(layer.recurrent.weight, dyadic(seed, scale))
     fill(layer.recurrent.bias, dyadic(seed + 1, scale if bias else 0.0, (SIZE,)))
+    layer.graded_spikes_factor = tensor(np.float32(grade))  # no argument of recurrent layers
     return layer
 
 
@@ -267,6 +270,22 @@ def odd_forms() -> Iterator[Row]:
         yield row("Leaky", f"reset={before} then {after}", make, membrane, ("v",), handed_on)
 
 
+def ties() -> Iterator[Row]:
+    """Dyadic parameters and inputs, with which membranes meet their threshold exactly."""
+    halves: dict[str, tuple[Options, tuple[str, ...], Drive]] = {
+        "RLeaky": ({"beta": 0.5, "V": 0.5, "all_to_all": False}, ("v",), recurrently),
+        "Synaptic": ({"alpha": 0.5, "beta": 0.5}, ("i", "v"), handed_on),
+        "Alpha": ({"alpha": 0.5, "beta": 0.25}, ("e", "i", "v"), handed_on),
+        "Lapicque": ({"R": 1.0, "C": 2.0, "time_step": 1.0}, ("v",), handed_on),
+    }
+    for kind, (options, states, drive) in halves.items():
+        yield row(kind, "ties", partial(plain, kind=kind, **options), eighths, states, drive)
+    make = partial(all_to_all, kind="RSynaptic", scale=0.05, alpha=0.5, beta=0.5)
+    yield row("RSynaptic", "ties", make, eighths, ("i", "v"), recurrently)
+    make = partial(parallel, beta=0.5, bias=False)
+    yield row("LeakyParallel", "ties", make, eighths, ("v",), whole)
+
+
 def hidden_forms() -> Iterator[Row]:
     """Layers that keep their states themselves."""
     options: Options = {"init_hidden": True}
@@ -295,6 +314,8 @@ def recurrent_forms() -> Iterator[Row]:
     for kind, options, x, states in kinds:
         make = partial(all_to_all, kind=kind, scale=0.05, bias=True, **options)
         yield row(kind, "with a bias", make, x, states, recurrently)
+        make = partial(all_to_all, kind=kind, scale=0.15, grade=0.75, **options)
+        yield row(kind, "graded", make, x, states, recurrently)
         make = partial(convolved, kind=kind, **options)
         yield row(kind, "convolution", make, x, states, recurrently, shape=PLANE)
         make = partial(all_to_all, kind=kind, scale=0.15, inhibition=True, **options)
@@ -322,6 +343,7 @@ def rows() -> Iterator[Row]:
         yield from without_timing(reset)
         yield from leaky_forms(reset)
     yield from odd_forms()
+    yield from ties()
     yield from hidden_forms()
     yield from recurrent_forms()
     yield from parallel_forms()

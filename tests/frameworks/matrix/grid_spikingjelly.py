@@ -113,8 +113,29 @@ def common() -> Iterator[Row]:
             yield from both("LIFNode", words, driven(decay), tau=TAUS, **given)
             yield from both("ParametricLIFNode", words, driven(decay), init_tau=TAUS, **given)
             del given["decay_input"]
-    for v_reset in V_RESETS:
-        yield from both("IFNode", f"ties v_reset={v_reset}", eighths, v_reset=v_reset)
+
+
+def ties() -> Iterator[Row]:
+    """Dyadic parameters and inputs, with which membranes meet their threshold exactly."""
+    kinds: dict[str, tuple[Options, tuple[str, ...]]] = {
+        "IFNode": ({}, ("v",)),
+        "LIFNode": ({"tau": 2.0}, ("v",)),
+        "ParametricLIFNode": ({"init_tau": 2.0}, ("v",)),
+        "QIFNode": ({"tau": 2.0, "v_c": 0.75}, ("v",)),
+        # Its exponential is 0 far below theta_rh.
+        "EIFNode": ({"tau": 2.0, "theta_rh": 8.0, "delta_T": 2**-7}, ("v",)),
+        "IzhikevichNode": (
+            {"tau": 2.0, "v_c": 0.75, "v_rest": -0.125, "a": 0.5, "b": 0.25}, ("v", "w"),
+        ),
+        "KLIFNode": ({"tau": 2.0, "k": 2.0}, ("v",)),
+        "CUBALIFNode": ({"c_decay": 0.5, "v_decay": 0.5}, ("v", "i")),
+        "TernaryIFNode": ({}, ("v",)),
+    }  # fmt: skip
+    for kind, (options, states) in kinds.items():
+        for v_reset in (None, 0.0, -0.25):
+            text = f"ties v_reset={v_reset}"
+            yield from both(kind, text, eighths, states, v_reset=v_reset, **options)
+    yield from both("ILIFNode", "ties", eighths, tau=2.0)
 
 
 def curved() -> Iterator[Row]:
@@ -178,5 +199,5 @@ def not_spiking() -> Any:
 
 
 def rows() -> Iterator[Row]:
-    for group in (common, curved, scaled, others):
+    for group in (common, ties, curved, scaled, others):
         yield from group()
