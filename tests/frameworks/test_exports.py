@@ -132,6 +132,21 @@ def test_each_attribute(framework: str, name: str) -> None:
     same(graph, framework, edges((6,)))
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("timing", snnir.LifStep.CHOICES["reset_timing"])
+@pytest.mark.parametrize("reset", ["zero", "subtract", "none"])
+@pytest.mark.parametrize("synapse", ["none", "factor"])
+def test_resets_at_the_threshold(framework: str, timing: str, reset: str, synapse: str) -> None:
+    """Where the threshold is what is subtracted, it cannot be moved to the next float."""
+    need(framework)
+    for fire in ("gt", "ge"):
+        for membrane in ("factor", "integrate"):
+            step = lif_step(
+                fire=fire, reset=reset, reset_timing=timing, membrane=membrane, synapse=synapse
+            )
+            same(network(step, (6,)), framework, edges((6,)))
+
+
 @pytest.mark.parametrize("beta", [1.25, -0.5, 0.0, 1.0])
 def test_snntorch_clamps_decays(beta: float) -> None:
     need("snntorch")
