@@ -45,6 +45,7 @@ class NodeDiff:
         index: (batch, *neuron) of the first difference.
         values: Both values there.
         around: Both traces of that neuron around it.
+        largest: Largest absolute difference.
     """
 
     node: str
@@ -56,6 +57,7 @@ class NodeDiff:
     index: tuple[int, ...] = ()
     values: tuple[float, float] = (0.0, 0.0)
     around: Around | None = None
+    largest: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,9 @@ def _compare(name: str, a: Array, b: Array) -> NodeDiff:
     first = np.unravel_index(int(wrong.argmax()), wrong.shape)
     index = tuple(int(i) for i in first)
     values = (float(a[first]), float(b[first]))
-    return NodeDiff(
-        name, *total, count, wrong.size, index[0], index[1:], values, _around(a, b, index)
-    )
+    largest = float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max())
+    around = _around(a, b, index)
+    return NodeDiff(name, *total, count, wrong.size, index[0], index[1:], values, around, largest)
 
 
 def _around(a: Array, b: Array, index: tuple[int, ...]) -> Around:

@@ -196,7 +196,8 @@ def neuron_call(
         ("neuron", path), operands, rec.maker(path, cell), path, lead=ref.lead,
         time=count if single else None, neuron=path,
         seen={
-            "x": list(args[: kind.inputs]), "out": tensors[0], "lead": ref.lead,
+            "x": [y.detach().clone() for y in args[: kind.inputs]], "lead": ref.lead,
+            "out": tensors[0].detach().clone(),  # the model may go on in place
             "states": _kept_states(module, cell),
         },
     )  # fmt: skip

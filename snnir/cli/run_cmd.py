@@ -158,10 +158,11 @@ def _as_json(found: snnir.Diff) -> dict[str, Any]:
 
 def _print(found: snnir.Diff) -> None:
     rows = [
-        (n.node, n.spikes_a, n.spikes_b, n.differing, n.total, _step(n.first_step))
+        (n.node, n.spikes_a, n.spikes_b, n.differing, n.total, _step(n.first_step), n.largest)
         for n in found.nodes
     ]
-    click.echo(table(("node", "sum a", "sum b", "differing", "of", "first step"), rows))
+    head = ("node", "sum a", "sum b", "differing", "of", "first step", "largest")
+    click.echo(table(head, rows))
     for label, names in (("a", found.only_a), ("b", found.only_b)):
         if names:
             note(printable(f"only {label} has: {', '.join(names)}"))
@@ -175,8 +176,8 @@ def _print(found: snnir.Diff) -> None:
     click.echo(f"\nfirst difference: node '{name}', {place}: {one:g} in a, {two:g} in b")
     if first.around is not None:
         around = first.around
-        head = ("step", *map(str, around.steps))
-        click.echo(table(head, [("a", *around.a), ("b", *around.b)]))
+        steps = ("step", *map(str, around.steps))
+        click.echo(table(steps, [("a", *around.a), ("b", *around.b)]))
 
 
 def _step(step: int | None) -> str:

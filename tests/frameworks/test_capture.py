@@ -227,6 +227,36 @@ def test_a_neuron_written_by_hand() -> None:
     expect(graph, x, ByHand()(torch.from_numpy(x)))
 
 
+class Block(nn.Module):
+    """A residual block that adds in place, as spiking residual networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.lif1 = layer.Conv2d(2, 2, 3, padding=1), neuron.IFNode()
+        self.conv2, self.lif2 = layer.Conv2d(2, 2, 3, padding=1), neuron.IFNode()
+
+    def forward(self, x: Any) -> Any:
+        out = self.lif2(self.conv2(self.lif1(self.conv1(x))))
+        out += x
+        return out
+
+
+@pytest.mark.parametrize("mode", ["m", "s"])
+def test_residual_blocks_in_place(mode: str) -> None:
+    net = grid(nn.Sequential(
+        layer.Conv2d(1, 2, 3), neuron.IFNode(), Block(), Block(), layer.AdaptiveAvgPool2d((2, 2)),
+        layer.Flatten(), layer.Linear(8, 4), neuron.LIFNode(),
+    ))  # fmt: skip
+    functional.set_step_mode(net, mode)
+    x = noise(15, 3, 1, 8, 8)
+    graph = snnir.from_torch(net, (1, 8, 8))
+    found = snnir.diff(net, graph, x)
+    assert found.identical
+    assert found.nodes[1].spikes_a > 0
+    names = [entry.node for entry in found.nodes]
+    assert names[:5] == ["1", "2.lif1", "2.lif2", "3.lif1", "3.lif2"]
+
+
 class Accumulate(nn.Module):
     """A count kept in the loop, returned after it."""
 
