@@ -15,10 +15,14 @@ class Expressions:
         program: The program.
         language: Which format of `ScalarOp` to print: `python` (NumPy) or `torch`.
         number: Format of a literal where an array is needed.
+        plain: Format of a literal beside an operator; the same by default.
     """
 
-    def __init__(self, program: Dynamics, language: str, number: str) -> None:
-        self.program, self.language, self.number = program, language, number
+    def __init__(
+        self, program: Dynamics, language: str, number: str, plain: str | None = None
+    ) -> None:
+        self.program, self.language = program, language
+        self.number, self.plain = number, plain or number
         self.uses: dict[str, int] = {}
         for let in program.body:
             for arg in let.args:
@@ -45,18 +49,21 @@ class Expressions:
         """Return the right side of one operation and how strongly it binds."""
         op = SCALAR_OPS[let.op]
         form = (self.language == "torch" and op.torch) or op.python
-        args = [self.argument(arg, op.precedence, i) for i, arg in enumerate(let.args)]
+        is_method = form.startswith("{0}.")
+        args = [self.argument(arg, op.precedence, i, is_method) for i, arg in enumerate(let.args)]
         return form.format(*args).replace("dtype", "kind"), op.precedence
 
-    def argument(self, arg: str | float, precedence: int, index: int) -> str:
-        """Return an operand with the parentheses it needs."""
+    def argument(
+        self, arg: str | float, precedence: int, index: int, is_method: bool = False
+    ) -> str:
+        """Return an operand with the parentheses it needs; arguments of a call need none."""
         if not isinstance(arg, str):
-            return self.value(arg)
+            return self.plain.format(arg) if precedence < 10 else self.value(arg)
         text, inner = self.folded.get(arg, (arg, 11))
         # The right operand of equal strength keeps its parentheses: order is meaning.
-        weaker = inner < precedence or (inner == precedence and index > 0) or precedence == 10
-        needs = weaker and inner < 10 and (precedence < 10 or arg in self.folded)
-        return f"({text})" if needs else text
+        weaker = inner < precedence or (inner == precedence and index > 0)
+        needs = is_method or (weaker and precedence < 10)
+        return f"({text})" if needs and inner < 10 else text
 
     def value(self, arg: str | float) -> str:
         """Return a name, or a literal."""

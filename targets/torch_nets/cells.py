@@ -7,6 +7,7 @@ the framework's surrogate function gives the gradient.
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass
 
 from snnir.dynamics.lif import LifStep
@@ -84,7 +85,8 @@ class CellWriter:
         dynamics = self.op.dynamics
         if isinstance(dynamics, LifStep):
             rules = ", ".join(f"{k}={v}" for k, v in dynamics.attributes().items())
-            return comment(f"Leaky integrate-and-fire step: {rules or 'defaults'}")[:80] + "."
+            text = f"Leaky integrate-and-fire step: {rules or 'the defaults'}."
+            return "\n    ".join(textwrap.wrap(text, 92))
         return f"One step of {comment(self.program.name)}."
 
     def mark(self) -> str:
@@ -123,8 +125,9 @@ class CellWriter:
         values = []
         for state in self.program.states:
             start = state.initial
+            zeros = f"torch.zeros_like({self.program.inputs[0]})"
             text = f"self.{start}" if isinstance(start, str) else number(start)
-            values.append(f"torch.zeros_like({self.program.inputs[0]}) + {text}")
+            values.append(f"{zeros} + {text}" if start else zeros)
         return values
 
     def step(self) -> list[str]:
@@ -165,7 +168,7 @@ class CellWriter:
 
     def statements(self) -> list[str]:
         """Return the program's operations; spikes get their surrogate."""
-        printer = Expressions(self.program, "torch", "torch.tensor({!r})")
+        printer = Expressions(self.program, "torch", "torch.tensor({!r})", "{!r}")
         lets = {let.target: let for let in self.program.body}
         output = self.program.outputs[0][0]
         lines = []
@@ -191,10 +194,13 @@ class CellWriter:
 
     def straight(self, printer: Expressions, let: Let) -> list[str]:
         """Return a rounding through which gradients pass unchanged."""
+        soft = f"{let.target}_soft"
         inner = printer.argument(let.args[0], 10, 0)
-        printer.uses[let.target] = 2  # keep it as a line of its own
-        rounded = printer.expression(let)[0]
-        return [f"{let.target} = {rounded} + ({inner} - ({inner}).detach())"]
+        rounded = printer.expression(Let(let.target, let.op, (soft,)))[0]
+        return [
+            f"{soft} = {inner}",
+            f"{let.target} = {rounded} + ({soft} - {soft}.detach())",
+        ]
 
     def calls(self) -> list[str]:
         """Return the methods by which the framework calls the cell."""
