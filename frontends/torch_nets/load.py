@@ -75,16 +75,10 @@ class NetRecorder(Recorder):
 
 
 def load_torch(
-    net: Any,
-    input_shape: Sequence[int] | None = None,
-    *,
-    example: Any = None,
-    layout: str | None = None,
-    dt: float | None = None,
-    name: str | None = None,
-) -> Graph:
+    net: Any, input_shape: Sequence[int] | None = None, **options: Any
+) -> Graph:  # fmt: skip
     """Return the graph of a live module; see `snnir.from_torch`."""
-    return capture(net, input_shape, example=example, layout=layout, dt=dt, name=name).graph
+    return capture(net, input_shape, **options).graph
 
 
 def capture(

@@ -35,72 +35,67 @@ class ModuleSource:
         return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
 
     def _net(self) -> list[str]:
-        if self.plan.layerwise:
-            return self._net_of_sequences()
-        axis = 1 if self.plan.framework.batch_first else 0
-        inputs = list(self.plan.graph.inputs)
-        own = [self.plan.values[Value(name)] for name in inputs]
-        arguments = ["x"] if len(inputs) == 1 else [f"{name}_all" for name in own]
-        take = [
-            f"{name} = {given}[:, t]" if axis else f"{name} = {given}[t]"
-            for name, given in zip(own, arguments, strict=True)
-        ]
-        if len(inputs) > 1:
-            self.plan.body.start.insert(0, f"x = {arguments[0]}")
-        outputs = [self.plan.values[value] for value in self.plan.graph.outputs.values()]
-        lines = [
-            "class Net(nn.Module):",
-            f'    """{comment(self.plan.graph.name)}: {self._ports()}."""',
-            "",
-            "    def __init__(self):",
-            "        super().__init__()",
-            *indented(self.plan.body.init, 2),
-            "",
-            f"    def forward(self, {', '.join(arguments)}):",
-            *indented(self._reset(), 2),
-            *indented(self._start(arguments[0], axis), 2),
-            f"        outputs = [{', '.join('[]' for _ in outputs)}]",
-            f"        for t in range({arguments[0]}.shape[{axis}]):",
-            *indented([*take, *self.plan.body.step], 3),
-            *indented([f"outputs[{i}].append({name})" for i, name in enumerate(outputs)], 3),
-            *indented(self._shift(), 3),
-            f"        return {self._stacked(len(outputs), axis)}",
-        ]
-        return lines
-
-    def _net_of_sequences(self) -> list[str]:
-        own = [self.plan.values[Value(name)] for name in self.plan.graph.inputs]
-        arguments = ["x"] if len(own) == 1 else [f"{name}_all" for name in own]
-        lines = [
-            *self._reset(),
-            f"lead = {arguments[0]}.shape[:2]",
-            *(f"{n} = {a}.flatten(0, 1)" for n, a in zip(own, arguments, strict=True)),
-            *self.plan.body.step,
-        ]
-        outputs = [
-            f"{self.plan.values[v]}.unflatten(0, lead)" for v in self.plan.graph.outputs.values()
-        ]
-        mode = (
-            ['functional.set_step_mode(self, "m")']
-            if self.plan.framework.name == "spikingjelly"
-            else []
-        )
+        """Return the class, in either of its two forms."""
+        init, forward = self._layer_by_layer() if self.plan.layerwise else self._step_by_step()
         return [
             "class Net(nn.Module):",
             f'    """{comment(self.plan.graph.name)}: {self._ports()}."""',
             "",
             "    def __init__(self):",
             "        super().__init__()",
-            *indented([*self.plan.body.init, *mode], 2),
+            *indented([*self.plan.body.init, *init], 2),
             "",
-            f"    def forward(self, {', '.join(arguments)}):",
-            *indented(lines, 2),
-            f"        return {', '.join(outputs)}",
+            f"    def forward(self, {', '.join(self._arguments())}):",
+            *indented([*self._reset(), *forward], 2),
+        ]
+
+    def _own_inputs(self) -> list[str]:
+        return [self.plan.values[Value(name)] for name in self.plan.graph.inputs]
+
+    def _arguments(self) -> list[str]:
+        own = self._own_inputs()
+        return ["x"] if len(own) == 1 else [f"{name}_all" for name in own]
+
+    def _outputs(self) -> list[str]:
+        return [self.plan.values[value] for value in self.plan.graph.outputs.values()]
+
+    def _step_by_step(self) -> tuple[list[str], list[str]]:
+        """Return further lines of `__init__` and those of `forward`: a loop over time."""
+        axis = 1 if self.plan.framework.batch_first else 0
+        arguments, outputs = self._arguments(), self._outputs()
+        index = "[:, t]" if axis else "[t]"
+        pairs = zip(self._own_inputs(), arguments, strict=True)
+        take = [f"{name} = {given}{index}" for name, given in pairs]
+        return [], [
+            *self._start(arguments[0], axis),
+            f"outputs = [{', '.join('[]' for _ in outputs)}]",
+            f"for t in range({arguments[0]}.shape[{axis}]):",
+            *indented([*take, *self.plan.body.step]),
+            *indented([f"outputs[{i}].append({name})" for i, name in enumerate(outputs)]),
+            *indented(self._shift()),
+            f"return {self._stacked(len(outputs), axis)}",
+        ]
+
+    def _layer_by_layer(self) -> tuple[list[str], list[str]]:
+        """Return the same for whole sequences, with time and batch as one axis in between."""
+        jelly = self.plan.framework.name == "spikingjelly"
+        arguments = self._arguments()
+        pairs = zip(self._own_inputs(), arguments, strict=True)
+        outputs = [f"{name}.unflatten(0, lead)" for name in self._outputs()]
+        return ['functional.set_step_mode(self, "m")'] if jelly else [], [
+            f"lead = {arguments[0]}.shape[:2]",
+            *(f"{name} = {given}.flatten(0, 1)" for name, given in pairs),
+            *self.plan.body.step,
+            f"return {', '.join(outputs)}",
         ]
 
     def _start(self, first: str, axis: int) -> list[str]:
-        used = any("batch" in line for line in self.plan.body.start)
-        return [*([f"batch = {first}.shape[{1 - axis}]"] if used else []), *self.plan.body.start]
+        """Return the lines before the loop; delay lines need the batch size and a tensor."""
+        start = self.plan.body.start
+        if not any("new_zeros(batch" in line for line in start):
+            return start
+        alias = [] if first == "x" else [f"x = {first}"]
+        return [*alias, f"batch = x.shape[{1 - axis}]", *start]
 
     def _reset(self) -> list[str]:
         """Every call starts at rest."""

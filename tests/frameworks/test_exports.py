@@ -417,3 +417,22 @@ def test_what_no_framework_has_is_refused_at_once() -> None:
     report = snnir.losses(graph, "norse")
     assert {entry.node for entry in report.losses} == {"pool", "late"}
     assert report.level == "refused"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_several_inputs_and_outputs(framework: str, tmp_path: Any) -> None:
+    """With a delay and without, in memory and from the folder."""
+    need(framework)
+    for steps in (0, 2):
+        nodes = {name: Node(name, Input(Signal(Kind.ANALOG, (3,)))) for name in ("a", "b")}
+        nodes["late"] = Node("late", Delay(steps), (Value("b"),))
+        nodes["sum"] = Node("sum", Add(), (Value("a"), Value("late")))
+        nodes["lif"] = Node("lif", lif_step(exposes_v=True), (Value("sum"),))
+        outputs = {"spikes": Value("lif"), "membrane": Value("lif", 1), "sum": Value("sum")}
+        graph = Graph(nodes, outputs).verify()
+        x = dict(zip("ab", noise((3,), 2).values(), strict=True))
+        same(graph, framework, x)
+        folder = snnir.compile(graph, framework, level=0).save(tmp_path / f"{framework}{steps}")
+        found = snnir.diff(graph, folder, x)
+        assert found.identical
+        assert len(found.nodes) == 4
