@@ -16,6 +16,8 @@ from snnir.frontends.torch_nets.recorder import Leaf, location
 
 def leaf(module: Any) -> Leaf | None:
     """Return what to do with a call of a module, or None to look inside."""
+    if "forward" in vars(module) and framework_of(module) is None:
+        return None  # replaced on the instance: its class says nothing any more
     if layers.is_flatten(module):
         return _flatten_call
     if layers.reader(module) is not None:

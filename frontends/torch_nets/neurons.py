@@ -283,18 +283,31 @@ def _check_states(
     rec: Recorder, kind: Kind, path: str, count: int, rest: Any, names: list[str]
 ) -> None:
     """Refuse states that are not the ones the step before returned, or zero before the first."""
-    given = list(tensors_in(rest))
-    for at, tensor in enumerate(given):
+    given = [item for item in rest if item is not None]
+    if count and not given and kind.framework == "norse":
+        raise rec.refuse(
+            "SNN805", f"{location()}: is called without the state its last step returned",
+            "hand the state on, or use the module that loops over time",
+        )  # fmt: skip
+    pairs = list(zip(rest, names, strict=False)) if kind.states else _named(rest, names)
+    for tensor, name in pairs:
+        if not isinstance(tensor, torch.Tensor):
+            continue
         found = rec.known(tensor)
         if count == 0 and found is None and (kind.framework == "norse" or not tensor.any()):
             continue
-        name = names[at] if at < len(names) else "?"
         before = _previous(rec, path, found, name)
         if before != count - 1:
             raise rec.refuse(
                 "SNN805", f"{location()}: state {name} is not the one its last step returned",
                 "a neuron's state may only be passed on, or start at zero",
             )  # fmt: skip
+
+
+def _named(rest: Any, names: list[str]) -> list[tuple[Any, str]]:
+    """Return the tensors of a nested state with their names."""
+    given = list(tensors_in(rest))
+    return list(zip(given, [*names, *["?"] * len(given)], strict=False))
 
 
 def _previous(rec: Recorder, path: str, found: Operand | Bad | None, name: str) -> int | None:

@@ -8,6 +8,7 @@ the run.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,7 +71,17 @@ class Recorder(TorchFunctionMode):
     # --- Values ---------------------------------------------------------------------------------
 
     def mark(self, tensor: Any, ref: Ref | Bad) -> None:
-        """Remember where a tensor came from; the tensor is kept alive so its identity stays."""
+        """Remember where a tensor came from; the tensor is kept alive so its identity stays.
+
+        Raises:
+            SnnirError: SNN807 for a value in another precision, as autocast makes them.
+        """
+        if isinstance(ref, Ref) and tensor.is_floating_point() and tensor.dtype != torch.float32:
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            raise self.refuse(
+                "SNN807", f"{location()}: a value is {dtype}, graphs compute in float32",
+                "leave autocast, and keep constants in float32",
+            )  # fmt: skip
         self._known[id(tensor)] = (tensor, ref)
 
     def known(self, tensor: Any) -> Ref | Bad | None:
@@ -196,7 +207,7 @@ class Recorder(TorchFunctionMode):
         for tensor in tensors_in(out):
             self.mark(tensor, Bad(f"torch's '{name}'", location()))
 
-    def before(self, module: Any, args: Any) -> None:
+    def before(self, module: Any, args: Any, kwargs: Any = None) -> None:
         """Enter a module of the model."""
         path = self.paths.get(id(module))
         if path is None:
@@ -206,7 +217,7 @@ class Recorder(TorchFunctionMode):
         if self.depth or self.leaf(module) is not None:
             self.depth += 1
 
-    def after(self, module: Any, args: Any, out: Any) -> None:
+    def after(self, module: Any, args: Any, kwargs: Any, out: Any) -> None:
         """Leave a module of the model; a leaf's call becomes an event."""
         path = self.paths.get(id(module))
         if path is None:
@@ -217,7 +228,7 @@ class Recorder(TorchFunctionMode):
         leaf = self.leaf(module)
         if leaf is not None:
             try:
-                leaf(self, path, module, args, out)
+                leaf(self, path, module, positional(module, args, kwargs), out)
             finally:
                 self.depth -= 1
         self.inside.pop()
@@ -228,7 +239,7 @@ class Recorder(TorchFunctionMode):
         hooks = torch.nn.modules.module
         handles = [
             hooks.register_module_forward_pre_hook(self.before),
-            hooks.register_module_forward_hook(self.after),
+            hooks.register_module_forward_hook(self.after, with_kwargs=True),
         ]
         try:
             with self:
@@ -236,6 +247,15 @@ class Recorder(TorchFunctionMode):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def positional(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the arguments of a call in the order of the module's `forward`."""
+    if not kwargs:
+        return args
+    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.args
 
 
 def function_name(function: Any) -> str:

@@ -500,6 +500,54 @@ class PerSample(Loop):
         return super().forward(x + torch.arange(x.shape[1])[:, None])
 
 
+class Keywords(Loop):
+    """States by keyword, scaled on the way if asked to."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Any) -> Any:
+        mem, spikes = self.lif1.reset_mem(), []
+        for now in x:
+            spk, mem = self.lif1(self.fc1(now), mem=mem)
+            mem = mem if self.scale == 1 else mem * self.scale
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+
+def test_states_by_keyword() -> None:
+    net, x = grid(Keywords()), noise(30, 4, 6)
+    with torch.no_grad():
+        expect(snnir.from_torch(net, (6,)), x, net(torch.from_numpy(x)))
+
+
+class Forgetful(nn.Module):
+    """A Norse cell that never gets its state back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.lif = nn.Linear(6, 3), norse.LIFCell()
+
+    def forward(self, x: Any) -> Any:
+        return torch.stack([self.lif(self.fc(now))[0] for now in x])
+
+
+class Autocast(Loop):
+    def forward(self, x: Any) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return super().forward(x)
+
+
+def test_a_layer_whose_forward_was_replaced() -> None:
+    """What the instance does counts, not what its class would do."""
+    net, x = grid(Loop()), noise(30, 4, 6)
+    original = net.fc1.forward
+    net.fc1.forward = lambda given: original(given) * 0.5
+    with torch.no_grad():
+        expect(snnir.from_torch(net, (6,)), x, *net(torch.from_numpy(x)))
+
+
 class Unknown(Loop):
     def forward(self, x: Any) -> Any:
         return super().forward(torch.fft.fft(x).real)
@@ -549,6 +597,9 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "last step differs": (LastIsOther, (6,), r"SNN805.*test_capture.py:\d+"),
     "recurrence starts high": (lambda: grid(StartsHigh(1.0, False)), (6,), r"SNN808.*first steps"),
     "samples differ": (PerSample, (6,), r"SNN803.*samples"),
+    "state altered, by keyword": (lambda: Keywords(0.5), (6,), r"SNN805.*node 'lif1'.*state v"),
+    "state forgotten": (Forgetful, (6,), r"SNN805.*node 'lif'.*test_capture.py:\d+.*without the state"),
+    "autocast": (Autocast, (6,), r"SNN807.*bfloat16"),
     "unknown neuron": (lambda: hidden(snn.SLSTM(4, 4)), (6,), r"SNN802.*node '1'.*SLSTM.*Leaky"),
     "subclass": (lambda: hidden(Changed(beta=0.5)), (6,), r"SNN802.*node '1'.*Changed"),
     "unknown layer": (lambda: hidden(nn.GELU()), (6,), r"SNN802.*node '1'.*GELU"),
