@@ -76,7 +76,8 @@ class Recorder(TorchFunctionMode):
         Raises:
             SnnirError: SNN807 for a value in another precision, as autocast makes them.
         """
-        if isinstance(ref, Ref) and tensor.is_floating_point() and tensor.dtype != torch.float32:
+        is_value = isinstance(ref, Ref) and ref.result == "out" and tensor.is_floating_point()
+        if is_value and tensor.dtype != torch.float32:
             dtype = str(tensor.dtype).removeprefix("torch.")
             raise self.refuse(
                 "SNN807", f"{location()}: a value is {dtype}, graphs compute in float32",
