@@ -64,6 +64,7 @@ _PUBLIC = {
     "save": "snnir.driver",
     "schedule": "snnir.schedule",
     "semantics_of": "snnir.artefact",
+    "support_matrix": "snnir.matrix",
     "tensor": "snnir.tensors",
     "to_nir": "snnir.driver",
 }
@@ -118,6 +119,7 @@ __all__ = [
     "save",
     "schedule",
     "semantics_of",
+    "support_matrix",
     "tensor",
     "to_nir",
 ]
@@ -142,6 +144,7 @@ if TYPE_CHECKING:
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
     from snnir.loss_report import LossReport
+    from snnir.matrix import support_matrix
     from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset

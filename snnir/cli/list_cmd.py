@@ -9,6 +9,7 @@ import click
 
 import snnir
 from snnir.cli.printing import emit_json, table
+from snnir.errors import error
 from snnir.registry import load_plugin, lookup, names
 
 
@@ -17,15 +18,18 @@ from snnir.registry import load_plugin, lookup, names
     "what", type=click.Choice(["frontends", "layers", "passes", "targets", "neurons", "semantics"])
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--matrix", is_flag=True, help="With neurons: what every target keeps of every op.")
 @click.option("--plugin", multiple=True, help="File or module that adds passes …")
-def list_command(what: str, as_json: bool, plugin: tuple[str, ...]) -> None:
+def list_command(what: str, as_json: bool, matrix: bool, plugin: tuple[str, ...]) -> None:
     """List what there is.
 
     Example: snnir list passes
     """
     for item in plugin:
         load_plugin(item)
-    rows = _LISTS[what]()
+    if matrix and what != "neurons":
+        raise error("SNN701", f"--matrix goes with neurons, not with {what}")
+    rows = snnir.support_matrix() if matrix else _LISTS[what]()
     if as_json:
         emit_json(rows)
         return

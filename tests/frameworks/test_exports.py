@@ -26,6 +26,7 @@ from snnir.ir import (
     Input,
     Linear,
     MaxPool2d,
+    Neuron,
     Node,
     Op,
     Pad,
@@ -436,3 +437,32 @@ def test_several_inputs_and_outputs(framework: str, tmp_path: Any) -> None:
         found = snnir.diff(graph, folder, x)
         assert found.identical
         assert len(found.nodes) == 4
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("model", list(snnir.MODELS))
+def test_each_continuous_model(framework: str, model: str) -> None:
+    """Stepped as the presets of the frameworks step it, then exported."""
+    need(framework)
+    definition = snnir.MODELS[model]
+    params = {
+        name: snnir.tensor(0.004 if name in definition.time_constants else 0.5)
+        for name in definition.params
+    }
+    for semantics in ("exact", "snntorch", "spikingjelly"):
+        stepping = snnir.preset(semantics).for_model(model)
+        neuron = Neuron(model, FrozenDict(params), stepping)
+        nodes = {
+            "in0": Node("in0", Input(Signal(Kind.ANALOG, (4,)))),
+            "n": Node("n", neuron, (Value("in0"),)),
+        }
+        graph = Graph(nodes, {"y": Value("n")}, 1e-3)
+        if definition.flow is not None and semantics != "exact":
+            continue  # only Euler steps it, which `exact` falls back to
+        with np.errstate(all="ignore"):
+            expected = snnir.run(graph, noise((4,))).output
+        got = snnir.compile(graph, framework, level=0).run(noise((4,))).output
+        if snnir.losses(graph, framework).level == "exact":
+            np.testing.assert_array_equal(got, expected)
+        else:
+            np.testing.assert_allclose(got, expected, rtol=1e-3, equal_nan=True)

@@ -1,0 +1,126 @@
+"""The support matrix: every op and neuron model against every target, asked of the code itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from snnir.dynamics.lif import LifStep
+from snnir.dynamics.models import MODELS
+from snnir.errors import SnnirError
+from snnir.ir import (
+    Add,
+    AvgPool2d,
+    BatchNorm,
+    Bias,
+    Concat,
+    Conv1d,
+    Conv2d,
+    Current,
+    Delay,
+    Flatten,
+    Graph,
+    Input,
+    Linear,
+    MaxPool2d,
+    Neuron,
+    Node,
+    Op,
+    Pad,
+    Permute,
+    Reshape,
+    Scale,
+    Slice,
+    Step,
+    SumPool2d,
+    Value,
+    Winner,
+)
+from snnir.loss_report import REFUSED
+from snnir.presets import preset
+from snnir.streams import Kind, Signal
+from snnir.tensors import FrozenDict, Tensor
+
+
+def _ones(*shape: int) -> Tensor:
+    return Tensor(np.ones(shape, np.float32))
+
+
+#: One instance of every op with the shape it reads; models and steps are added below.
+EXAMPLES: Mapping[str, tuple[Op, tuple[int, ...]]] = {
+    "linear": (Linear(_ones(2, 3)), (3,)),
+    "conv1d": (Conv1d(_ones(2, 2, 3)), (2, 6)),
+    "conv2d": (Conv2d(_ones(2, 2, 3, 3)), (2, 6, 6)),
+    "scale": (Scale(_ones()), (3,)),
+    "bias": (Bias(_ones(3)), (3,)),
+    "batch_norm": (BatchNorm(_ones(2), _ones(2)), (2, 4, 4)),
+    "sum_pool2d": (SumPool2d((2, 2), (2, 2)), (2, 4, 4)),
+    "avg_pool2d": (AvgPool2d((2, 2), (2, 2)), (2, 4, 4)),
+    "max_pool2d": (MaxPool2d((2, 2), (2, 2)), (2, 4, 4)),
+    "add": (Add(), (3,)),
+    "concat": (Concat(0), (3,)),
+    "slice": (Slice(0, 0, 2), (3,)),
+    "reshape": (Reshape((3, 2)), (2, 3)),
+    "flatten": (Flatten(), (2, 3)),
+    "permute": (Permute((1, 0)), (2, 3)),
+    "pad": (Pad(((1, 0),)), (3,)),
+    "winner": (Winner(), (3,)),
+    "current": (Current(), (3,)),
+    "delay": (Delay(2), (3,)),
+}
+
+
+def _neurons() -> dict[str, tuple[Op, tuple[int, ...]]]:
+    """Return every continuous model, a member of the LIF family, and a program of one's own."""
+    found: dict[str, tuple[Op, tuple[int, ...]]] = {}
+    for name, model in MODELS.items():
+        params = {
+            p: Tensor(np.float32(0.01 if p in model.time_constants else 1.0)) for p in model.params
+        }
+        stepping = preset("exact").for_model(name)
+        found[name] = (Neuron(name, FrozenDict(params), stepping), (3,))
+    lif = LifStep()
+    params = {name: Tensor(np.float32(1)) for name, _ in lif.program.params}
+    found["step (LIF family)"] = (Step(lif, FrozenDict(params)), (3,))
+    found["step (any program)"] = (Step(lif.program, FrozenDict(params)), (3,))
+    return found
+
+
+def support_matrix() -> list[dict[str, Any]]:
+    """Return one mapping per op or model: its name, and for every target what it would keep.
+
+    The values are the levels of a loss report; `refused` where the target has no form for it.
+    """
+    from snnir.registry import names
+
+    targets = names("targets")
+    rows = []
+    for name, (op, shape) in {**EXAMPLES, **_neurons()}.items():
+        graph = _graph(op, shape)
+        rows.append({"op": name, **{target: _level(graph, target) for target in targets}})
+    return rows
+
+
+def _graph(op: Op, shape: tuple[int, ...]) -> Graph:
+    """Return the op between as many inputs as it takes (two if any number) and an output."""
+    inputs = [f"input{at}" for at in range(op.operand_count or 2)]
+    nodes = {name: Node(name, Input(Signal(Kind.ANALOG, shape))) for name in inputs}
+    nodes["op"] = Node("op", op, tuple(Value(name) for name in inputs))
+    return Graph(nodes, {"output": Value("op")}, 1e-3)
+
+
+def _level(graph: Graph, target: str) -> str:
+    from snnir.driver import losses
+    from snnir.target import target_from
+
+    try:
+        report = losses(graph, target)
+        chosen = target_from(target, {})
+        from snnir.pipeline import run_pipeline
+
+        problems = chosen.check(run_pipeline(graph, chosen.pipeline(0)).graph)
+    except SnnirError:
+        return REFUSED
+    return REFUSED if problems else report.level
