@@ -240,7 +240,11 @@ def framework_neurons() -> list[dict[str, Any]]:
     """
     from snnir.registry import lookup
 
-    found: list[dict[str, Any]] = lookup("live", "neurons", "SNN101")()
+    try:
+        found: list[dict[str, Any]] = lookup("live", "neurons", "SNN101")()
+    except ImportError as missing:
+        hint = "install torch; the frameworks themselves are optional"
+        raise error("SNN801", f"torch models cannot be read here ({missing})", hint=hint) from None
     return found
 
 

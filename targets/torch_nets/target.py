@@ -124,13 +124,13 @@ class FrameworkCompiled(Compiled):
         Raises:
             SnnirError: SNN503 if the framework is not installed.
         """
-        import torch
-
         writer = self._writer()
         names: dict[str, Any] = {"__name__": f"snnir_{self.target.name}_net"}
         source = writer.source()
         try:
-            exec(compile(source, f"<{self.graph.name} for {self.target.name}>", "exec"), names)
+            import torch
+
+            exec(compile(source, f"<{self.target.name} module>", "exec"), names)
         except ImportError as failure:
             title = FRAMEWORKS[self.target.name].title
             raise error(

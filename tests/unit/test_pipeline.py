@@ -189,7 +189,33 @@ def test_plugins_on_the_command_line(tmp_path: Path) -> None:
     assert "rename-graph" in cli("list", "passes", "--plugin", plugin).stdout
 
 
-def test_every_builtin_loads() -> None:
-    for group, code in (("passes", "SNN401"), ("targets", "SNN503"), ("frontends", "SNN101")):
-        for name in names(group):
-            assert lookup(group, name, code) is not None
+#: What a built-in cannot be loaded without.
+NEEDS = {("frontends", "torch"): "torch", ("live", "torch"): "torch", ("live", "neurons"): "torch"}
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [(g, n) for g in ("passes", "targets", "frontends", "live") for n in names(g)],
+)
+def test_every_builtin_loads(group: str, name: str) -> None:
+    if (group, name) in NEEDS:
+        pytest.importorskip(NEEDS[group, name])
+    assert lookup(group, name, "SNN101") is not None
+
+
+def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs torch says so; what does not works without."""
+    import sys
+
+    from snnir.cli.list_cmd import _frontends
+
+    for name in [n for n in sys.modules if n.startswith("snnir.frontends.torch_nets")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    rows = {row["name"]: row["does"] for row in _frontends()}
+    assert "not usable here" in rows["torch"]
+    assert "graph" in rows["nir"]
+    with pytest.raises(snnir.SnnirError, match=r"SNN801.*torch"):
+        snnir.framework_neurons()
+    with pytest.raises(snnir.SnnirError, match=r"SNN503.*install norse"):
+        snnir.export(feed_forward(), "norse")
