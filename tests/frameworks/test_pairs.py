@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 
@@ -69,6 +70,7 @@ def test_through_nir(framework: str, kind: str, tmp_path: Path) -> None:
             snnir.save(graph, tmp_path / "net.nir")
         return
     snnir.save(graph, tmp_path / "net.nir")
+    assert nir.read(tmp_path / "net.nir").nodes  # valid for those that know only NIR
     back = snnir.load(tmp_path / "net.nir")
     assert back.dt == graph.dt
     np.testing.assert_array_equal(snnir.run(back, x).output, expected)
