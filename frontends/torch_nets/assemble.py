@@ -11,6 +11,7 @@ from snnir.frontends.torch_nets.confirm import confirm
 from snnir.frontends.torch_nets.events import INPUT, Captured, Constant, Operand, Ref, outputs_of
 from snnir.frontends.torch_nets.fold import Folded
 from snnir.ir.graph import Graph, Provenance, Value
+from snnir.ir.structure import Current
 from snnir.ir.timing import Delay
 from snnir.streams import Kind, Signal
 
@@ -137,6 +138,17 @@ class _Assembly:
     def _finish_pending(self) -> None:
         for key, name in self.pending.items():
             self.builder.editor.rewire(Value(name), self.streams[key])
+            if self.builder.kind(self.streams[key]) is not self.builder.kind(Value(name)):
+                self._as_current(Value(name))
+
+    def _as_current(self, stand_in: Value) -> None:
+        """Make a current of the delays of a value that turned out to be spikes."""
+        editor = self.builder.editor
+        for (source, _), delay in self.delays.items():
+            if source == stand_in:
+                name = editor.fresh(f"{delay.node}.current")
+                editor.rewire(delay, Value(name))
+                editor.add(name, Current(), [delay])
 
     # --- Outputs --------------------------------------------------------------------------------
 

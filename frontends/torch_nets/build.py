@@ -92,6 +92,11 @@ def chain(operations: Sequence[Op]) -> Maker:
     def make(builder: Builder, name: str, values: Sequence[Value | Constant]) -> dict[str, Value]:
         main = next((o for o in operations if not isinstance(o, Reshape)), None)
         streams = [v for v in values if isinstance(v, Value)]
+        if len(streams) < len(values):
+            raise error(
+                "SNN803", "joins a constant with values of the model", node=name,
+                hint="make the constant an input of the model",
+            )  # fmt: skip
         for operation in operations:
             own = name if operation is main or main is None else f"{name}.{operation.name}"
             streams = [builder.add(own, operation, streams)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from snnir.dynamics.lif import LifStep
 from snnir.dynamics.program import Dynamics
+from snnir.errors import error
 from snnir.frontends.torch_nets.build import Builder, as_tensor
 from snnir.frontends.torch_nets.events import Constant, Maker
 from snnir.ir.graph import Value
@@ -82,6 +83,9 @@ def cell_maker(cell: Cell, exposed: Sequence[str]) -> Maker:
     """Return the maker of a neuron layer's nodes; `exposed` are the states others read."""
 
     def make(builder: Builder, name: str, values: Sequence[Value | Constant]) -> dict[str, Value]:
+        if not any(isinstance(v, Value) for v in values):
+            message = "its input does not come from the model's input"
+            raise error("SNN803", message, node=name)
         own = builder.editor.fresh(name)
         stream, *others = (_value(builder, own, v, values) for v in values)
         for op in cell.drive:

@@ -27,7 +27,9 @@ def generated_kind(module: Any) -> Kind | None:
     rules = json.loads(text)
     framework = str(rules["framework"])
     form = _FORMS.get(framework) or ("TB" if getattr(module, "step_mode", "s") == "m" else "B")
-    return Kind(framework, _read, form, tuple(rules["states"]), int(rules["inputs"]))
+    return Kind(
+        framework, _read, form, tuple(rules["states"]), int(rules["inputs"]), tuple(rules["extra"])
+    )
 
 
 def _read(module: Any, shape: tuple[int, ...]) -> Cell:

@@ -31,6 +31,9 @@ from snnir.ir.graph import Graph
 LAYOUTS = {"TB": "TB", "BT": "BT", "B*T": "M:BT", "T*B": "M:TB", "step": "B", "static": "B"}
 _STEPS = (3, 5)
 _LONGEST = 4096
+#: A second recording goes over this many steps, if the neurons' outputs stay below the size.
+_LONGER = 64
+_CHEAP = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,11 @@ class Request:
 class NetRecorder(Recorder):
     """A recorder that also keeps what was read from each neuron."""
 
-    def __init__(self, net: Any, batch: int, static_loop: bool) -> None:
+    def __init__(self, net: Any, batch: int, steps: int, static_loop: bool) -> None:
         paths = {id(m): name for name, m in net.named_modules()}
         if leaf(net) is not None:
             paths[id(net)] = type(net).__name__.lower()
-        super().__init__(paths, leaf, batch)
+        super().__init__(paths, leaf, batch, steps)
         self.static_loop = static_loop
         self.cells: dict[str, Cell] = {}
         self.outputs_too: dict[str, set[str]] = {}
@@ -193,9 +196,10 @@ def _attempt(
     steps = [fixed] if fixed else list(_STEPS)
     while steps:
         count = steps.pop(0)
-        rec = NetRecorder(request.net, request.batch, layout == "static")
+        rec = NetRecorder(request.net, request.batch, count, layout == "static")
         try:
-            return _run(rec, request, layout, count, dt, name)
+            found = _run(rec, request, layout, count, dt, name)
+            return _run_longer(found, rec, request, layout, dt, name)
         except NotPeriodic as problem:
             failures.append((len(rec.events), _not_periodic(problem)))
         except (StepOnly, CalledAgain):
@@ -209,7 +213,8 @@ def _attempt(
                 steps = [count * 4]
         except SnnirError as problem:
             failures.append((len(rec.events), problem))
-            return None
+            if problem.diagnostics[0].code not in ("SNN803", "SNN805"):
+                return None
         except Exception as problem:
             failures.append((len(rec.events), _raised(rec, problem)))
             return None
@@ -258,6 +263,34 @@ def _run(
     outputs = _drive(rec, request, layout, x)
     folded = fold(rec.events, _length(rec, steps))
     return assemble(rec, folded, outputs, request, layout, x, dt, name)
+
+
+def _run_longer(
+    found: Captured, rec: NetRecorder, request: Request, layout: str, dt: float | None,
+    name: str | None,
+) -> Captured:  # fmt: skip
+    """Record more steps, as many as are cheap: a model may do something else later on.
+
+    Raises:
+        SnnirError: SNN805 if it does.
+    """
+    size = sum(e.seen["out"][:1].numel() for e in rec.events if e.neuron and e.time == 1)
+    steps = min(_LONGER, _CHEAP // max(1, size))
+    own_length = layout == "static" or request.example is not None or not size
+    if own_length or steps <= rec.longest_lag + 2:
+        return found
+    longer = NetRecorder(request.net, request.batch, steps, False)
+    longer.longest_lag = rec.longest_lag
+    try:
+        again = _run(longer, request, layout, steps, dt, name)
+    except NotPeriodic as problem:
+        raise _not_periodic(problem) from None
+    if again.graph != found.graph:
+        raise error(
+            "SNN805", f"the model does something else within {steps} steps than in the first few",
+            hint="every step of a network must do the same",
+        )  # fmt: skip
+    return found
 
 
 def _length(rec: Recorder, steps: int) -> int:

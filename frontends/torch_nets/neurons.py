@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch  # noqa: TID253  (this module is imported when a torch model is)
 
 from snnir.frontends.torch_nets.cell import Cell
-from snnir.frontends.torch_nets.events import Bad, Event, Operand, Ref
+from snnir.frontends.torch_nets.events import INPUT, Bad, Event, Operand, Ref
 from snnir.frontends.torch_nets.layers import Unsupported
 from snnir.frontends.torch_nets.recorder import location, tensors_in
 
@@ -52,6 +52,7 @@ class Kind:
         form: Layout of its input: `B` for one step, else a sequence layout.
         states: Names of the states it takes and returns after the output, where they are tensors.
         inputs: How many of its arguments are inputs.
+        extra: Names of the states it returns beside its output, step by step as the output.
     """
 
     framework: str
@@ -59,6 +60,7 @@ class Kind:
     form: str
     states: tuple[str, ...] = ()
     inputs: int = 1
+    extra: tuple[str, ...] = ()
 
 
 def framework_of(module: Any) -> str | None:
@@ -165,22 +167,28 @@ def neuron_call(
     rec: Recorder, kind: Kind, path: str, module: Any, args: tuple[Any, ...], out: Any
 ) -> None:
     """Record one call of a neuron."""
-    x = args[0]
-    ref = rec.known(x)
+    given = [rec.operand(item) for item in args[: kind.inputs]]
+    ref = next((item for item in given if isinstance(item, Ref)), None)
+    x = args[given.index(ref)] if ref is not None else args[0]
     count = rec.calls.get(path, 0)
     rec.calls[path] = count + 1
-    if isinstance(ref, Bad):
-        rec.operand(x)
-    if not isinstance(ref, Ref):
-        raise rec.refuse("SNN803", f"{location()}: its input does not come from the model's input")
+    if ref is None:
+        if not _one_step(kind, x):
+            raise rec.refuse(
+                "SNN803", f"{location()}: its input does not come from the model's input"
+            )
+        # The first steps of a delayed input: a later step shows what it is.
+        ref = Ref(INPUT, lead=kind.form, time=count)
     ref = _fit(rec, kind, ref, x)
     single = kind.form == "B" or ref.time is not None
     if not single and count:
         raise rec.refuse("SNN805", "is called twice on sequences, so that its state is shared")
-    if single and ref.time is not None and ref.time != count:
+    late = ref.time is not None and ref.time < count == rec.current
+    if single and ref.time is not None and ref.time != count and not late:
         raise rec.refuse(
-            "SNN805", f"{location()}: is called {count + 1} times in {ref.time + 1} steps, so that "
-            "two places share its state", "give each place a neuron of its own",
+            "SNN805", f"{location()}: in its call {count} it reads a value of step {ref.time}: the "
+            "model uses it in two places, or does not go through time step by step from the first",
+            "give each place a neuron of its own; shift or reverse the input outside the model",
         )  # fmt: skip
     if single and ref.time is None and count and not rec.static_loop:
         raise CalledAgain
@@ -191,9 +199,8 @@ def neuron_call(
         rec.current = count
         taken = list(kind.states) or names[1:]
         _check_states(rec, kind, path, count, args[kind.inputs :], taken)
-    operands = [ref, *(rec.operand(y) for y in args[1 : kind.inputs])]
     event = rec.record(
-        ("neuron", path), operands, rec.maker(path, cell), path, lead=ref.lead,
+        ("neuron", path), given, rec.maker(path, cell), path, lead=ref.lead,
         time=count if single else None, neuron=path,
         seen={
             "x": [y.detach().clone() for y in args[: kind.inputs]], "lead": ref.lead,
@@ -202,7 +209,7 @@ def neuron_call(
         },
     )  # fmt: skip
     for tensor, name in zip(tensors, names, strict=False):
-        if name == "out" or single:
+        if name == "out" or single or name in kind.extra:
             rec.mark(tensor, replace(rec.result(event), result=name))
         else:
             rec.mark(tensor, Bad("the state after the last step", location()))
@@ -234,6 +241,13 @@ def _kept_states(module: Any, cell: Cell) -> dict[str, Any]:
     return found
 
 
+def _one_step(kind: Kind, x: Any) -> bool:
+    """Return whether an input is that of one step."""
+    if kind.form in ("TB", "BT"):
+        return x.ndim >= 2 and int(x.shape[kind.form.index("T")]) == 1
+    return kind.form == "B"
+
+
 def _fit(rec: Recorder, kind: Kind, ref: Ref, x: Any) -> Ref:
     """Return the input in the layout the neuron steps in."""
     if ref.lead == kind.form:
@@ -260,6 +274,8 @@ def _sample(kind: Kind, ref: Ref, x: Any) -> tuple[int, ...]:
 
 def _state_names(kind: Kind, out: Any, count: int) -> list[str]:
     """Return the names of the tensors after the output, in the order they are returned."""
+    if kind.extra:
+        return list(kind.extra)
     if kind.states or kind.framework == "snntorch":
         return [name for name in kind.states if name != "out"]
     if isinstance(out, tuple) and len(out) == 2:
@@ -294,7 +310,8 @@ def _check_states(
         if not isinstance(tensor, torch.Tensor):
             continue
         found = rec.known(tensor)
-        if count == 0 and found is None and (kind.framework == "norse" or not tensor.any()):
+        at_rest = kind.framework == "norse" or not tensor.any()
+        if count == 0 and found is None and at_rest:
             continue
         before = _previous(rec, path, found, name)
         if before != count - 1:

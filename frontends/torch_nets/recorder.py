@@ -51,10 +51,11 @@ class Recorder(TorchFunctionMode):
         paths: Name of every submodule by its identity.
         leaf: Returns what to do with a module's call, or None to look inside.
         batch: Samples of the recorded batch.
+        steps: Steps of the recorded input.
     """
 
     def __init__(
-        self, paths: Mapping[int, str], leaf: Callable[[Any], Leaf | None], batch: int
+        self, paths: Mapping[int, str], leaf: Callable[[Any], Leaf | None], batch: int, steps: int
     ) -> None:
         super().__init__()
         self.paths, self.leaf, self.batch = paths, leaf, batch
@@ -63,6 +64,7 @@ class Recorder(TorchFunctionMode):
         self.inside: list[str] = []
         self.depth = 0
         self.current = 0
+        self.longest_lag = max(1, steps - 2)
         self.fills: dict[int, tuple[Any, str, list[Ref]]] = {}
         self.readouts: dict[int, tuple[Any, Ref, str]] = {}
         self._known: dict[int, tuple[Any, Ref | Bad]] = {}
@@ -140,7 +142,8 @@ class Recorder(TorchFunctionMode):
         times = [ref.time for ref in refs if ref.time is not None]
         if not times:
             return None
-        if max(times) != self.current - 1:
+        # Further back than that is the first step of another loop over the same steps.
+        if not 0 < self.current - max(times) <= self.longest_lag:
             self.current = max(times)
         return self.current
 

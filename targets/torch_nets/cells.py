@@ -96,6 +96,7 @@ class CellWriter:
             "framework": self.flavour.framework,
             "inputs": len(self.program.inputs),
             "states": list(states),
+            "extra": exposed_states(self.program) if self.flavour.keeps_state else [],
             "step": dynamics_record(self.op.dynamics),
         }
         return literal(json.dumps(record, sort_keys=True))

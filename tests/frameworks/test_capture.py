@@ -493,6 +493,118 @@ def test_a_recurrence_with_a_bias() -> None:
         expect(snnir.from_torch(net, (6,)), x, net(torch.from_numpy(x)))
 
 
+class ChangesLater(Loop):
+    def forward(self, x: Any) -> Any:
+        mem, spikes = self.lif1.reset_mem(), []
+        for t, now in enumerate(x):
+            current = self.fc1(now) if t < 10 else self.fc1(now) * 0.5
+            spk, mem = self.lif1(current, mem)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+
+class ResetLater(Loop):
+    def forward(self, x: Any) -> Any:
+        mem, spikes = self.lif1.reset_mem(), []
+        for t, now in enumerate(x):
+            mem = torch.zeros_like(mem) if t == 20 else mem
+            spk, mem = self.lif1(self.fc1(now), mem)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+
+class Reversed(Loop):
+    def forward(self, x: Any) -> Any:
+        mem, spikes = self.lif1.reset_mem(), []
+        for t in reversed(range(len(x))):
+            spk, mem = self.lif1(self.fc1(x[t]), mem)
+            spikes.append(spk)
+        return torch.stack(spikes[::-1])
+
+
+class JoinsConstant(Loop):
+    def forward(self, x: Any) -> Any:
+        mem, spikes = self.lif1.reset_mem(), []
+        for now in x:
+            spk, mem = self.lif1(self.fc1(now), mem)
+            spikes.append(torch.cat([spk, torch.ones(len(spk), 1)], 1))
+        return torch.stack(spikes)
+
+
+class TwoStepsAgo(nn.Module):
+    """Spikes of two steps ago, kept in a Python list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(6, 8), snn.Leaky(beta=0.5)
+        self.fc2, self.lif2 = nn.Linear(8, 3), snn.Leaky(beta=0.75)
+
+    def forward(self, x: Any) -> Any:
+        mem1, mem2 = self.lif1.reset_mem(), self.lif2.reset_mem()
+        seen, spikes = [], []
+        for t in range(len(x)):
+            spk, mem1 = self.lif1(self.fc1(x[t]), mem1)
+            seen.append(spk)
+            before = seen[t - 2] if t >= 2 else torch.zeros_like(spk)
+            out, mem2 = self.lif2(self.fc2(before), mem2)
+            spikes.append(out)
+        return torch.stack(spikes)
+
+
+def test_a_delay_of_two_steps() -> None:
+    net, x = grid(TwoStepsAgo()), noise(40, 3, 6)
+    graph = snnir.from_torch(net, (6,))
+    with torch.no_grad():
+        expect(graph, x, net(torch.from_numpy(x)))
+    assert [n.op.steps for n in graph.nodes.values() if isinstance(n.op, Delay)] == [2]
+
+
+class Refractory(nn.Module):
+    """A neuron by hand whose counter is read before it is set."""
+
+    def forward(self, x: Any) -> Any:
+        v, left = torch.zeros_like(x[0]), torch.zeros_like(x[0])
+        spikes = []
+        for now in x:
+            v = v * 0.5 + torch.where(left > 0, torch.zeros_like(now), now)
+            spike = (v >= 1).to(v.dtype)
+            v, left = v * (1 - spike), torch.clamp(left - 1, min=0) + 2 * spike
+            spikes.append(torch.cat([spike[:, 2:], v[..., :2] * 2], -1))
+        return torch.stack(spikes)
+
+
+@pytest.mark.parametrize("framework", ["snntorch", "sinabs", "spikingjelly", "norse"])
+def test_what_was_written_by_hand_survives_every_framework(framework: str) -> None:
+    x = noise(40, 3, 5)
+    expected = Refractory()(torch.from_numpy(x))
+    graph = snnir.from_torch(Refractory(), (5,))
+    expect(graph, x, expected)
+    expect(snnir.from_torch(snnir.export(graph, framework), (5,)), x, expected)
+
+
+@pytest.mark.parametrize("framework", ["snntorch", "sinabs", "spikingjelly", "norse"])
+def test_membranes_and_winners_survive_every_framework(framework: str) -> None:
+    class Net(Loop):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lif2 = snn.Leaky(beta=0.75, inhibition=True)
+
+        def forward(self, x: Any) -> Any:
+            mem1, mem2, spikes = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+            for now in x:
+                spk, mem1 = self.lif1(self.fc1(now), mem1)
+                spk2, mem2 = self.lif2(self.fc2(torch.cat([spk[:, 4:], mem1[..., :4]], 1)), mem2)
+                spikes.append(spk2)
+            return torch.stack(spikes)
+
+    net, x = grid(Net()), noise(30, 3, 6)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(x))
+    graph = snnir.from_torch(net, (6,))
+    expect(graph, x, expected)
+    expect(snnir.from_torch(snnir.export(graph, framework), (6,)), x, expected)
+
+
 class PerSample(Loop):
     """Adds something else to each sample of the batch."""
 
@@ -600,6 +712,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "state altered, by keyword": (lambda: Keywords(0.5), (6,), r"SNN805.*node 'lif1'.*state v"),
     "state forgotten": (Forgetful, (6,), r"SNN805.*node 'lif'.*test_capture.py:\d+.*without the state"),
     "autocast": (Autocast, (6,), r"SNN807.*bfloat16"),
+    "changes later": (ChangesLater, (6,), r"SNN80[58]"),
+    "reset later": (ResetLater, (6,), r"SNN805.*node 'lif1'.*state v"),
+    "reversed": (Reversed, (6,), r"SNN805.*node 'lif1'.*step by step from the first"),
+    "joins a constant": (JoinsConstant, (6,), r"SNN803.*node 'cat'.*constant"),
     "unknown neuron": (lambda: hidden(snn.SLSTM(4, 4)), (6,), r"SNN802.*node '1'.*SLSTM.*Leaky"),
     "subclass": (lambda: hidden(Changed(beta=0.5)), (6,), r"SNN802.*node '1'.*Changed"),
     "unknown layer": (lambda: hidden(nn.GELU()), (6,), r"SNN802.*node '1'.*GELU"),
