@@ -40,7 +40,7 @@ class Builder:
         for index, arg in enumerate(args):
             wanted = "bool" if op == "select" and index == 0 else spec.takes
             operands.append(self._operand(arg, wanted))
-        target = self._fresh(name or f"t{len(self.body)}")
+        target = self.fresh(name or f"t{len(self.body)}")
         self.body.append(Let(target, op, tuple(operands)))
         return Symbol(self, target, spec.gives)
 
@@ -51,7 +51,8 @@ class Builder:
             arg = self.apply("cast", arg)
         return arg.name
 
-    def _fresh(self, stem: str) -> str:
+    def fresh(self, stem: str) -> str:
+        """Reserve and return a name that is not taken, the stem if possible."""
         name, number = stem, 1
         while name in self._names:
             number += 1
