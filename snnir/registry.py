@@ -35,6 +35,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "snnir": "snnir.targets.snnir_file:SnnirTarget",
         "snntorch": "snnir.targets.torch_nets.target:SnntorchTarget",
         "spikingjelly": "snnir.targets.torch_nets.target:SpikingjellyTarget",
+        "torch": "snnir.targets.torch_sim.target:TorchTarget",
     },
     "frontends": {
         "nir": "snnir.frontends.from_nir:load_nir",

@@ -19,6 +19,8 @@ class ScalarOp:
         numpy: Its meaning on NumPy arrays.
         python: Format of its NumPy source, such as ``{0} + {1}``.
         torch: Format of its torch source; empty where it is the same.
+        c: Format of its C source with `{s}` for the suffix of the float type; empty where it is
+            the same.
         precedence: Binding strength of that source; 10 for calls.
         takes: Type of the operands, `float` or `bool`.
         gives: Type of the result.
@@ -32,6 +34,7 @@ class ScalarOp:
     takes: str = "float"
     gives: str = "float"
     torch: str = ""
+    c: str = ""
 
 
 def _to_float(x: Any) -> Any:
@@ -47,18 +50,34 @@ _TABLE = [
     ScalarOp("sub", 2, np.subtract, "{0} - {1}", 5),
     ScalarOp("mul", 2, np.multiply, "{0} * {1}", 6),
     ScalarOp("div", 2, np.divide, "{0} / {1}", 6),
-    ScalarOp("pow", 2, np.power, "np.power({0}, {1})", torch="torch.pow({0}, {1})"),
-    ScalarOp("min", 2, np.minimum, "np.minimum({0}, {1})", torch="torch.minimum({0}, {1})"),
-    ScalarOp("max", 2, np.maximum, "np.maximum({0}, {1})", torch="torch.maximum({0}, {1})"),
+    ScalarOp(
+        "pow", 2, np.power, "np.power({0}, {1})", torch="torch.pow({0}, {1})", c="pow{s}({0}, {1})"
+    ),
+    ScalarOp(
+        "min",
+        2,
+        np.minimum,
+        "np.minimum({0}, {1})",
+        torch="torch.minimum({0}, {1})",
+        c="snn_min{s}({0}, {1})",
+    ),
+    ScalarOp(
+        "max",
+        2,
+        np.maximum,
+        "np.maximum({0}, {1})",
+        torch="torch.maximum({0}, {1})",
+        c="snn_max{s}({0}, {1})",
+    ),
     ScalarOp("neg", 1, np.negative, "-{0}", 7),
-    ScalarOp("abs", 1, np.abs, "np.abs({0})", torch="torch.abs({0})"),
-    ScalarOp("floor", 1, np.floor, "np.floor({0})", torch="torch.floor({0})"),
-    ScalarOp("trunc", 1, np.trunc, "np.trunc({0})", torch="torch.trunc({0})"),
-    ScalarOp("round", 1, np.rint, "np.rint({0})", torch="torch.round({0})"),
-    ScalarOp("exp", 1, np.exp, "np.exp({0})", torch="torch.exp({0})"),
-    ScalarOp("log", 1, np.log, "np.log({0})", torch="torch.log({0})"),
-    ScalarOp("tanh", 1, np.tanh, "np.tanh({0})", torch="torch.tanh({0})"),
-    ScalarOp("sqrt", 1, np.sqrt, "np.sqrt({0})", torch="torch.sqrt({0})"),
+    ScalarOp("abs", 1, np.abs, "np.abs({0})", torch="torch.abs({0})", c="fabs{s}({0})"),
+    ScalarOp("floor", 1, np.floor, "np.floor({0})", torch="torch.floor({0})", c="floor{s}({0})"),
+    ScalarOp("trunc", 1, np.trunc, "np.trunc({0})", torch="torch.trunc({0})", c="trunc{s}({0})"),
+    ScalarOp("round", 1, np.rint, "np.rint({0})", torch="torch.round({0})", c="rint{s}({0})"),
+    ScalarOp("exp", 1, np.exp, "np.exp({0})", torch="torch.exp({0})", c="exp{s}({0})"),
+    ScalarOp("log", 1, np.log, "np.log({0})", torch="torch.log({0})", c="log{s}({0})"),
+    ScalarOp("tanh", 1, np.tanh, "np.tanh({0})", torch="torch.tanh({0})", c="tanh{s}({0})"),
+    ScalarOp("sqrt", 1, np.sqrt, "np.sqrt({0})", torch="torch.sqrt({0})", c="sqrt{s}({0})"),
     ScalarOp("gt", 2, np.greater, "{0} > {1}", 4, gives="bool"),
     ScalarOp("ge", 2, np.greater_equal, "{0} >= {1}", 4, gives="bool"),
     ScalarOp("lt", 2, np.less, "{0} < {1}", 4, gives="bool"),
@@ -72,6 +91,7 @@ _TABLE = [
         takes="bool",
         gives="bool",
         torch="torch.logical_and({0}, {1})",
+        c="{0} && {1}",
     ),
     ScalarOp(
         "or",
@@ -81,6 +101,7 @@ _TABLE = [
         takes="bool",
         gives="bool",
         torch="torch.logical_or({0}, {1})",
+        c="{0} || {1}",
     ),
     ScalarOp(
         "not",
@@ -90,9 +111,25 @@ _TABLE = [
         takes="bool",
         gives="bool",
         torch="torch.logical_not({0})",
+        c="!{0}",
     ),
-    ScalarOp("cast", 1, _to_float, "{0}.astype(dtype)", takes="bool", torch="{0}.to(dtype)"),
-    ScalarOp("select", 3, _select, "np.where({0}, {1}, {2})", torch="torch.where({0}, {1}, {2})"),
+    ScalarOp(
+        "cast",
+        1,
+        _to_float,
+        "{0}.astype(dtype)",
+        takes="bool",
+        torch="{0}.to(dtype)",
+        c="{0} ? 1 : 0",
+    ),
+    ScalarOp(
+        "select",
+        3,
+        _select,
+        "np.where({0}, {1}, {2})",
+        torch="torch.where({0}, {1}, {2})",
+        c="{0} ? {1} : {2}",
+    ),
 ]
 
 #: All scalar operations by name. `select` takes (bool, float, float).

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
-from snnir.dynamics.program import Dynamics, Let
+from snnir.dynamics.program import Dynamics, Let, Operand, State
 from snnir.dynamics.scalar import SCALAR_OPS
 
 
@@ -68,3 +70,38 @@ class Expressions:
     def value(self, arg: str | float) -> str:
         """Return a name, or a literal."""
         return arg if isinstance(arg, str) else self.number.format(arg)
+
+
+def renamed(program: Dynamics, rename: Callable[[str], str]) -> Dynamics:
+    """Return the same program under other names.
+
+    Args:
+        program: The program.
+        rename: Old to new name; two names that become one are kept apart.
+    """
+    taken: set[str] = set()
+    table: dict[str, str] = {}
+    defined = [*program.inputs, *(name for name, _ in program.params)]
+    defined += [state.name for state in program.states]
+    for name in [*defined, *(let.target for let in program.body)]:
+        new = rename(name)
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        table[name] = new
+
+    def operand(value: Operand) -> Operand:
+        return table[value] if isinstance(value, str) else value
+
+    return replace(
+        program,
+        inputs=tuple(table[name] for name in program.inputs),
+        params=tuple((table[name], unit) for name, unit in program.params),
+        states=tuple(State(table[s.name], operand(s.initial)) for s in program.states),
+        body=tuple(
+            Let(table[let.target], let.op, tuple(operand(arg) for arg in let.args))
+            for let in program.body
+        ),
+        updates=tuple((table[name], operand(value)) for name, value in program.updates),
+        outputs=tuple((table[name], kind) for name, kind in program.outputs),
+    )

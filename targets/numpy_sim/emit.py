@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import numpy as np
 from snnir import kernels
 from snnir.dynamics.program import Dynamics
 from snnir.dynamics.source import Expressions
+from snnir.embedding import function_sources, module_body
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.structure import Input
@@ -288,27 +287,11 @@ def step_source(program: Dynamics, name: str, inner: str) -> str:
 
 def kernel_sources(names: set[str]) -> list[str]:
     """Return the source of kernels and of whatever they call, as they stand in the module."""
-    functions = {
-        name: value
-        for name, value in vars(kernels).items()
-        if inspect.isfunction(value) and value.__module__ == kernels.__name__
-    }
-    wanted, pending = set(), sorted(names)
-    while pending:
-        name = pending.pop()
-        if name not in wanted:
-            wanted.add(name)
-            used = {n.id for n in ast.walk(_tree(functions[name])) if isinstance(n, ast.Name)}
-            pending.extend(sorted(used & set(functions)))
-    sources = [inspect.getsource(functions[name]).strip() for name in functions if name in wanted]
+    sources = function_sources(kernels, names)
     return [f"BLOCK = {kernels.BLOCK}", *(f"\n{source}" for source in sources)]
-
-
-def _tree(function: Any) -> ast.AST:
-    return ast.parse(inspect.getsource(function))
 
 
 def runtime_source() -> str:
     """Return the runtime module without its docstring and imports."""
-    source = inspect.getsource(runtime)
-    return source[source.index("#: Rows (time steps") :].rstrip() + "\n"
+    source = module_body(runtime)
+    return source[source.index("#: Rows (time steps") :]

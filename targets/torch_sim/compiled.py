@@ -1,0 +1,397 @@
+"""Compiled kernels: building the C source where there is a compiler, and calling it.
+
+The functions take plain pointers, so neither torch's headers nor a build system is needed. Work is
+shared by as many threads as torch uses; results do not depend on their number.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+from torch import Tensor
+from torch.nn import functional
+
+from snnir.targets.torch_sim.engine import Step
+
+#: Without -ffp-contract=off the compiler may fuse a product and a sum and round them once.
+FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
+#: Above this share of non-zero inputs, a matrix product is faster than sums over events.
+DENSE = 0.25
+#: Elements of work below which a second thread costs more than it saves.
+SMALL = 200_000
+BLOCK = 512
+
+
+class NoCompiler(RuntimeError):
+    """There is no C compiler, or it does not compile the kernels."""
+
+
+def compiler() -> list[str]:
+    """Return the command of a C compiler: `$CC`, one on the path, or the ziglang wheel's."""
+    wanted = os.environ.get("CC", "").split()
+    if wanted and shutil.which(wanted[0]):
+        return wanted
+    for name in ("cc", "gcc", "clang"):
+        if shutil.which(name):
+            return [name]
+    if importlib.util.find_spec("ziglang") is not None:
+        return [sys.executable, "-m", "ziglang", "cc"]
+    raise NoCompiler("no C compiler was found; install one, or `pip install ziglang`")
+
+
+def machine() -> str:
+    """Return what the compiled code depends on: it is built for this very processor."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        flags = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
+    except OSError:
+        flags = []
+    return "\n".join([platform.machine(), platform.processor(), *sorted(set(flags))])
+
+
+def cache_folder() -> pathlib.Path:
+    """Return a folder that only this user can write, for compiled kernels."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    folder = pathlib.Path(base) / "snnir" / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        facts = folder.stat()
+        own = not hasattr(os, "getuid") or facts.st_uid == os.getuid()
+        if own and not facts.st_mode & 0o022 and os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return pathlib.Path(tempfile.mkdtemp(prefix="snnir-kernels-"))
+
+
+@lru_cache(maxsize=64)
+def library(source: str) -> ctypes.CDLL:
+    """Return the compiled kernels; compiled once per source, compiler and processor.
+
+    Raises:
+        NoCompiler: If they cannot be compiled.
+    """
+    command = compiler()
+    key = "\0".join([source, *command, *FLAGS, machine()]).encode()
+    path = cache_folder() / f"{hashlib.sha256(key).hexdigest()[:32]}.so"
+    if not path.is_file():
+        build(command, source, path)
+    return ctypes.CDLL(str(path))
+
+
+def build(command: Sequence[str], source: str, path: pathlib.Path) -> None:
+    """Compile aside and rename into place."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        given, made = pathlib.Path(scratch, "kernels.c"), pathlib.Path(scratch, "kernels.so")
+        given.write_text(source, encoding="utf-8")
+        for native in (["-march=native"], ["-mcpu=native"], []):
+            line = [*command, *FLAGS, *native, "-o", str(made), str(given), "-lm"]
+            done = subprocess.run(line, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                os.replace(made, path)
+                return
+    raise NoCompiler(f"{command[0]} does not compile the kernels: {done.stderr.strip()[-500:]}")
+
+
+@lru_cache(maxsize=1)
+def pool() -> ThreadPoolExecutor:
+    """Return the threads that share calls."""
+    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="snnir")
+
+
+def share(call: Callable[[int, int], Any], parts: int, work: int) -> None:
+    """Call on the range of parts, split over threads if the work pays for it."""
+    threads = min(parts, torch.get_num_threads(), 1 + work // SMALL)
+    if threads < 2:
+        call(0, parts)
+        return
+    cuts = [parts * k // threads for k in range(threads + 1)]
+    list(pool().map(call, cuts[:-1], cuts[1:]))
+
+
+def pointers(tensors: Sequence[Tensor | None]) -> Any:
+    """Return a C array of the addresses of tensors."""
+    addresses = [0 if x is None else x.data_ptr() for x in tensors]
+    return (ctypes.c_void_p * max(1, len(addresses)))(*addresses)
+
+
+def address(tensor: Tensor | None) -> Any:
+    """Return the address of a tensor's data."""
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+# --- Scans ---------------------------------------------------------------------------------------
+
+
+class Compiled:
+    """Scans in C; the same calls as `Eager`."""
+
+    def __init__(self, step: Step, code: ctypes.CDLL) -> None:
+        self.step = step
+        self.inner = torch.float64 if step.wide else torch.float32
+        self._scan = getattr(code, f"{step.name}_scan")
+        self._back = getattr(code, f"{step.name}_back")
+        self._back_params = getattr(code, f"{step.name}_back_params")
+
+    def layout(self, x: Tensor, params: Sequence[Tensor]) -> tuple[list[int], list[Tensor], Any]:
+        """Return [time, batch, neurons], the parameters as arrays, and which of them vary."""
+        time, batch, shape = len(x), x.shape[1], x.shape[2:]
+        alike = [p.numel() == 1 for p in params]
+        arrays = [
+            p.detach().to(self.inner).expand(1 if same else shape).contiguous()
+            if not same else p.detach().to(self.inner).reshape(1)
+            for p, same in zip(params, alike, strict=True)
+        ]  # fmt: skip
+        count = shape.numel()
+        if all(alike):
+            batch, count = 1, batch * count  # nothing depends on the place, so blocks can be full
+        varies = (ctypes.c_int32 * max(1, len(alike)))(*(not same for same in alike))
+        return [time, batch, count], arrays, varies
+
+    def call(self, function: Any, size: list[int], *rest: Any) -> None:
+        """Call a kernel on all parts."""
+        time, batch, count = size
+        parts = batch * -(-count // BLOCK)
+        numbers = [ctypes.c_int64(n) for n in size]
+
+        def part(first: int, last: int) -> None:
+            function(ctypes.c_int64(first), ctypes.c_int64(last), *numbers, *rest)
+
+        share(part, parts, time * batch * count)
+
+    def forward(
+        self, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
+        keep: bool,
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:  # fmt: skip
+        """Scan over time; see `Eager.forward`."""
+        xs = [x.contiguous() for x in inputs]
+        own = [v.to(self.inner).clone(memory_format=torch.contiguous_format) for v in states]
+        size, arrays, varies = self.layout(xs[0], params)
+        outputs = [torch.empty_like(xs[0]) for _ in range(self.step.outputs)]
+        history = [torch.empty(xs[0].shape, dtype=self.inner) for _ in own] if keep else []
+        kept = pointers(history) if history else ctypes.c_void_p(None)
+        self.call(
+            self._scan, size, pointers(xs), pointers(own), pointers(arrays), varies,
+            pointers(outputs), kept,
+        )  # fmt: skip
+        return outputs, own, history
+
+    def backward(
+        self, inputs: Sequence[Tensor], history: Sequence[Tensor], params: Sequence[Tensor],
+        g_outputs: Sequence[Tensor], g_states: Sequence[Tensor],
+        g_traces: Sequence[Tensor | None] = (), wanted: Sequence[bool] = (),
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor | None]]:  # fmt: skip
+        """Scan backwards over time; see `Eager.backward`. Traces have no gradient here."""
+        xs = [x.contiguous() for x in inputs]
+        kept = [h.contiguous() for h in history]
+        size, arrays, varies = self.layout(xs[0], params)
+        given = [g.contiguous() for g in g_outputs]
+        own = [g.to(self.inner).clone(memory_format=torch.contiguous_format) for g in g_states]
+        made = [torch.empty_like(x) for x in xs]
+        shape = xs[0].shape[1:]
+        some = any(wanted)
+        totals = [torch.empty(shape, dtype=self.inner) for _ in params] if some else []
+        self.call(
+            self._back_params if some else self._back, size, pointers(xs), pointers(kept),
+            pointers(arrays), varies, pointers(given), pointers(made), pointers(own),
+            pointers(totals),
+        )  # fmt: skip
+        g_params: list[Tensor | None] = [None] * len(params)
+        for index, total in enumerate(totals):
+            if wanted[index]:
+                value = params[index]
+                g_params[index] = total.sum_to_size(value.shape).to(value.dtype)
+        return made, own, g_params
+
+
+# --- Sums over events ----------------------------------------------------------------------------
+
+
+class Events:
+    """The non-zero elements of [rows, width], row by row.
+
+    Attributes:
+        begin: Where each row's entries begin, and the end of the last, int64 [rows + 1].
+        index: Position in the row, int32.
+        value: The element.
+        plain: Whether every element is 1.
+        share: Share of elements that are not zero.
+    """
+
+    def __init__(self, code: ctypes.CDLL, x: Tensor) -> None:
+        rows, width = x.shape
+        self.begin = torch.empty(rows + 1, dtype=torch.int64)
+        # One more than there can be: the compaction writes before it knows.
+        self.index = torch.empty(rows * width + 1, dtype=torch.int32)
+        self.value = torch.empty(rows * width + 1, dtype=torch.float32)
+        plain = ctypes.c_int32(0)
+        code.snn_events.restype = ctypes.c_int64
+        count = code.snn_events(
+            address(x), ctypes.c_int64(rows), ctypes.c_int64(width), address(self.begin),
+            address(self.index), address(self.value), ctypes.byref(plain),
+        )  # fmt: skip
+        self.plain, self.share = bool(plain.value), count / max(1, rows * width)
+        self.count = count
+
+
+def wide(neurons: int) -> int:
+    """Return how many output neurons a kernel sums together."""
+    return 16 if neurons <= 16 else 32 if neurons <= 32 else 64
+
+
+def packed(weight: Tensor) -> Tensor:
+    """Return weights [neurons, width] as [blocks, width, wide], padded with zeros."""
+    neurons, width = weight.shape
+    lanes = wide(neurons)
+    blocks = -(-neurons // lanes)
+    if blocks * lanes != neurons:
+        weight = functional.pad(weight, (0, 0, 0, blocks * lanes - neurons))
+    return weight.reshape(blocks, lanes, width).transpose(1, 2).contiguous()
+
+
+class EventSums:
+    """Matrix products with mostly-zero inputs as sums over events."""
+
+    def __init__(self, code: ctypes.CDLL) -> None:
+        self.code = code
+        self._packed: dict[int, tuple[Tensor, int, int, Tensor]] = {}
+
+    def weights(self, weight: Tensor) -> Tensor:
+        """Return packed weights, packed again only after a change."""
+        key = id(weight)
+        version, place = weight._version, weight.data_ptr()
+        known = self._packed.get(key)
+        if known is not None and known[0] is weight and known[1:3] == (version, place):
+            return known[3]
+        made = packed(weight.detach())
+        self._packed[key] = (weight, version, place, made)
+        return made
+
+    def gather(self, events: Events, table: Tensor, bias: Tensor | None, neurons: int) -> Tensor:
+        """Return the sums [rows, neurons]."""
+        rows, (blocks, width, lanes) = len(events.begin) - 1, table.shape
+        out = torch.empty(rows, neurons)
+        function = getattr(self.code, f"snn_gather_{lanes}")
+        rest = [
+            address(events.begin), address(events.index), address(events.value),
+            ctypes.c_int32(events.plain), address(table), address(bias), ctypes.c_int64(rows),
+            ctypes.c_int64(width), ctypes.c_int64(neurons), address(out),
+        ]  # fmt: skip
+
+        def part(first: int, last: int) -> None:
+            function(ctypes.c_int64(first), ctypes.c_int64(last), *rest)
+
+        share(part, blocks, events.count * neurons)
+        return out
+
+    def scatter(self, events: Events, d: Tensor, width: int) -> Tensor:
+        """Return the gradient of the weights [neurons, width] from that of the sums."""
+        rows, neurons = d.shape
+        lanes = wide(neurons)
+        blocks = -(-neurons // lanes)
+        table = torch.zeros(blocks, width, lanes)
+        function = getattr(self.code, f"snn_scatter_{lanes}")
+        rest = [
+            address(events.begin), address(events.index), address(events.value),
+            ctypes.c_int32(events.plain), address(d), ctypes.c_int64(rows),
+            ctypes.c_int64(width), ctypes.c_int64(neurons), address(table),
+        ]  # fmt: skip
+
+        def part(first: int, last: int) -> None:
+            function(ctypes.c_int64(first), ctypes.c_int64(last), *rest)
+
+        share(part, blocks, 2 * events.count * neurons)
+        return table.transpose(1, 2).reshape(blocks * lanes, width)[:neurons]
+
+
+class EventLinear(torch.autograd.Function):
+    """A matrix product whose input is known by its events."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, sums: EventSums, events: Events, x: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        """Return x W^T + bias."""
+        ctx.sums, ctx.events, ctx.width = sums, events, x.shape[1]
+        ctx.save_for_backward(weight)
+        return sums.gather(events, sums.weights(weight), bias, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, d: Tensor) -> tuple[Any, ...]:
+        """Return the gradients of x, weight and bias."""
+        (weight,) = ctx.saved_tensors
+        d = d.contiguous()
+        needed = ctx.needs_input_grad
+        g_x = d @ weight if needed[2] else None
+        g_weight = ctx.sums.scatter(ctx.events, d, ctx.width) if needed[3] else None
+        return None, None, g_x, g_weight, d.sum(0) if needed[4] else None
+
+
+# --- The kit -------------------------------------------------------------------------------------
+
+
+class Kit:
+    """What a network uses instead of plain torch, as far as it is there.
+
+    Attributes:
+        backend: `auto` (the fastest that is there), `eager`, `c` or `triton`.
+        reason: Why compiled kernels are not used, where they are not.
+    """
+
+    def __init__(self, source: str, backend: str = "auto") -> None:
+        self.backend, self.reason = backend, ""
+        self._sums: EventSums | None = None
+        if backend in ("auto", "c"):
+            try:
+                self._code = library(source)
+                self._sums = EventSums(self._code)
+            except (NoCompiler, OSError) as problem:
+                if backend == "c":
+                    raise
+                self.reason = str(problem)
+
+    @classmethod
+    def load(cls, folder: pathlib.Path, backend: str = "auto") -> Kit:
+        """Return the kit of an emitted folder."""
+        return cls((folder / "kernels.c").read_text(encoding="utf-8"), backend)
+
+    def runner(self, step: Step, device: torch.device, kind: torch.dtype) -> Any:
+        """Return what scans a step on a device, or None where plain torch has to."""
+        if device.type == "cpu" and self._sums is not None and kind is torch.float32:
+            return Compiled(step, self._code)
+        return None
+
+    def apply(self, function: str, rows: Sequence[Tensor], own: dict[str, Tensor]) -> Tensor | None:
+        """Return the result of a stateless op, or None where plain torch is faster."""
+        if self._sums is None or function != "linear":
+            return None
+        x, weight, bias = rows[0], own["weight"], own.get("bias")
+        if x.device.type != "cpu" or x.ndim != 2 or not _plain(x, weight, bias):
+            return None
+        x = x.contiguous()
+        events = Events(self._code, x.detach())
+        if events.share > DENSE:
+            return None
+        if bias is not None and bias.numel() != len(weight):
+            bias = bias.expand(len(weight))
+        made: Tensor = EventLinear.apply(self._sums, events, x, weight, bias)
+        return made
+
+
+def _plain(*tensors: Tensor | None) -> bool:
+    """Return whether all are float32 on the CPU."""
+    return all(x is None or (x.dtype is torch.float32 and x.device.type == "cpu") for x in tensors)

@@ -1,0 +1,188 @@
+"""Printing a network as a torch program, and making it live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+
+from snnir.dynamics.surrogate import surrogate
+from snnir.embedding import function_sources, module_body
+from snnir.errors import error
+from snnir.ir.graph import Graph
+from snnir.targets.torch_sim import compiled, engine, kernels, program
+from snnir.targets.torch_sim.build import Builder
+from snnir.targets.torch_sim.c_kernels import c_source
+from snnir.targets.torch_sim.engine import Model, Network, Step, constant
+from snnir.targets.torch_sim.target import TorchTarget
+from snnir.tensors import Tensor
+
+_HEAD = '''\
+"""A spiking network as a torch program, written by snnir.
+
+    from model import load
+    net = load()              # a torch.nn.Module with the weights beside this file
+    y = net(x)                # x, y: [time, batch, *shape]; trainable, surrogate {surrogate}
+
+    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]
+
+Needs torch (and NumPy to read files). The kernels beside it are compiled at the first run where
+there is a C compiler; without one, plain torch gives the same spikes. The first part of this file
+is the network, the rest is the same for every network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import difflib
+import hashlib
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import inf, nan
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+'''
+
+_RULE = "\n\n# ---- {} " + "-" * 60 + "\n\n"
+#: Kernel arguments that are synapses or biases, which training changes.
+_SYNAPSES = {"weight", "bias", "scale", "gamma", "beta"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network in the form the engine runs, and as text."""
+
+    graph: Graph
+    target: TorchTarget
+    builder: Builder
+    model: Model
+
+    @classmethod
+    def of(cls, graph: Graph, target: TorchTarget) -> Source:
+        """Return the source of a verified, discretised graph."""
+        chosen = surrogate(target.surrogate)
+        builder = Builder(graph, target.precision, chosen, target.detach_reset)
+        return cls(graph, target, builder, builder.model())
+
+    def trained(self) -> list[str]:
+        """Return the names of the tensors that get gradients."""
+        if self.target.trained == "none":
+            return []
+        neurons = {unit.name for unit in self.model.units.values() if unit.kind == "neuron"}
+        every = self.target.trained == "all"
+        return [
+            name
+            for name in self.builder.tensors
+            if every or name.rpartition(".")[2] in _SYNAPSES
+            and name.rpartition(".")[0] not in neurons
+        ]  # fmt: skip
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return every tensor by `node.attribute`."""
+        return self.builder.tensors
+
+    def kernels(self) -> str:
+        """Return the C source."""
+        builder = self.builder
+        return c_source(builder.programs, builder.surrogate, builder.detach)
+
+    def steps(self) -> dict[str, Step]:
+        """Return the step programs, live."""
+        found: dict[str, Step] = {}
+        names: dict[str, Any] = {
+            "torch": torch, "constant": constant, "Step": Step, "STEPS": found,
+            "inf": float("inf"), "nan": float("nan"),
+        }  # fmt: skip
+        exec(compile(self.builder.steps_source(), "<steps>", "exec"), names)
+        return found
+
+    def network(self) -> Network:
+        """Return the module.
+
+        Raises:
+            SnnirError: SNN503 if the backend asked for is not there.
+        """
+        try:
+            kit = compiled.Kit(self.kernels(), self.target.backend)
+        except compiled.NoCompiler as problem:
+            raise error(
+                "SNN503", f"target 'torch': {problem}", hint="use backend=auto or eager"
+            ) from None
+        net = Network(
+            self.model, self.steps(), vars(kernels), self.builder.torch_tensors(),
+            self.trained(), kit,
+        )  # fmt: skip
+        net.graph = self.graph
+        try:
+            return net.to(self.target.device)
+        except (RuntimeError, AssertionError) as problem:
+            said = str(problem).splitlines()[0]
+            raise error("SNN503", f"target 'torch': device '{self.target.device}': {said}") from None
+
+    def program(self) -> str:
+        """Return `model.py`."""
+        used = {unit.function for unit in self.model.units.values() if unit.kind == "op"}
+        parts = [
+            _HEAD.format(surrogate=self.target.surrogate),
+            _RULE.format("running"),
+            module_body(engine),
+            _RULE.format("compiled kernels"),
+            module_body(compiled),
+            _RULE.format("stateless ops"),
+            "\n\n\n".join(function_sources(kernels, used)),
+            _RULE.format("the network: step programs"),
+            "STEPS: dict[str, Step] = {}\n\n",
+            self.builder.steps_source(),
+            _RULE.format("the network: nodes"),
+            f"MODEL = {_literal(self.model)}\n",
+            f"TRAINED = {_literal(self.trained())}\n",
+            f"KERNELS = {{{', '.join(f'{name!r}: {name}' for name in sorted(used))}}}\n",
+            _RULE.format("from the command line"),
+            _main_source(),
+        ]
+        return "".join(parts)
+
+
+def _main_source() -> str:
+    body = module_body(program)
+    return body[body.index('WEIGHTS = "') :] + '\n\nif __name__ == "__main__":\n    main()\n'
+
+
+def _literal(value: Any, indent: int = 0) -> str:
+    """Return Python source for plain data and the engine's records, in ASCII."""
+    space = "    " * (indent + 1)
+    if isinstance(value, (Model, engine.Unit)):
+        parts = [
+            f"{item.name}={_literal(getattr(value, item.name), indent + 1)}"
+            for item in fields(value)
+            if getattr(value, item.name) not in ("", {}, ()) or item.name == "shape"
+        ]
+        if isinstance(value, engine.Unit):
+            return f"Unit({', '.join(parts)})"
+        return "Model(\n" + "".join(f"{space}{part},\n" for part in parts) + ")"
+    if isinstance(value, Mapping) and any(isinstance(v, engine.Unit) for v in value.values()):
+        lines = [f"{space}{k!a}: {_literal(v)},\n" for k, v in value.items()]
+        return "{\n" + "".join(lines) + "    " * indent + "}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!a}: {_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
+        return str(value)
+    return ascii(value)

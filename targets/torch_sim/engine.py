@@ -1,0 +1,528 @@
+"""Running a schedule with torch.
+
+This module depends on torch alone and is copied into emitted folders; a network built in memory
+runs the same code. Feed-forward nodes take all steps of a tile at once, neurons scan over time,
+recurrences step together. Gradients of neurons are those of `Step.backward`, whichever backend
+runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+from torch import Tensor, nn
+
+#: Rows (time steps times batch) that feed-forward stages process at once when nothing is trained.
+TILE_ROWS = 1024
+
+
+@lru_cache(maxsize=4096)
+def constant(value: float, kind: torch.dtype, device: torch.device) -> Tensor:
+    """Return a literal of a step program as a tensor."""
+    return torch.tensor(value, dtype=kind, device=device)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step program as functions of tensors that broadcast to [batch, *shape].
+
+    Attributes:
+        name: Name of the program; compiled kernels carry it.
+        inputs: Number of inputs.
+        outputs: Number of outputs.
+        states: Names of the states.
+        params: Names of the parameters.
+        forward: (*inputs, *states, *params) to (*outputs, *new states).
+        backward: (*inputs, *states, *params, *gradients of outputs, *gradients of new states) to
+            the gradients of (*inputs, *states, *params).
+        wide: Whether the arithmetic is float64 although streams are float32.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    states: tuple[str, ...]
+    params: tuple[str, ...]
+    forward: Callable[..., tuple[Any, ...]]
+    backward: Callable[..., tuple[Any, ...]]
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One node.
+
+    Attributes:
+        name: The node's name.
+        kind: `op` (stateless), `neuron` or `delay`.
+        operands: Names of the values it reads; result 0 of a node is the node's own name.
+        results: Names of the values it yields.
+        shape: Shape of one sample of its result.
+        function: Of an op: the kernel's name; of a neuron: the step's name.
+        tensors: Tensors of the network by the argument (or parameter) they are.
+        options: Literal arguments of an op.
+        initial: States of a neuron before the first step: numbers, or names of parameters.
+        steps: Of a delay: whole steps, unless they are the tensor `steps`.
+    """
+
+    name: str
+    kind: str
+    operands: tuple[str, ...]
+    results: tuple[str, ...]
+    shape: tuple[int, ...]
+    function: str = ""
+    tensors: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    initial: Mapping[str, float | str] = field(default_factory=dict)
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A scheduled network without its tensors.
+
+    Attributes:
+        stages: (kind, names) in order; kinds are batched, scan, shift and loop.
+        units: Every node that is not an input.
+        inputs: Shape of each input.
+        outputs: Value behind each output name.
+        dtype: Element type of streams, `float32` or `float64`.
+        acc: Element type in which sums are accumulated.
+        offset: Steps by which outputs and records are reported late.
+        populations: Nodes whose values are spikes.
+    """
+
+    stages: Sequence[tuple[str, Sequence[str]]]
+    units: Mapping[str, Unit]
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, str]
+    dtype: str = "float32"
+    acc: str = "float32"
+    offset: int = 0
+    populations: Sequence[str] = ()
+
+
+State = dict[str, dict[str, Tensor]]
+Values = dict[str, Tensor]
+Kernels = Mapping[str, Callable[..., Tensor]]
+
+
+def full(value: Any, like: Tensor, kind: torch.dtype) -> Tensor:
+    """Return a value in the shape of `like`."""
+    if isinstance(value, Tensor) and value.shape == like.shape:
+        return value.to(kind)
+    return torch.as_tensor(value, dtype=kind, device=like.device).expand(like.shape)
+
+
+# --- Scans ---------------------------------------------------------------------------------------
+
+
+class Eager:
+    """Scans as loops of torch operations: for every device, and the meaning of the others."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    def forward(
+        self, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
+        keep: bool,
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:  # fmt: skip
+        """Scan over time.
+
+        Args:
+            inputs: [T, B, *shape] each.
+            states: Before the first step, [B, *shape] each.
+            params: Each broadcastable to [B, *shape].
+            keep: Whether to return the states before every step.
+
+        Returns:
+            Outputs [T, B, *shape], states after the last step, states before every step.
+        """
+        count, kind = self.step.outputs, inputs[0].dtype
+        inner = states[0].dtype if states else torch.float64 if self.step.wide else kind
+        own = list(states)
+        params = [p.to(inner) for p in params]
+        results: list[tuple[Tensor, ...]] = []
+        history: list[list[Tensor]] = []
+        for now in zip(*inputs, strict=True):
+            if keep:
+                history.append(own)
+            made = self.step.forward(*(x.to(inner) for x in now), *own, *params)
+            results.append(tuple(full(y, now[0], kind) for y in made[:count]))
+            own = [full(v, now[0], inner) for v in made[count:]]
+        outputs = [torch.stack(steps) for steps in zip(*results, strict=True)]
+        kept = [torch.stack(steps) for steps in zip(*history, strict=True)] if history else []
+        return outputs, own, kept
+
+    def backward(
+        self, inputs: Sequence[Tensor], history: Sequence[Tensor], params: Sequence[Tensor],
+        g_outputs: Sequence[Tensor], g_states: Sequence[Tensor],
+        g_traces: Sequence[Tensor | None] = (), wanted: Sequence[bool] = (),
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor | None]]:  # fmt: skip
+        """Scan backwards over time.
+
+        Args:
+            inputs: As given to `forward`.
+            history: States before every step.
+            params: As given to `forward`.
+            g_outputs: Gradients of the outputs, [T, B, *shape].
+            g_states: Gradients of the states after the last step.
+            g_traces: Gradients of the states after every step, where there are any.
+            wanted: Which parameters need their gradient.
+
+        Returns:
+            Gradients of the inputs, of the states before the first step, and of the parameters.
+        """
+        kind = inputs[0].dtype
+        inner = history[0].dtype if history else torch.float64 if self.step.wide else kind
+        own = [g.to(inner) for g in g_states]
+        wide = [p.to(inner) for p in params]
+        g_params: list[Tensor | None] = [
+            torch.zeros_like(p) if want else None for p, want in zip(wide, wanted, strict=True)
+        ]
+        found: list[list[Tensor]] = []
+        some = inputs[0][0]
+        for t in range(len(inputs[0]) - 1, -1, -1):
+            for index, trace in enumerate(g_traces):
+                own[index] = own[index] if trace is None else own[index] + trace[t]
+            given = [*(x[t] for x in inputs), *(h[t] for h in history)]
+            gradients = self.step.backward(
+                *(x.to(inner) for x in given), *wide, *(g[t].to(inner) for g in g_outputs), *own
+            )
+            first, second = len(inputs), len(inputs) + len(history)
+            found.append([full(g, some, kind) for g in gradients[:first]])
+            own = [full(g, some, inner) for g in gradients[first:second]]
+            for index, g in enumerate(gradients[second:]):
+                total = g_params[index]
+                if total is not None:
+                    g_params[index] = total + full(g, some, inner).sum_to_size(total.shape)
+        g_inputs = [torch.stack(steps[::-1]) for steps in zip(*found, strict=True)]
+        done = [
+            g if g is None else g.to(p.dtype) for g, p in zip(g_params, params, strict=True)
+        ]
+        return g_inputs, own, done
+
+
+class Scan(torch.autograd.Function):
+    """A neuron population over time, with the gradient of its step."""
+
+    @staticmethod
+    def forward(ctx: Any, runner: Any, traced: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return outputs, states after the last step and, if traced, after every step."""
+        step = runner.step
+        inputs, states, params = split(tensors, step.inputs, len(step.states), len(step.params))
+        outputs, final, history = runner.forward(inputs, states, params, True)
+        ctx.runner, ctx.traced = runner, traced
+        ctx.save_for_backward(*inputs, *params, *history)
+        return (*outputs, *final, *(after(history, final) if traced else ()))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of inputs, states and parameters."""
+        step = ctx.runner.step
+        sizes = step.inputs, len(step.params), len(step.states)
+        inputs, params, history = split(ctx.saved_tensors, *sizes)
+        g_outputs, g_states, g_traces = split(
+            gradients, step.outputs, len(step.states), len(step.states) if ctx.traced else 0
+        )
+        wanted = ctx.needs_input_grad[2 + step.inputs + len(step.states) :]
+        runner = Eager(step) if ctx.traced else ctx.runner
+        g_inputs, g_initial, g_params = runner.backward(
+            inputs, history, params, g_outputs, g_states, g_traces, wanted
+        )
+        return (None, None, *g_inputs, *g_initial, *g_params)
+
+
+def after(history: Sequence[Tensor], final: Sequence[Tensor]) -> list[Tensor]:
+    """Return the states after every step from those before every step and the last."""
+    return [torch.cat([h[1:], v[None]]) for h, v in zip(history, final, strict=True)]
+
+
+def split(items: Sequence[Any], *sizes: int) -> list[list[Any]]:
+    """Return consecutive parts of the given sizes."""
+    parts, first = [], 0
+    for size in sizes:
+        parts.append(list(items[first : first + size]))
+        first += size
+    return parts
+
+
+# --- The network ---------------------------------------------------------------------------------
+
+
+class Scope(nn.Module):
+    """A part of a node's dotted name."""
+
+
+class Network(nn.Module):
+    """A spiking network over [T, B, *shape].
+
+    Parameters carry the names of the graph, `node.attribute`.
+
+    Args:
+        model: What is run.
+        steps: The step programs by name.
+        kernels: The stateless ops by name.
+        tensors: Value of every tensor by `node.attribute`.
+        trained: Names of the tensors that are trained; the others are parameters without a
+            gradient, or buffers where they are whole numbers.
+        kit: Compiled kernels to use where they pay; see `snnir.targets.torch_sim.compiled`.
+
+    Attributes:
+        stateful: Go on from the last call's state instead of from rest; `reset` forgets it.
+    """
+
+    def __init__(
+        self, model: Model, steps: Mapping[str, Step], kernels: Kernels,
+        tensors: Mapping[str, Tensor], trained: Sequence[str] = (),
+        kit: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.model, self.stateful = model, False
+        self._steps, self._kernels, self.kit = dict(steps), kernels, kit
+        self._state: State | None = None
+        self._runners: dict[tuple[str, torch.device], Any] = {}
+        self._places: dict[str, tuple[nn.Module, str]] = {}
+        for name, value in tensors.items():
+            self._place(name, value, name in trained)
+
+    def _place(self, name: str, value: Tensor, trained: bool) -> None:
+        """Register a tensor under its dotted name; names that are taken get a `_`."""
+        *path, last = name.split(".")
+        scope: nn.Module = self
+        for part in path:
+            label = part or "_"
+            while not isinstance(scope._modules.get(label), Scope) and hasattr(scope, label):
+                label += "_"
+            if label not in scope._modules:
+                scope.add_module(label, Scope())
+            scope = scope._modules[label]
+        while hasattr(scope, last):
+            last += "_"
+        if value.is_floating_point():
+            scope.register_parameter(last, nn.Parameter(value, requires_grad=trained))
+        else:
+            scope.register_buffer(last, value)
+        self._places[name] = (scope, last)
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a tensor of the graph by `node.attribute`."""
+        scope, last = self._places[name]
+        value: Tensor = getattr(scope, last)
+        return value
+
+    def tensor_names(self) -> Iterator[str]:
+        """Yield the name of every tensor as the graph has it."""
+        yield from self._places
+
+    def reset(self) -> None:
+        """Forget the state of the last call."""
+        self._state = None
+
+    def forward(self, *inputs: Tensor | Mapping[str, Tensor]) -> Any:
+        """Run the network.
+
+        Args:
+            inputs: [T, B, *shape] for every input, in order or as one mapping by name.
+
+        Returns:
+            The output [T, B, *shape]; a mapping by name if there are several.
+        """
+        given = inputs[0]
+        if not isinstance(given, Mapping):
+            given = dict(zip(self.model.inputs, inputs, strict=True))  # type: ignore[arg-type]
+        state = self._state if self.stateful else None
+        outputs, _, state = self.simulate(given, (), state)
+        if self.stateful:
+            self._state = {k: {n: v.detach() for n, v in own.items()} for k, own in state.items()}
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    def simulate(
+        self, inputs: Mapping[str, Tensor], record: Sequence[str] = (),
+        state: State | None = None, sums: dict[str, float] | None = None,
+    ) -> tuple[Values, Values, State]:  # fmt: skip
+        """Run the network and record.
+
+        Args:
+            inputs: [T, B, *shape] for every input.
+            record: Values to return: `node` or `node:state`.
+            state: Where to go on from, as returned before.
+            sums: Filled with the number of spikes of every population.
+
+        Returns:
+            Outputs by name, records by name (both [T, B, *shape]), the state after the last step.
+        """
+        model, kind = self.model, getattr(torch, self.model.dtype)
+        for name, shape in model.inputs.items():
+            found = tuple(inputs[name].shape)
+            if len(found) != len(shape) + 2 or found[2:] != tuple(shape):
+                raise ValueError(f"input {name!r} must be [T, B, *{shape}], got {found}")
+        first = next(iter(inputs.values()))
+        time, batch = first.shape[:2]
+        # Sums and scans keep the precision of the graph under autocast too.
+        with torch.autocast(first.device.type, enabled=False):
+            given = {name: x.to(kind) for name, x in inputs.items()}
+            state = self.initial_state(batch, first) if state is None else dict(state)
+            wanted = dict.fromkeys([*model.outputs.values(), *record])
+            step = time if torch.is_grad_enabled() else max(1, TILE_ROWS // batch)
+            tiles = []
+            for at in range(0, time, step):
+                values = {name: x[at : at + step] for name, x in given.items()}
+                self.run_tile(values, state, set(record))
+                tiles.append({name: values[name] for name in wanted})
+                if sums is not None:
+                    for name in model.populations:
+                        spikes = float(values[name].sum(dtype=torch.float64))
+                        sums[name] = sums.get(name, 0.0) + spikes
+            traces = {
+                name: tiles[0][name] if len(tiles) == 1 else torch.cat([v[name] for v in tiles])
+                for name in wanted
+            }
+            if model.offset:
+                traces = {name: late(model, name, y, state) for name, y in traces.items()}
+        outputs = {key: traces[name] for key, name in model.outputs.items()}
+        return outputs, {name: traces[name] for name in record}, state
+
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        """Return the state of every neuron and delay line before the first step."""
+        state: State = {}
+        kind = getattr(torch, self.model.dtype)
+        for unit in self.model.units.values():
+            shape = (batch, *unit.shape)
+            if unit.kind == "delay":
+                longest = int(self.delay_steps(unit).max()) if "steps" in unit.tensors else unit.steps
+                state[unit.name] = {"history": like.new_zeros((longest, *shape), dtype=kind)}
+            elif unit.kind == "neuron":
+                inner = torch.float64 if self._steps[unit.function].wide else kind
+                state[unit.name] = {
+                    key: self.rest(unit, value).to(like.device, inner).expand(shape)
+                    for key, value in unit.initial.items()
+                }
+        return state
+
+    def rest(self, unit: Unit, value: float | str) -> Tensor:
+        """Return the initial value of a state."""
+        if isinstance(value, str):
+            return self.tensor(unit.tensors[value])
+        return torch.tensor(value, dtype=torch.float64)
+
+    def delay_steps(self, unit: Unit) -> Tensor:
+        """Return the delays of a unit that has one per element."""
+        return self.tensor(unit.tensors["steps"])
+
+    def run_tile(self, values: Values, state: State, watch: set[str]) -> None:
+        """Run every stage on a tile; `values` gains the value of every node."""
+        for kind, names in self.model.stages:
+            units = [self.model.units[name] for name in names if name in self.model.units]
+            if not units:
+                continue
+            if kind == "batched":
+                self.run_batched(units[0], values)
+            elif kind == "scan":
+                self.run_scan(units[0], values, state, watch)
+            elif kind == "shift":
+                self.run_shift(units[0], values, state)
+            else:
+                self.run_loop(units, values, state, watch)
+
+    def run_batched(self, unit: Unit, values: Values) -> None:
+        """Apply a stateless op to all steps of the tile at once."""
+        tensors = [values[name] for name in unit.operands]
+        time, batch = tensors[0].shape[:2]
+        rows = [x.reshape(time * batch, *x.shape[2:]) for x in tensors]
+        own = {key: self.tensor(name) for key, name in unit.tensors.items()}
+        y = None
+        if self.kit is not None and unit.options.get("acc") == "float32":
+            y = self.kit.apply(unit.function, rows, own)
+        if y is None:
+            y = self._kernels[unit.function](*rows, **own, **unit.options)
+        values[unit.results[0]] = y.reshape(time, batch, *y.shape[1:])
+
+    def runner(self, name: str, device: torch.device) -> Any:
+        """Return what scans a step on a device."""
+        key = (name, device)
+        if key not in self._runners:
+            step, kind = self._steps[name], getattr(torch, self.model.dtype)
+            made = self.kit.runner(step, device, kind) if self.kit is not None else None
+            self._runners[key] = Eager(step) if made is None else made
+        return self._runners[key]
+
+    def run_scan(self, unit: Unit, values: Values, state: State, watch: set[str]) -> None:
+        """Step one neuron population through the tile."""
+        inputs = [values[name] for name in unit.operands]
+        runner = self.runner(unit.function, inputs[0].device)
+        step: Step = runner.step
+        params = [self.tensor(unit.tensors[name]) for name in step.params]
+        own = state[unit.name]
+        watched = [key for key in step.states if f"{unit.name}:{key}" in watch]
+        states = [own[key] for key in step.states]
+        tensors = [*inputs, *states, *params]
+        if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+            made = Scan.apply(runner, bool(watched), *tensors)
+            count = len(step.states)
+            outputs, final, traces = split(made, step.outputs, count, count if watched else 0)
+        else:
+            outputs, final, history = runner.forward(inputs, states, params, bool(watched))
+            traces = after(history, final) if watched else []
+        values.update(zip(unit.results, outputs, strict=True))
+        state[unit.name] = dict(zip(step.states, final, strict=True))
+        for key, trace in zip(step.states, traces, strict=False):
+            values[f"{unit.name}:{key}"] = trace
+
+    def run_shift(self, unit: Unit, values: Values, state: State) -> None:
+        """Advance a delay line by the tile."""
+        x, history = values[unit.operands[0]], state[unit.name]["history"]
+        line = torch.cat([history, x])
+        values[unit.results[0]] = self.delayed(unit, line, len(history), len(x))
+        state[unit.name] = {"history": line[len(x) :]}
+
+    def delayed(self, unit: Unit, line: Tensor, length: int, time: int) -> Tensor:
+        """Return the next `time` values of a line of `length` past values and new ones."""
+        if "steps" not in unit.tensors:
+            first = length - unit.steps
+            return line[first : first + time]
+        steps = self.delay_steps(unit).to(line.device).expand(line.shape[2:])
+        times = torch.arange(time, device=line.device).reshape(-1, *(1,) * (line.ndim - 1))
+        return line.gather(0, (times + (length - steps)).expand(time, *line.shape[1:]))
+
+    def run_loop(
+        self, units: Sequence[Unit], values: Values, state: State, watch: set[str]
+    ) -> None:
+        """Step a recurrence: delays give what they hold, the rest runs in order, delays take in."""
+        inside = {name for unit in units for name in unit.results}
+        outside = {name for unit in units for name in unit.operands} - inside
+        collected: dict[str, list[Tensor]] = {}
+        for t in range(len(values[min(outside or set(values))])):
+            now = {name: values[name][t : t + 1] for name in outside}
+            for unit in units:
+                if unit.kind == "delay":
+                    line = state[unit.name]["history"]
+                    now[unit.results[0]] = self.delayed(unit, line, len(line), 1)
+                elif unit.kind == "neuron":
+                    self.run_scan(unit, now, state, watch)
+                else:
+                    self.run_batched(unit, now)
+            for unit in units:
+                if unit.kind == "delay":
+                    line = torch.cat([state[unit.name]["history"], now[unit.operands[0]]])
+                    state[unit.name] = {"history": line[1:]}
+            for name, y in now.items():
+                if name not in outside:
+                    collected.setdefault(name, []).append(y)
+        for name, steps in collected.items():
+            values[name] = torch.cat(steps)
+
+
+def late(model: Model, name: str, y: Tensor, state: State) -> Tensor:
+    """Shift a trace by the record offset; what does not fit is kept for the next call."""
+    held = state.setdefault("", {})
+    before = held.get(name)
+    if before is None:
+        before = y.new_zeros((model.offset, *y.shape[1:]))
+    line = torch.cat([before, y])
+    held[name] = line[len(y) :]
+    return line[: len(y)]

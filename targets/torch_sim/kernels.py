@@ -1,0 +1,145 @@
+"""The stateless ops in torch: the same functions as `snnir.kernels`, differentiable.
+
+Tensors carry one leading axis of rows (time and batch merged): `[rows, *shape]`. `acc` is the dtype
+in which sums are accumulated before they are rounded to the dtype of `x`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+from torch import Tensor
+from torch.nn import functional
+
+
+def identity(x: Tensor) -> Tensor:
+    """Return x."""
+    return x
+
+
+def add(*xs: Tensor) -> Tensor:
+    """Return the left-to-right sum."""
+    total = xs[0]
+    for x in xs[1:]:
+        total = total + x
+    return total
+
+
+def concat(*xs: Tensor, axis: int) -> Tensor:
+    """Join along a feature axis."""
+    return torch.cat(xs, dim=axis + 1)
+
+
+def slice_axis(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    """Return x[..., start:stop, ...]."""
+    return x.narrow(axis + 1, start, stop - start)
+
+
+def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Reshape the features."""
+    return x.reshape(x.shape[0], *shape)
+
+
+def permute(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Reorder the feature axes."""
+    return x.permute(0, *(axis + 1 for axis in axes))
+
+
+def pad(x: Tensor, widths: Sequence[Sequence[int]], value: float = 0.0) -> Tensor:
+    """Surround the features with a value."""
+    if not any(width for pair in widths for width in pair):
+        return x
+    return functional.pad(x, [width for pair in reversed(widths) for width in pair], value=value)
+
+
+def scale(x: Tensor, factor: Tensor) -> Tensor:
+    """Return factor * x, both in x's dtype."""
+    return factor.to(x.dtype) * x
+
+
+def offset(x: Tensor, bias: Tensor) -> Tensor:
+    """Return x + bias, both in x's dtype."""
+    return x + bias.to(x.dtype)
+
+
+def batch_norm(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    gamma: Tensor | None = None,
+    beta: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Per-channel affine map; its two constants are computed in float64 and rounded once."""
+    wide = torch.float64
+    gain = (1.0 if gamma is None else gamma.to(wide)) / torch.sqrt(var.to(wide) + eps)
+    shift = (0.0 if beta is None else beta.to(wide)) - mean.to(wide) * gain
+    channels = (-1,) + (1,) * (x.ndim - 2)
+    return x * gain.to(x.dtype).reshape(channels) + shift.to(x.dtype).reshape(channels)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, acc: str = "float64") -> Tensor:
+    """Return x W^T + bias over the last axis; the bias is added after the sum is rounded."""
+    kind = getattr(torch, acc)
+    y = functional.linear(x.to(kind), weight.to(kind)).to(x.dtype)
+    return y if bias is None else y + bias.to(y.dtype)
+
+
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1,),
+    padding: Sequence[Sequence[int]] = ((0, 0),),
+    dilation: Sequence[int] = (1,),
+    groups: int = 1,
+    acc: str = "float64",
+) -> Tensor:
+    """Cross-correlation over the axes after the channels; the bias is added after rounding."""
+    kind = getattr(torch, acc)
+    convolve = functional.conv1d if x.ndim == 3 else functional.conv2d
+    even = all(before == after for before, after in padding)
+    inside = [before for before, _ in padding] if even else [0] * len(padding)
+    x = x if even else pad(x, ((0, 0), *padding))
+    options = {"padding": inside, "dilation": list(dilation), "groups": groups}
+    y = convolve(x.to(kind), weight.to(kind), None, list(stride), **options).to(x.dtype)
+    return y if bias is None else y + bias.to(y.dtype).reshape((-1,) + (1,) * (x.ndim - 2))
+
+
+def sum_pool(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Sequence[int]],
+    acc: str = "float64",
+) -> Tensor:
+    """Sum over windows."""
+    wide = pad(x, ((0, 0), *padding)).to(getattr(torch, acc))
+    pooled = functional.avg_pool2d(wide, tuple(kernel), tuple(stride), divisor_override=1)
+    return pooled.to(x.dtype)
+
+
+def mean_pool(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Sequence[int]],
+    acc: str = "float64",
+) -> Tensor:
+    """Mean over windows, padding counted; the sum is rounded before the division."""
+    return sum_pool(x, kernel, stride, padding, acc) / float(kernel[0] * kernel[1])
+
+
+def max_pool(
+    x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[Sequence[int]]
+) -> Tensor:
+    """Largest element of each window."""
+    padded = pad(x, ((0, 0), *padding), -torch.inf)
+    return functional.max_pool2d(padded, tuple(kernel), tuple(stride))
+
+
+def winner(x: Tensor) -> Tensor:
+    """1 for the first largest element of each row if it is above 0, else 0."""
+    best = functional.one_hot(x.argmax(1), x.shape[1])
+    return ((x > 0) & (best > 0)).to(x.dtype)
