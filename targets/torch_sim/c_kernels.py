@@ -22,6 +22,9 @@ HEAD = r"""/* Kernels of a spiking network, written by snnir. Compile with -O3 -
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 #define BLOCK 512 /* neurons that a scan carries through time together */
 
@@ -35,38 +38,59 @@ static inline double snn_max(double a, double b) { return a > b || a != a ? a : 
 
 /* ---- Events: the positions of what is not zero ------------------------------------------- */
 
-/* Lists the non-zero elements of each row of x [rows, width] from `first` to `last`.
- * Row r has the entries begin[r] to begin[r + 1] of `index` and `value`; returns their number.
- * `plain` becomes 0 if one of them is not 1. */
+/* Lists the non-zero elements of each row of x [rows, width].
+ * Row r has the entries begin[r] to begin[r + 1] of `index`, which needs room for 16 more than
+ * there can be. `plain` becomes 0 if one of them is not 1. Returns their number. */
 int64_t snn_events(const float *x, int64_t rows, int64_t width, int64_t *begin, int32_t *index,
-                   float *value, int32_t *plain)
+                   int32_t *plain)
 {
     int64_t n = 0;
-    int all_one = 1;
+    int odd = 0;
     for (int64_t r = 0; r < rows; r++) {
         const float *p = x + r * width;
         begin[r] = n;
         int64_t k = 0;
+#ifdef __AVX512F__
+        const __m512 zero = _mm512_setzero_ps(), one = _mm512_set1_ps(1.0f);
+        __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
         for (; k + 16 <= width; k += 16) {
-            int some = 0;
-            for (int j = 0; j < 16; j++) some |= p[k + j] != 0.0f;
-            if (!some) continue;
-            for (int j = 0; j < 16; j++) {
+            const __m512 v = _mm512_loadu_ps(p + k);
+            const __mmask16 some = _mm512_cmp_ps_mask(v, zero, _CMP_NEQ_UQ);
+            _mm512_storeu_si512(index + n, _mm512_maskz_compress_epi32(some, place));
+            odd |= _mm512_mask_cmp_ps_mask(some, v, one, _CMP_NEQ_UQ);
+            n += __builtin_popcount(some);
+            place = _mm512_add_epi32(place, _mm512_set1_epi32(16));
+        }
+#else
+        for (; k + 8 <= width; k += 8) {
+            uint64_t bits[4];
+            memcpy(bits, p + k, sizeof bits);
+            if (!(((bits[0] | bits[1]) | (bits[2] | bits[3])) & 0x7fffffff7fffffffu)) continue;
+            for (int j = 0; j < 8; j++) {
+                const float v = p[k + j];
                 index[n] = (int32_t)(k + j);
-                value[n] = p[k + j];
-                n += p[k + j] != 0.0f;
+                n += v != 0.0f;
+                odd |= (v != 0.0f) & (v != 1.0f);
             }
         }
+#endif
         for (; k < width; k++) {
             index[n] = (int32_t)k;
-            value[n] = p[k];
             n += p[k] != 0.0f;
+            odd |= (p[k] != 0.0f) & (p[k] != 1.0f);
         }
     }
     begin[rows] = n;
-    for (int64_t e = 0; e < n; e++) all_one &= value[e] == 1.0f;
-    *plain = all_one;
+    *plain = !odd;
     return n;
+}
+
+/* value[e] = the element behind entry e. */
+void snn_values(const float *x, int64_t rows, int64_t width, const int64_t *begin,
+                const int32_t *index, float *value)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t e = begin[r]; e < begin[r + 1]; e++) value[e] = x[r * width + index[e]];
 }
 
 /* out[row] = sum of the weights of the row's events, times their values unless `plain`.

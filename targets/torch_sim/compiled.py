@@ -227,25 +227,35 @@ class Events:
     Attributes:
         begin: Where each row's entries begin, and the end of the last, int64 [rows + 1].
         index: Position in the row, int32.
-        value: The element.
+        value: The elements, None if every one is 1.
         plain: Whether every element is 1.
-        share: Share of elements that are not zero.
+        count: Number of elements that are not zero.
     """
 
     def __init__(self, code: ctypes.CDLL, x: Tensor) -> None:
         rows, width = x.shape
         self.begin = torch.empty(rows + 1, dtype=torch.int64)
-        # One more than there can be: the compaction writes before it knows.
-        self.index = torch.empty(rows * width + 1, dtype=torch.int32)
-        self.value = torch.empty(rows * width + 1, dtype=torch.float32)
+        # More than there can be: the compaction writes 16 at a time.
+        self.index = torch.empty(rows * width + 16, dtype=torch.int32)
+        self.value: Tensor | None = None
         plain = ctypes.c_int32(0)
+        size = ctypes.c_int64(rows), ctypes.c_int64(width)
         code.snn_events.restype = ctypes.c_int64
-        count = code.snn_events(
-            address(x), ctypes.c_int64(rows), ctypes.c_int64(width), address(self.begin),
-            address(self.index), address(self.value), ctypes.byref(plain),
-        )  # fmt: skip
-        self.plain, self.share = bool(plain.value), count / max(1, rows * width)
-        self.count = count
+        self.count = code.snn_events(
+            address(x), *size, address(self.begin), address(self.index), ctypes.byref(plain)
+        )
+        self.plain = bool(plain.value)
+        if not self.plain:
+            self.value = torch.empty(self.count)
+            code.snn_values(
+                address(x), *size, address(self.begin), address(self.index), address(self.value)
+            )
+
+
+def is_dense(x: Tensor) -> bool:
+    """Return whether a sample of the rows of [rows, width] has few zeros."""
+    rows = x[:: max(1, len(x) // 16)]
+    return int(rows.count_nonzero()) > DENSE * rows.numel()
 
 
 def wide(neurons: int) -> int:
@@ -383,9 +393,9 @@ class Kit:
         if x.device.type != "cpu" or x.ndim != 2 or not _plain(x, weight, bias):
             return None
         x = x.contiguous()
-        events = Events(self._code, x.detach())
-        if events.share > DENSE:
+        if is_dense(x):
             return None
+        events = Events(self._code, x.detach())
         if bias is not None and bias.numel() != len(weight):
             bias = bias.expand(len(weight))
         made: Tensor = EventLinear.apply(self._sums, events, x, weight, bias)
