@@ -67,6 +67,8 @@ _PUBLIC = {
     "support_matrix": "snnir.matrix",
     "tensor": "snnir.tensors",
     "to_nir": "snnir.driver",
+    "to_torch": "snnir.driver",
+    "update": "snnir.driver",
 }
 
 __all__ = [
@@ -122,6 +124,8 @@ __all__ = [
     "support_matrix",
     "tensor",
     "to_nir",
+    "to_torch",
+    "update",
 ]
 
 if TYPE_CHECKING:
@@ -138,6 +142,8 @@ if TYPE_CHECKING:
         run,
         save,
         to_nir,
+        to_torch,
+        update,
     )
     from snnir.dynamics import MODELS, Dynamics, LifStep, flow_model, register_model
     from snnir.dynamics.trace import dynamics

@@ -203,6 +203,42 @@ def export(graph: Graph, framework: str, **options: Any) -> Any:
     return built.module()
 
 
+def to_torch(graph: Graph, **options: Any) -> Any:
+    """Return a graph as a trainable `torch.nn.Module` over [T, B, *shape].
+
+    Parameters carry the names of the graph, such as `fc1.weight`. The module starts every call at
+    rest unless `net.stateful` is set.
+
+    Args:
+        graph: The graph; continuous neurons are stepped as their record says.
+        options: Options of the target: `surrogate="atan{alpha=2}"`, `detach_reset=True`,
+            `trained="weights"|"all"|"none"`, `backend`, `precision`, `device`.
+
+    Raises:
+        SnnirError: SNN503 if torch, the backend or the device is not there; SNN501 listing what
+            cannot be expressed.
+    """
+    built: Any = build_for(target_from("torch", options), graph.verify(), level=0)
+    return built.net
+
+
+def update(graph: Graph, net: Any) -> Graph:
+    """Return a graph with the trained tensors of a network made from it by `to_torch`.
+
+    Args:
+        graph: What the network was made from.
+        net: The network.
+
+    Raises:
+        SnnirError: SNN202 listing trained tensors that have no place in the graph, such as the
+            decay factor of a continuous neuron: update `net.graph` then, the stepped graph.
+    """
+    from snnir.registry import lookup
+
+    result: Graph = lookup("live", "update", "SNN503")(graph, net)
+    return result
+
+
 def compile(
     model: Graph | str | Path,
     target: str = "numpy",

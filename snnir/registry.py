@@ -45,6 +45,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "live": {
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
         "torch": "snnir.frontends.torch_nets.live:LiveModel",
+        "update": "snnir.targets.torch_sim.update:update_graph",
     },
 }
 

@@ -14,8 +14,9 @@ Where a function is not smooth:
 - a select passes gradients to the chosen side, and to its condition only where that says
   "a spike was there" (spike > 0), as resets do;
 - with `detach`, a spike passes gradients to nothing but the output it becomes: resets and what
-  else the states take from it count as constants, as `detach_reset` in SpikingJelly and the resets
-  of snnTorch.
+  else the states take from it count as constants, as with `detach_reset` in SpikingJelly and the
+  resets of snnTorch; `late` does so only for spikes found in the states before the step, as
+  snnTorch does with `reset_delay=False`.
 """
 
 from __future__ import annotations
@@ -61,13 +62,13 @@ class Adjoint:
 
 
 @lru_cache(maxsize=1024)
-def adjoint(program: Dynamics, surrogate: Surrogate, detach: bool = True) -> Adjoint:
+def adjoint(program: Dynamics, surrogate: Surrogate, detach: bool | str = True) -> Adjoint:
     """Return the gradient of a step.
 
     Args:
         program: The step.
         surrogate: What stands for the derivative of a spike.
-        detach: Whether resets count as constants.
+        detach: Whether resets count as constants: True, False, or `late`.
     """
     return _Differentiator(program, surrogate, detach).run()
 
@@ -75,10 +76,13 @@ def adjoint(program: Dynamics, surrogate: Surrogate, detach: bool = True) -> Adj
 class _Differentiator:
     """Writes the gradient of one program."""
 
-    def __init__(self, program: Dynamics, surrogate: Surrogate, detach: bool) -> None:
+    def __init__(self, program: Dynamics, surrogate: Surrogate, detach: bool | str) -> None:
         self.program, self.surrogate, self.detach = program, surrogate, detach
         self.lets = {let.target: let for let in program.body}
         self.chain, self.fired = _spikes(program)
+        self.constant = set(self.fired) if detach else set()
+        if detach == "late":
+            self.constant = {name for name in self.fired if self.is_late(name)}
         self.builder = Builder()
         names = [*program.inputs, *(p for p, _ in program.params)]
         names += [state.name for state in program.states]
@@ -97,7 +101,7 @@ class _Differentiator:
         for (name, _), given in zip(program.outputs, outputs, strict=True):
             self.give(name, given)
         for name, value in program.updates:
-            if isinstance(value, str) and not (self.detach and value in self.fired):
+            if isinstance(value, str) and value not in self.constant:
                 self.give(value, updates[name])
         for let in reversed(program.body):
             if let.target in self.grads:
@@ -111,7 +115,7 @@ class _Differentiator:
         """Add to the gradient of a value; what a detached spike gets from states is dropped."""
         if not isinstance(name, str):
             return
-        if self.detach and user is not None and name in self.fired and user not in self.chain:
+        if user is not None and name in self.constant and user not in self.chain:
             return
         before = self.grads.get(name)
         self.grads[name] = self.as_symbol(amount if before is None else before + amount)
@@ -152,8 +156,14 @@ class _Differentiator:
         if isinstance(no, str):
             self.give(no, self.builder.apply("select", test, 0.0, g), let.target)
         condition = self.lets[str(name)]
-        if self.is_presence(condition) and not self.detach:
+        if self.is_presence(condition) and condition.args[0] not in self.constant:
             self.give(condition.args[0], g * _minus(self.value(yes), self.value(no)), let.target)
+
+    def is_late(self, name: str) -> bool:
+        """Return whether a spike is one of the last step: a comparison of a stored state."""
+        let = self.lets[name]
+        stored = {state.name for state in self.program.states}
+        return let.op == "cast" and any(arg in stored for arg in self.lets[str(let.args[0])].args)
 
     def is_presence(self, let: Let) -> bool:
         """Return whether a comparison asks if there was a spike."""

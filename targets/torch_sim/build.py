@@ -51,7 +51,7 @@ class Builder:
     graph: Graph
     precision: str
     surrogate: Surrogate
-    detach: bool
+    detach: bool | str
     tensors: dict[str, Tensor] = field(default_factory=dict)
     programs: dict[str, Dynamics] = field(default_factory=dict)
 

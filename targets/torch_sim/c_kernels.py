@@ -163,7 +163,7 @@ SCATTER(64)
 """
 
 
-def c_source(programs: Mapping[str, Dynamics], surrogate: Surrogate, detach: bool) -> str:
+def c_source(programs: Mapping[str, Dynamics], surrogate: Surrogate, detach: bool | str) -> str:
     """Return the kernels of a network.
 
     Args:
@@ -218,7 +218,7 @@ def _forward(program: Dynamics, name: str) -> str:
 
 
 def _backward(
-    program: Dynamics, name: str, surrogate: Surrogate, detach: bool, params: bool
+    program: Dynamics, name: str, surrogate: Surrogate, detach: bool | str, params: bool
 ) -> str:
     real = c_type(program)
     made = adjoint(program, surrogate, detach)

@@ -397,7 +397,7 @@ class Kit:
             return None
         events = Events(self._code, x.detach())
         if bias is not None and bias.numel() != len(weight):
-            bias = bias.expand(len(weight))
+            bias = bias.expand(len(weight)).contiguous()
         made: Tensor = EventLinear.apply(self._sums, events, x, weight, bias)
         return made
 

@@ -16,7 +16,7 @@ from snnir.targets.torch_sim import compiled, engine, kernels, program
 from snnir.targets.torch_sim.build import Builder
 from snnir.targets.torch_sim.c_kernels import c_source
 from snnir.targets.torch_sim.engine import Model, Network, Step, constant
-from snnir.targets.torch_sim.target import TorchTarget
+from snnir.targets.torch_sim.target import DETACH, TorchTarget
 from snnir.tensors import Tensor
 
 _HEAD = '''\
@@ -79,7 +79,7 @@ class Source:
     def of(cls, graph: Graph, target: TorchTarget) -> Source:
         """Return the source of a verified, discretised graph."""
         chosen = surrogate(target.surrogate)
-        builder = Builder(graph, target.precision, chosen, target.detach_reset)
+        builder = Builder(graph, target.precision, chosen, DETACH[target.detach_reset])
         return cls(graph, target, builder, builder.model())
 
     def trained(self) -> list[str]:
@@ -130,7 +130,7 @@ class Source:
             self.model, self.steps(), vars(kernels), self.builder.torch_tensors(),
             self.trained(), kit,
         )  # fmt: skip
-        net.graph = self.graph
+        net.graph = self.graph  # what `snnir.update` compares with
         try:
             return net.to(self.target.device)
         except (RuntimeError, AssertionError) as problem:

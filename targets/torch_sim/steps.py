@@ -14,7 +14,7 @@ RESERVED = frozenset({"torch", "constant", "kind", "device", "inf", "nan", *keyw
 
 
 def step_source(
-    program: Dynamics, name: str, surrogate: Surrogate, detach: bool, comment: str
+    program: Dynamics, name: str, surrogate: Surrogate, detach: bool | str, comment: str
 ) -> str:
     """Return the functions `NAME` and `NAME_gradient` and the `Step` that holds them.
 

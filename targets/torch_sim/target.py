@@ -23,6 +23,7 @@ from snnir.target import Compiled, Content, Target
 PRECISIONS = ("float32", "reproducible", "float64")
 BACKENDS = ("auto", "eager", "c", "triton")
 TRAINED = ("weights", "all", "none")
+DETACH: dict[str, bool | str] = {"true": True, "false": False, "late": "late"}
 PROGRAM, WEIGHTS, KERNELS = "model.py", "weights.safetensors", "kernels.c"
 
 
@@ -36,7 +37,8 @@ class TorchTarget(Target):
         backend: `auto` (compiled kernels where there is a compiler or a GPU), `eager` (plain
             torch), `c` or `triton`.
         surrogate: Derivative of a spike, such as `atan{alpha=2}`.
-        detach_reset: Whether gradients take resets as constants.
+        detach_reset: Whether gradients take resets as constants: `true`, `false`, or `late`: only
+            resets by spikes of the last step (snnTorch with `reset_delay=False`).
         trained: `weights` (synapses and biases have gradients), `all` (neuron parameters too) or
             `none`.
         device: Where the module is put, such as `cuda`.
@@ -47,12 +49,16 @@ class TorchTarget(Target):
     precision: str = "float32"
     backend: str = "auto"
     surrogate: str = DEFAULT
-    detach_reset: bool = True
+    detach_reset: str = "true"
     trained: str = "weights"
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        choices = {"precision": PRECISIONS, "backend": BACKENDS, "trained": TRAINED}
+        object.__setattr__(self, "detach_reset", str(self.detach_reset).lower())
+        choices = {
+            "precision": PRECISIONS, "backend": BACKENDS, "trained": TRAINED,
+            "detach_reset": tuple(DETACH),
+        }  # fmt: skip
         for option, allowed in choices.items():
             value = getattr(self, option)
             if value not in allowed:

@@ -122,6 +122,21 @@ def test_a_late_reset_is_detached_from_the_output_too() -> None:
     assert attached == pytest.approx(slope * (0.5 - late))
 
 
+def test_late_detaches_the_last_steps_spike_only() -> None:
+    program = lif_step(reset="subtract", reset_timing="net").program
+    env = {**LEAKY, "v": 0.9, "x": 0.7}
+    slope = value_of(surrogate("fast_sigmoid"), 0.5 * 0.9 + 0.7 - 1.0)
+    late = value_of(surrogate("fast_sigmoid"), 0.9 - 1.0)
+    found = {
+        detach: gradients(program, env, [0.0, 1.0], detach=detach)["v"]
+        for detach in (True, "late", False)
+    }
+    assert found[True] == pytest.approx(0.5)
+    assert found["late"] == pytest.approx(0.5 - slope * 0.5)
+    # h - late * threshold - (spike - late) * threshold, with the spike of h - late * threshold
+    assert found[False] == pytest.approx((0.5 - late) - (slope * (0.5 - late) - late))
+
+
 def test_counts_have_the_surrogate_at_the_nearest_threshold() -> None:
     program = lif_step(spikes="multi", reset="subtract").program
     env = {"x": 2.0, "v": 0.6, "beta": 0.5, "threshold": 1.0}
