@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,8 @@ from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
 from snnir.schedule import schedule
 from snnir.targets.torch_sim import kernels
-from snnir.targets.torch_sim.engine import Model, Unit
+from snnir.targets.torch_sim.c_loops import loop_source
+from snnir.targets.torch_sim.engine import Loop, Model, Unit
 from snnir.targets.torch_sim.steps import step_source
 from snnir.tensors import Tensor
 
@@ -46,6 +48,7 @@ class Builder:
         detach: Whether resets count as constants.
         tensors: Every tensor by `node.attribute`.
         programs: Step programs by the name of their functions.
+        loops: C source of the recurrences that have a compiled form.
     """
 
     graph: Graph
@@ -54,24 +57,42 @@ class Builder:
     detach: bool | str
     tensors: dict[str, Tensor] = field(default_factory=dict)
     programs: dict[str, Dynamics] = field(default_factory=dict)
+    loops: list[str] = field(default_factory=list)
 
     def model(self) -> Model:
         """Return the network; fills `tensors` and `programs`."""
         dtype, acc = PRECISIONS[self.precision]
         graph = self.graph
-        units = [
-            self.unit(node) for node in graph.nodes.values() if not isinstance(node.op, Input)
-        ]
+        units = [self.unit(node) for node in graph.nodes.values() if not isinstance(node.op, Input)]
+        stages = schedule(graph).stages
+        every = {unit.name: unit for unit in units}
         return Model(
-            stages=tuple((stage.kind, stage.nodes) for stage in schedule(graph).stages),
-            units={unit.name: unit for unit in units},
+            stages=tuple((stage.kind, stage.nodes) for stage in stages),
+            units=every,
             inputs={name: tuple(signal.shape) for name, signal in graph.inputs.items()},
             outputs={name: value_name(value) for name, value in graph.outputs.items()},
             dtype=dtype,
             acc=acc,
             offset=graph.record_offset,
             populations=tuple(populations(graph)),
+            loops=self.compiled_loops([s.nodes for s in stages if s.kind == "loop"], every),
         )
+
+    def compiled_loops(
+        self, groups: Sequence[Sequence[str]], units: Mapping[str, Unit]
+    ) -> dict[str, Loop]:
+        """Return the recurrences that have a C form by their first node; fills `loops`."""
+        shapes = {value_name(value): tuple(s.shape) for value, s in self.graph.signals.items()}
+        found = {}
+        for index, names in enumerate(groups, 1):
+            own = [units[name] for name in names]
+            made = loop_source(
+                f"loop_{index}", own, shapes, self.programs, self.surrogate, self.detach
+            )
+            if made is not None:
+                found[names[0]] = made.loop
+                self.loops.append(made.source)
+        return found
 
     def unit(self, node: Node) -> Unit:
         """Return one node."""
@@ -86,17 +107,16 @@ class Builder:
                 node.name, "delay", operands, (node.name,), shape, tensors=tensors, steps=steps
             )
         if isinstance(op, StepOp):
-            results = tuple(
-                value_name(Value(node.name, i)) for i in range(len(op.program.outputs))
-            )
+            results = tuple(value_name(Value(node.name, i)) for i in range(len(op.program.outputs)))
             initial = {state.name: state.initial for state in op.program.states}
             function = self.function(op.program)
+            options = {"params": tuple(name for name, _ in op.program.params)}
             return Unit(
-                node.name, "neuron", operands, results, shape, function, tensors, {}, initial
+                node.name, "neuron", operands, results, shape, function, tensors, options, initial
             )
         call = op.call([self.graph.signals[value] for value in node.operands])
         arguments = self.arguments(op.tensors(), tensors, call)
-        options: dict[str, Any] = dict(call.options)
+        options = dict(call.options)
         if call.sums:
             options["acc"] = PRECISIONS[self.precision][1]
         return Unit(
@@ -147,7 +167,5 @@ def unsupported(graph: Graph) -> list[Diagnostic]:
         Diagnostic("SNN501", f"op '{node.op.name}' has no torch form", node.name)
         for node in graph.nodes.values()
         if not isinstance(node.op, (Input, Delay, StepOp))
-        and not hasattr(
-            kernels, node.op.call([graph.signals[v] for v in node.operands]).function
-        )
+        and not hasattr(kernels, node.op.call([graph.signals[v] for v in node.operands]).function)
     ]

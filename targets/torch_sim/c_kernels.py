@@ -21,6 +21,7 @@ HEAD = r"""/* Kernels of a spiking network, written by snnir. Compile with -O3 -
  */
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #ifdef __AVX512F__
 #include <immintrin.h>
@@ -160,6 +161,55 @@ void snn_scatter_##WIDE(int64_t first, int64_t last, const int64_t *begin, const
 SCATTER(16)
 SCATTER(32)
 SCATTER(64)
+
+/* Convolution as a sum over events: every event adds its taps to the outputs it reaches.
+ * place: (channel, row, column) of every input element, three int32 each; w: [channels, kernel
+ * rows, kernel columns, wide], the output channels padded to `wide`, a multiple of 16; acc: room
+ * for one sample [out rows, out columns, wide] per part; out: [rows, outs, out rows, out columns].
+ * Parts are rows of the input. */
+int snn_conv(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
+             const float *value, int32_t plain, const int32_t *place, const float *w,
+             const float *bias, const int64_t *geometry, float *out)
+{
+    const int64_t kh = geometry[0], kw = geometry[1], sh = geometry[2], sw = geometry[3];
+    const int64_t ph = geometry[4], pw = geometry[5], dh = geometry[6], dw = geometry[7];
+    const int64_t oh = geometry[8], ow = geometry[9], outs = geometry[10], wide = geometry[11];
+    const int64_t count = wide / 16, positions = oh * ow;
+    vec *acc = aligned_alloc(64, positions * wide * sizeof(float));
+    if (!acc) return 1;
+    for (int64_t r = first; r < last; r++) {
+        memset(acc, 0, positions * wide * sizeof(float));
+        for (int64_t e = begin[r]; e < begin[r + 1]; e++) {
+            const int32_t *at = place + 3 * (int64_t)index[e];
+            const float *taps = w + at[0] * kh * kw * wide;
+            const float v = plain ? 1.0f : value[e];
+            for (int64_t i = 0; i < kh; i++) {
+                const int64_t y = at[1] + ph - i * dh;
+                if (y < 0 || y % sh || y / sh >= oh) continue;
+                for (int64_t j = 0; j < kw; j++) {
+                    const int64_t x = at[2] + pw - j * dw;
+                    if (x < 0 || x % sw || x / sw >= ow) continue;
+                    const vec *p = (const vec *)(taps + (i * kw + j) * wide);
+                    vec *a = acc + (y / sh * ow + x / sw) * count;
+                    if (plain)
+                        for (int64_t k = 0; k < count; k++) a[k] += p[k];
+                    else
+                        for (int64_t k = 0; k < count; k++) a[k] += v * p[k];
+                }
+            }
+        }
+        const float *sums = (const float *)acc;
+        for (int64_t o = 0; o < outs; o++) {
+            float *to = out + (r * outs + o) * positions;
+            if (bias)
+                for (int64_t q = 0; q < positions; q++) to[q] = sums[q * wide + o] + bias[o];
+            else
+                for (int64_t q = 0; q < positions; q++) to[q] = sums[q * wide + o];
+        }
+    }
+    free(acc);
+    return 0;
+}
 """
 
 
@@ -293,9 +343,7 @@ def _loads(names: tuple[str, ...], array: str, _: str, real: str, strided: bool)
 
 
 def _pointers(names: tuple[object, ...] | list[str], array: str, kind: str) -> list[str]:
-    return [
-        f"    {kind} *restrict {array}_{k} = {array}[{k}] + now;" for k in range(len(names))
-    ]
+    return [f"    {kind} *restrict {array}_{k} = {array}[{k}] + now;" for k in range(len(names))]
 
 
 def _params(program: Dynamics, real: str) -> list[str]:

@@ -328,6 +328,71 @@ class EventSums:
         return table.transpose(1, 2).reshape(blocks * lanes, width)[:neurons]
 
 
+    def convolve(
+        self, events: Events, weight: Tensor, bias: Tensor | None, place: Tensor,
+        geometry: Sequence[int],
+    ) -> Tensor:  # fmt: skip
+        """Return the convolution [rows, channels, height, width]."""
+        rows, outs, (height, width) = len(events.begin) - 1, len(weight), geometry[8:10]
+        lanes = -(-outs // 16) * 16
+        # [in, kernel height, kernel width, out], the output channels padded
+        table = functional.pad(weight.detach().permute(1, 2, 3, 0), (0, lanes - outs)).contiguous()
+        out = torch.empty(rows, outs, height, width)
+        numbers = (ctypes.c_int64 * 12)(*geometry, outs, lanes)
+        rest = [
+            address(events.begin), address(events.index), address(events.value),
+            ctypes.c_int32(events.plain), address(place), address(table), address(bias), numbers,
+            address(out),
+        ]  # fmt: skip
+
+        def part(first: int, last: int) -> None:
+            if self.code.snn_conv(ctypes.c_int64(first), ctypes.c_int64(last), *rest):
+                raise MemoryError("no memory for a convolution")
+
+        share(part, rows, events.count * table[0].numel() + out.numel())
+        return out
+
+
+@lru_cache(maxsize=64)
+def places(channels: int, height: int, width: int) -> Tensor:
+    """Return (channel, row, column) of every element of [channels, height, width], int32."""
+    axes = (torch.arange(n, dtype=torch.int32) for n in (channels, height, width))
+    return torch.cartesian_prod(*axes).contiguous()
+
+
+class EventConv(torch.autograd.Function):
+    """A convolution whose input is known by its events; the gradients are torch's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None,
+        stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int],
+    ) -> Tensor:  # fmt: skip
+        """Return the cross-correlation of x [rows, channels, height, width]."""
+        ctx.save_for_backward(x, weight)
+        ctx.options = {"stride": stride, "padding": padding, "dilation": dilation}
+        size = [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(
+                x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+            )
+        ]
+        geometry = [*weight.shape[2:], *stride, *padding, *dilation, *size]
+        x = x.contiguous()
+        events = Events(sums.code, x.reshape(len(x), -1))
+        return sums.convolve(events, weight, bias, places(*x.shape[1:]), geometry)
+
+    @staticmethod
+    def backward(ctx: Any, d: Tensor) -> tuple[Any, ...]:
+        """Return the gradients of x, weight and bias."""
+        x, weight = ctx.saved_tensors
+        _, x_too, weight_too, bias_too = ctx.needs_input_grad[:4]
+        grad = torch.nn.grad
+        g_x = grad.conv2d_input(x.shape, weight, d, **ctx.options) if x_too else None
+        g_weight = grad.conv2d_weight(x, weight.shape, d, **ctx.options) if weight_too else None
+        return None, g_x, g_weight, d.sum((0, 2, 3)) if bias_too else None, None, None, None
+
+
 class EventLinear(torch.autograd.Function):
     """A matrix product whose input is known by its events."""
 
@@ -351,57 +416,6 @@ class EventLinear(torch.autograd.Function):
         return None, None, g_x, g_weight, d.sum(0) if needed[4] else None
 
 
-# --- The kit -------------------------------------------------------------------------------------
-
-
-class Kit:
-    """What a network uses instead of plain torch, as far as it is there.
-
-    Attributes:
-        backend: `auto` (the fastest that is there), `eager`, `c` or `triton`.
-        reason: Why compiled kernels are not used, where they are not.
-    """
-
-    def __init__(self, source: str, backend: str = "auto") -> None:
-        self.backend, self.reason = backend, ""
-        self._sums: EventSums | None = None
-        if backend in ("auto", "c"):
-            try:
-                self._code = library(source)
-                self._sums = EventSums(self._code)
-            except (NoCompiler, OSError) as problem:
-                if backend == "c":
-                    raise
-                self.reason = str(problem)
-
-    @classmethod
-    def load(cls, folder: pathlib.Path, backend: str = "auto") -> Kit:
-        """Return the kit of an emitted folder."""
-        return cls((folder / "kernels.c").read_text(encoding="utf-8"), backend)
-
-    def runner(self, step: Step, device: torch.device, kind: torch.dtype) -> Any:
-        """Return what scans a step on a device, or None where plain torch has to."""
-        if device.type == "cpu" and self._sums is not None and kind is torch.float32:
-            return Compiled(step, self._code)
-        return None
-
-    def apply(self, function: str, rows: Sequence[Tensor], own: dict[str, Tensor]) -> Tensor | None:
-        """Return the result of a stateless op, or None where plain torch is faster."""
-        if self._sums is None or function != "linear":
-            return None
-        x, weight, bias = rows[0], own["weight"], own.get("bias")
-        if x.device.type != "cpu" or x.ndim != 2 or not _plain(x, weight, bias):
-            return None
-        x = x.contiguous()
-        if is_dense(x):
-            return None
-        events = Events(self._code, x.detach())
-        if bias is not None and bias.numel() != len(weight):
-            bias = bias.expand(len(weight)).contiguous()
-        made: Tensor = EventLinear.apply(self._sums, events, x, weight, bias)
-        return made
-
-
-def _plain(*tensors: Tensor | None) -> bool:
+def is_plain(*tensors: Tensor | None) -> bool:
     """Return whether all are float32 on the CPU."""
     return all(x is None or (x.dtype is torch.float32 and x.device.type == "cpu") for x in tensors)

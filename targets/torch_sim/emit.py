@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
@@ -12,9 +12,10 @@ from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.errors import error
 from snnir.ir.graph import Graph
-from snnir.targets.torch_sim import compiled, engine, kernels, program
+from snnir.targets.torch_sim import compiled, engine, kernels, kit, loops, program
 from snnir.targets.torch_sim.build import Builder
 from snnir.targets.torch_sim.c_kernels import c_source
+from snnir.targets.torch_sim.c_loops import HEAD as LOOPS
 from snnir.targets.torch_sim.engine import Model, Network, Step, constant
 from snnir.targets.torch_sim.target import DETACH, TorchTarget
 from snnir.tensors import Tensor
@@ -102,7 +103,8 @@ class Source:
     def kernels(self) -> str:
         """Return the C source."""
         builder = self.builder
-        return c_source(builder.programs, builder.surrogate, builder.detach)
+        scans = c_source(builder.programs, builder.surrogate, builder.detach)
+        return "\n".join([scans, *([LOOPS, *builder.loops] if builder.loops else [])])
 
     def steps(self) -> dict[str, Step]:
         """Return the step programs, live."""
@@ -121,21 +123,23 @@ class Source:
             SnnirError: SNN503 if the backend asked for is not there.
         """
         try:
-            kit = compiled.Kit(self.kernels(), self.target.backend)
+            tools = kit.Kit(self.kernels(), self.target.backend)
         except compiled.NoCompiler as problem:
             raise error(
                 "SNN503", f"target 'torch': {problem}", hint="use backend=auto or eager"
             ) from None
         net = Network(
             self.model, self.steps(), vars(kernels), self.builder.torch_tensors(),
-            self.trained(), kit,
+            self.trained(), tools,
         )  # fmt: skip
         net.graph = self.graph  # what `snnir.update` compares with
         try:
             return net.to(self.target.device)
         except (RuntimeError, AssertionError) as problem:
             said = str(problem).splitlines()[0]
-            raise error("SNN503", f"target 'torch': device '{self.target.device}': {said}") from None
+            raise error(
+                "SNN503", f"target 'torch': device '{self.target.device}': {said}"
+            ) from None
 
     def program(self) -> str:
         """Return `model.py`."""
@@ -145,7 +149,7 @@ class Source:
             _RULE.format("running"),
             module_body(engine),
             _RULE.format("compiled kernels"),
-            module_body(compiled),
+            "\n\n".join(module_body(part) for part in (compiled, loops, kit)),
             _RULE.format("stateless ops"),
             "\n\n\n".join(function_sources(kernels, used)),
             _RULE.format("the network: step programs"),
@@ -166,19 +170,25 @@ def _main_source() -> str:
     return body[body.index('WEIGHTS = "') :] + '\n\nif __name__ == "__main__":\n    main()\n'
 
 
+def _needed(item: Any, value: Any) -> bool:
+    """Return whether a field differs from its default."""
+    default = item.default if item.default_factory is MISSING else item.default_factory()
+    return bool(value != default)
+
+
 def _literal(value: Any, indent: int = 0) -> str:
     """Return Python source for plain data and the engine's records, in ASCII."""
     space = "    " * (indent + 1)
-    if isinstance(value, (Model, engine.Unit)):
+    if isinstance(value, (Model, engine.Unit, engine.Loop)):
         parts = [
             f"{item.name}={_literal(getattr(value, item.name), indent + 1)}"
             for item in fields(value)
-            if getattr(value, item.name) not in ("", {}, ()) or item.name == "shape"
+            if _needed(item, getattr(value, item.name))
         ]
-        if isinstance(value, engine.Unit):
-            return f"Unit({', '.join(parts)})"
+        if not isinstance(value, Model):
+            return f"{type(value).__name__}({', '.join(parts)})"
         return "Model(\n" + "".join(f"{space}{part},\n" for part in parts) + ")"
-    if isinstance(value, Mapping) and any(isinstance(v, engine.Unit) for v in value.values()):
+    if isinstance(value, Mapping) and any(is_dataclass(v) for v in value.values()):
         lines = [f"{space}{k!a}: {_literal(v)},\n" for k, v in value.items()]
         return "{\n" + "".join(lines) + "    " * indent + "}"
     if isinstance(value, Mapping):

@@ -64,7 +64,7 @@ class Unit:
         shape: Shape of one sample of its result.
         function: Of an op: the kernel's name; of a neuron: the step's name.
         tensors: Tensors of the network by the argument (or parameter) they are.
-        options: Literal arguments of an op.
+        options: Literal arguments of an op; of a neuron: `params`, the program's order.
         initial: States of a neuron before the first step: numbers, or names of parameters.
         steps: Of a delay: whole steps, unless they are the tensor `steps`.
     """
@@ -82,6 +82,31 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Loop:
+    """A recurrence that is compiled as a whole.
+
+    Attributes:
+        name: Name of its C functions.
+        units: Its nodes.
+        values: Its values, in the order the functions give them.
+        aliases: Values that are others under a new name or shape.
+        outside: Values from outside that it reads.
+        states: (node, state) of its neurons.
+        delays: (node, steps) of its delays.
+        tensors: (node, argument) of its weights and parameters.
+    """
+
+    name: str
+    units: tuple[str, ...]
+    values: tuple[str, ...]
+    aliases: Mapping[str, str]
+    outside: tuple[str, ...]
+    states: tuple[tuple[str, str], ...]
+    delays: tuple[tuple[str, int], ...]
+    tensors: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Model:
     """A scheduled network without its tensors.
 
@@ -94,6 +119,7 @@ class Model:
         acc: Element type in which sums are accumulated.
         offset: Steps by which outputs and records are reported late.
         populations: Nodes whose values are spikes.
+        loops: Recurrences that have a compiled form, by their first node.
     """
 
     stages: Sequence[tuple[str, Sequence[str]]]
@@ -104,6 +130,7 @@ class Model:
     acc: str = "float32"
     offset: int = 0
     populations: Sequence[str] = ()
+    loops: Mapping[str, Loop] = field(default_factory=dict)
 
 
 State = dict[str, dict[str, Tensor]]
@@ -201,9 +228,7 @@ class Eager:
                 if total is not None:
                     g_params[index] = total + full(g, some, inner).sum_to_size(total.shape)
         g_inputs = [torch.stack(steps[::-1]) for steps in zip(*found, strict=True)]
-        done = [
-            g if g is None else g.to(p.dtype) for g, p in zip(g_params, params, strict=True)
-        ]
+        done = [g if g is None else g.to(p.dtype) for g, p in zip(g_params, params, strict=True)]
         return g_inputs, own, done
 
 
@@ -287,6 +312,14 @@ class Network(nn.Module):
         self._state: State | None = None
         self._runners: dict[tuple[str, torch.device], Any] = {}
         self._places: dict[str, tuple[nn.Module, str]] = {}
+        # What compiled loops give out when nothing is trained.
+        self.read_outside = {*model.outputs.values(), *model.populations}
+        for loop in model.loops.values():
+            others = [unit for unit in model.units.values() if unit.name not in loop.units]
+            read = {name for unit in others for name in unit.operands}
+            self.read_outside |= {*read, *(loop.aliases.get(name, name) for name in read)}
+        aliases = {new: old for loop in model.loops.values() for new, old in loop.aliases.items()}
+        self.read_outside |= {aliases.get(name, name) for name in self.read_outside}
         for name, value in tensors.items():
             self._place(name, value, name in trained)
 
@@ -394,7 +427,9 @@ class Network(nn.Module):
         for unit in self.model.units.values():
             shape = (batch, *unit.shape)
             if unit.kind == "delay":
-                longest = int(self.delay_steps(unit).max()) if "steps" in unit.tensors else unit.steps
+                longest = (
+                    int(self.delay_steps(unit).max()) if "steps" in unit.tensors else unit.steps
+                )
                 state[unit.name] = {"history": like.new_zeros((longest, *shape), dtype=kind)}
             elif unit.kind == "neuron":
                 inner = torch.float64 if self._steps[unit.function].wide else kind
@@ -426,7 +461,7 @@ class Network(nn.Module):
                 self.run_scan(units[0], values, state, watch)
             elif kind == "shift":
                 self.run_shift(units[0], values, state)
-            else:
+            elif not self.run_compiled_loop(units, values, state, watch):
                 self.run_loop(units, values, state, watch)
 
     def run_batched(self, unit: Unit, values: Values) -> None:
@@ -437,7 +472,7 @@ class Network(nn.Module):
         own = {key: self.tensor(name) for key, name in unit.tensors.items()}
         y = None
         if self.kit is not None and unit.options.get("acc") == "float32":
-            y = self.kit.apply(unit.function, rows, own)
+            y = self.kit.apply(unit.function, rows, own, unit.options)
         if y is None:
             y = self._kernels[unit.function](*rows, **own, **unit.options)
         values[unit.results[0]] = y.reshape(time, batch, *y.shape[1:])
@@ -488,6 +523,48 @@ class Network(nn.Module):
         steps = self.delay_steps(unit).to(line.device).expand(line.shape[2:])
         times = torch.arange(time, device=line.device).reshape(-1, *(1,) * (line.ndim - 1))
         return line.gather(0, (times + (length - steps)).expand(time, *line.shape[1:]))
+
+    def run_compiled_loop(
+        self, units: Sequence[Unit], values: Values, state: State, watch: set[str]
+    ) -> bool:
+        """Step a recurrence in compiled code; return whether that was possible."""
+        runner = self.kit.loop(self, units[0].name, values) if self.kit is not None else None
+        if runner is None:
+            return False
+        loop: Loop = runner.loop
+        inputs = [values[name] for name in loop.outside]
+        states = [state[name][key] for name, key in loop.states]
+        lines = [state[name]["history"] for name, _ in loop.delays]
+        tensors = [self.tensor(self.model.units[n].tensors[key]) for n, key in loop.tensors]
+        everything = [*inputs, *states, *lines, *tensors]
+        traced = [(name, key) for name, key in loop.states if f"{name}:{key}" in watch]
+        if torch.is_grad_enabled() and any(x.requires_grad for x in everything):
+            if traced:
+                return False
+            made = runner.scan(*everything)
+            outputs, own, held = split(made, len(loop.values), len(states), len(lines))
+        else:
+            wanted = [name in self.read_outside or name in watch for name in loop.values]
+            wanted = [
+                want or any(watch & {new} for new, old in loop.aliases.items() if old == name)
+                for name, want in zip(loop.values, wanted, strict=True)
+            ]
+            outputs, own, held, history = runner.forward(
+                inputs, states, lines, tensors, wanted, bool(traced)
+            )
+            for (name, key), trace in zip(loop.states, after(history, own) if traced else []):
+                values[f"{name}:{key}"] = trace
+        found = zip(loop.values, outputs, strict=True)
+        values.update({name: y for name, y in found if y is not None})
+        for new, old in loop.aliases.items():
+            if old in values:
+                shape = self.model.units[new].shape
+                values[new] = values[old].reshape(*values[old].shape[:2], *shape)
+        for (name, key), v in zip(loop.states, own, strict=True):
+            state[name] = {**state[name], key: v}
+        for (name, _), line in zip(loop.delays, held, strict=True):
+            state[name] = {"history": line}
+        return True
 
     def run_loop(
         self, units: Sequence[Unit], values: Values, state: State, watch: set[str]

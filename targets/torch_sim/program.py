@@ -14,8 +14,8 @@ import torch  # noqa: TID253  (this module is imported when a graph becomes a to
 from torch import Tensor
 
 from snnir.targets.torch_sim import kernels
-from snnir.targets.torch_sim.compiled import Kit
 from snnir.targets.torch_sim.engine import Model, Network, Step
+from snnir.targets.torch_sim.kit import Kit
 
 # In the folder, these are what the first part of the file defines.
 MODEL: Model

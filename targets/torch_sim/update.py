@@ -35,7 +35,9 @@ def update_graph(graph: Graph, net: Network) -> Graph:
         known = place.op.tensors().get(path) if place is not None else None
         if known is None or known.shape != before.shape:
             hint = "give update the graph that was compiled, net.graph"
-            problems.append(Diagnostic("SNN202", f"has no tensor '{path}' to update", node, hint=hint))
+            problems.append(
+                Diagnostic("SNN202", f"has no tensor '{path}' to update", node, hint=hint)
+            )
         changed[node, path] = after
     if problems:
         raise SnnirError(problems)

@@ -18,7 +18,7 @@ import snnir
 from snnir.dynamics import Dynamics, Let, State
 from snnir.dynamics.scalar import SCALAR_OPS
 from snnir.ir import (
-    Add, AvgPool2d, BatchNorm, Bias, Concat, Conv1d, Conv2d, Delay, FrozenDict, Graph, Input,
+    Add, AvgPool2d, BatchNorm, Bias, Concat, Current, Conv1d, Conv2d, Delay, FrozenDict, Graph, Input,
     Linear, MaxPool2d, Neuron, Node, Op, Permute, Reshape, Scale, Signal, Slice, Step, SumPool2d,
     Value, Winner,
 )  # fmt: skip
@@ -362,3 +362,56 @@ print("learned")
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.strip() == "learned", done.stderr
+
+
+def tangled(shape: tuple[int, ...] = (4, 5)) -> Graph:
+    """Two populations in one recurrence through every op that compiled loops know."""
+    size = int(np.prod(shape))
+    rng = np.random.default_rng(2)
+    varied = params(
+        beta=rng.integers(4, 15, shape).astype(np.float32) / 16, threshold=1.0, v_reset=0.25,
+        alpha=0.5,
+    )  # fmt: skip
+    own = Step(snnir.LifStep(synapse="factor", reset="to"), varied, "lif")
+    two = lif_step(inputs=2, exposes_v=True, refractory=1)
+    nodes = {
+        name: Node(name, op, tuple(operands))
+        for name, (op, operands) in {
+            "x": (Input(Signal(Kind.ANALOG, shape)), []),
+            "y": (Input(Signal(Kind.ANALOG, (3,))), []),
+            "late a": (Delay(1), [Value("a")]),
+            "late b": (Delay(4), [Value("b")]),
+            "flat": (Reshape((size,)), [Value("late a")]),
+            "fc": (Linear(t(3, size), t(3)), [Value("flat")]),
+            "b": (two, [Value("fc"), Value("y")]),
+            "half": (Scale(t(3)), [Value("late b")]),
+            "shift": (Bias(t(1)), [Value("half")]),
+            "back": (Linear(t(size, 3, seed=5)), [Value("shift")]),
+            "shaped": (Reshape(shape), [Value("back")]),
+            "sum": (Add(), [Value("x"), Value("shaped"), Value("own")]),
+            "own": (Current(), [Value("late a")]),
+            "a": (own, [Value("sum")]),
+        }.items()
+    }
+    outputs = {"a": Value("a"), "v": Value("b", 1), "flat": Value("flat")}
+    return Graph(nodes, outputs, 1e-3).verify()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("steps", [2, 25, 700])
+def test_tangled_recurrences(backend: str, steps: int) -> None:
+    built = tangled()
+    check(built, inputs(built, steps, 3), backend=backend)
+
+
+@pytest.mark.skipif(not HAS_C, reason="there is no C compiler")
+def test_recurrences_are_compiled_where_they_can_be() -> None:
+    import torch
+
+    compiled = {}
+    for name, built in {"plain": recurrent(), "tangled": tangled()}.items():
+        net = snnir.to_torch(built)
+        with torch.no_grad():
+            net({k: torch.from_numpy(x) for k, x in inputs(built).items()})
+        compiled[name] = any(net.kit._loops.values())
+    assert compiled == {"plain": True, "tangled": True}

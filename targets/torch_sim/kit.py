@@ -1,0 +1,116 @@
+"""What a network uses instead of plain torch, as far as it is there."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+from torch import Tensor
+
+from snnir.targets.torch_sim.compiled import (
+    Compiled,
+    EventConv,
+    EventLinear,
+    Events,
+    EventSums,
+    NoCompiler,
+    is_dense,
+    is_plain,
+    library,
+)
+from snnir.targets.torch_sim.engine import Step
+from snnir.targets.torch_sim.loops import CompiledLoop
+
+
+class Kit:
+    """What a network uses instead of plain torch, as far as it is there.
+
+    Attributes:
+        backend: `auto` (the fastest that is there), `eager`, `c` or `triton`.
+        reason: Why compiled kernels are not used, where they are not.
+    """
+
+    def __init__(self, source: str, backend: str = "auto") -> None:
+        self.backend, self.reason = backend, ""
+        self._sums: EventSums | None = None
+        self._loops: dict[str, Any] = {}
+        if backend in ("auto", "c"):
+            try:
+                self._code = library(source)
+                self._sums = EventSums(self._code)
+            except (NoCompiler, OSError) as problem:
+                if backend == "c":
+                    raise
+                self.reason = str(problem)
+
+    @classmethod
+    def load(cls, folder: pathlib.Path, backend: str = "auto") -> Kit:
+        """Return the kit of an emitted folder."""
+        return cls((folder / "kernels.c").read_text(encoding="utf-8"), backend)
+
+    def runner(self, step: Step, device: torch.device, kind: torch.dtype) -> Any:
+        """Return what scans a step on a device, or None where plain torch has to."""
+        if device.type == "cpu" and self._sums is not None and kind is torch.float32:
+            return Compiled(step, self._code)
+        return None
+
+    def loop(self, net: Any, first: str, values: dict[str, Tensor]) -> Any:
+        """Return what runs the recurrence that begins with a node, or None."""
+        loop = net.model.loops.get(first)
+        if loop is None or self._sums is None or net.model.acc != "float32":
+            return None
+        if not is_plain(*(values[name] for name in loop.outside)) or not loop.outside:
+            return None
+        if first not in self._loops:
+            names = [net.model.units[name].tensors[key] for name, key in loop.tensors]
+            fit = is_plain(*(net.tensor(name) for name in names))
+            self._loops[first] = CompiledLoop(loop, net.model, self._code) if fit else None
+        return self._loops[first]
+
+    def apply(
+        self, function: str, rows: Sequence[Tensor], own: dict[str, Tensor],
+        options: Mapping[str, Any],
+    ) -> Tensor | None:  # fmt: skip
+        """Return the result of a stateless op, or None where plain torch is faster."""
+        if self._sums is None or function not in ("linear", "convolution"):
+            return None
+        x, weight, bias = rows[0], own["weight"], own.get("bias")
+        if not is_plain(x, weight, bias) or not x.numel():
+            return None
+        if bias is not None and bias.numel() != len(weight):
+            bias = bias.expand(len(weight)).contiguous()
+        if function == "linear":
+            return self.linear(self._sums, x, weight, bias)
+        return self.convolution(self._sums, x, weight, bias, options)
+
+    @staticmethod
+    def linear(
+        sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor | None:
+        """Return a matrix product as sums over events, or None where the input is dense."""
+        if x.ndim != 2 or is_dense(x):
+            return None
+        x = x.contiguous()
+        events = Events(sums.code, x.detach())
+        made: Tensor = EventLinear.apply(sums, events, x, weight, bias)
+        return made
+
+    @staticmethod
+    def convolution(
+        sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None, options: Mapping[str, Any]
+    ) -> Tensor | None:
+        """Return a convolution as sums over events, or None where that does not pay."""
+        stride, padding, dilation = (
+            tuple(options[key]) for key in ("stride", "padding", "dilation")
+        )
+        even = all(before == after for before, after in padding)
+        if options["groups"] != 1 or not even or is_dense(x.reshape(len(x), -1)):
+            return None
+        if x.ndim == 3:  # one spatial axis is a picture of one row
+            x, weight = x[:, :, None], weight[:, :, None]
+            stride, padding, dilation = (1, *stride), ((0, 0), *padding), (1, *dilation)
+        inside = tuple(before for before, _ in padding)
+        made: Tensor = EventConv.apply(sums, x, weight, bias, stride, inside, dilation)
+        return made[:, :, 0] if len(options["stride"]) == 1 else made
