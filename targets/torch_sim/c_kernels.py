@@ -32,10 +32,10 @@ HEAD = r"""/* Kernels of a spiking network, written by snnir. Compile with -O3 -
 typedef float vec __attribute__((vector_size(64), aligned(4)));
 
 /* As in NumPy: a NaN wins. */
-static inline float snn_minf(float a, float b) { return a < b || a != a ? a : b; }
-static inline float snn_maxf(float a, float b) { return a > b || a != a ? a : b; }
-static inline double snn_min(double a, double b) { return a < b || a != a ? a : b; }
-static inline double snn_max(double a, double b) { return a > b || a != a ? a : b; }
+static inline float snn_minf(float a, float b) { return (a < b) | (a != a) ? a : b; }
+static inline float snn_maxf(float a, float b) { return (a > b) | (a != a) ? a : b; }
+static inline double snn_min(double a, double b) { return (a < b) | (a != a) ? a : b; }
+static inline double snn_max(double a, double b) { return (a > b) | (a != a) ? a : b; }
 
 /* ---- Events: the positions of what is not zero ------------------------------------------- */
 
@@ -94,79 +94,148 @@ void snn_values(const float *x, int64_t rows, int64_t width, const int64_t *begi
         for (int64_t e = begin[r]; e < begin[r + 1]; e++) value[e] = x[r * width + index[e]];
 }
 
-/* out[row] = sum of the weights of the row's events, times their values unless `plain`.
- * w: [blocks, width, WIDE]; out: [rows, neurons]; parts are blocks of WIDE neurons. */
-#define GATHER(WIDE)                                                                             \
-void snn_gather_##WIDE(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,  \
-                       const float *value, int32_t plain, const float *w, const float *bias,     \
-                       int64_t rows, int64_t width, int64_t neurons, float *out)                 \
+#define WIDE 64 /* neurons that a sum carries in registers */
+
+/* One block of V vectors of neurons; see snn_gather. */
+#define GATHER(V)                                                                                \
+static void snn_gather_##V(const int64_t *begin, const int32_t *index, const float *value,       \
+                           const float *table, int64_t stride, const float *bias, int64_t rows,  \
+                           int64_t neurons, int64_t n, float *out)                               \
 {                                                                                                \
-    enum { V = WIDE / 16 };                                                                      \
-    for (int64_t q = first; q < last; q++) {                                                     \
-        const float *table = w + q * width * WIDE;                                               \
-        int64_t n0 = q * WIDE, n = neurons - n0 < WIDE ? neurons - n0 : WIDE;                    \
-        float b[WIDE] = {0};                                                                     \
-        if (bias) memcpy(b, bias + n0, n * sizeof(float));                                       \
-        for (int64_t r = 0; r < rows; r++) {                                                     \
-            vec a[V];                                                                            \
-            for (int i = 0; i < V; i++) a[i] = (vec){0};                                         \
-            int64_t e = begin[r], end = begin[r + 1];                                            \
-            if (plain)                                                                           \
-                for (; e < end; e++) {                                                           \
-                    const vec *p = (const vec *)(table + (int64_t)index[e] * WIDE);              \
-                    for (int i = 0; i < V; i++) a[i] += p[i];                                    \
-                }                                                                                \
-            else                                                                                 \
-                for (; e < end; e++) {                                                           \
-                    const vec *p = (const vec *)(table + (int64_t)index[e] * WIDE);              \
-                    for (int i = 0; i < V; i++) a[i] += value[e] * p[i];                         \
-                }                                                                                \
-            if (bias)                                                                            \
-                for (int i = 0; i < V; i++) a[i] += ((const vec *)b)[i];                         \
-            memcpy(out + r * neurons + n0, a, n * sizeof(float));                                \
+    float b[16 * V] = {0};                                                                       \
+    if (bias) memcpy(b, bias, n * sizeof(float));                                                \
+    for (int64_t r = 0; r < rows; r++) {                                                         \
+        vec a[V];                                                                                \
+        for (int i = 0; i < V; i++) a[i] = (vec){0};                                             \
+        int64_t e = begin[r], end = begin[r + 1];                                                \
+        if (!value)                                                                              \
+            for (; e < end; e++) {                                                               \
+                const vec *p = (const vec *)(table + index[e] * stride);                         \
+                for (int i = 0; i < V; i++) a[i] += p[i];                                        \
+            }                                                                                    \
+        else                                                                                     \
+            for (; e < end; e++) {                                                               \
+                const vec *p = (const vec *)(table + index[e] * stride);                         \
+                for (int i = 0; i < V; i++) a[i] += value[e] * p[i];                             \
+            }                                                                                    \
+        if (bias)                                                                                \
+            for (int i = 0; i < V; i++) a[i] += ((const vec *)b)[i];                             \
+        memcpy(out + r * neurons, a, n * sizeof(float));                                         \
+    }                                                                                            \
+}
+GATHER(1)
+GATHER(2)
+GATHER(3)
+GATHER(4)
+
+/* out[row] = sum of the weights of the row's events, times their values unless `plain`.
+ * w: one row of `stride` floats per input, a multiple of 16; out: [rows, neurons]; parts are
+ * blocks of WIDE neurons. */
+void snn_gather(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
+                const float *value, int32_t plain, const float *w, int64_t stride,
+                const float *bias, int64_t rows, int64_t neurons, float *out)
+{
+    for (int64_t q = first; q < last; q++) {
+        const int64_t at = q * WIDE, n = neurons - at < WIDE ? neurons - at : WIDE;
+        const float *v = plain ? 0 : value, *table = w + at, *b = bias ? bias + at : 0;
+        switch ((n + 15) / 16) {
+        case 1: snn_gather_1(begin, index, v, table, stride, b, rows, neurons, n, out + at); break;
+        case 2: snn_gather_2(begin, index, v, table, stride, b, rows, neurons, n, out + at); break;
+        case 3: snn_gather_3(begin, index, v, table, stride, b, rows, neurons, n, out + at); break;
+        default: snn_gather_4(begin, index, v, table, stride, b, rows, neurons, n, out + at);
+        }
+    }
+}
+
+/* One block of V vectors of neurons; see snn_scatter. */
+#define SCATTER(V)                                                                               \
+static void snn_scatter_##V(const int64_t *begin, const int32_t *index, const float *value,      \
+                            const float *d, int64_t rows, int64_t neurons, int64_t n, float *g,  \
+                            int64_t stride)                                                      \
+{                                                                                                \
+    for (int64_t r = 0; r < rows; r++) {                                                         \
+        int64_t e = begin[r], end = begin[r + 1];                                                \
+        if (e == end) continue;                                                                  \
+        vec a[V];                                                                                \
+        for (int i = 0; i < V; i++) a[i] = (vec){0};                                             \
+        memcpy(a, d + r * neurons, n * sizeof(float));                                           \
+        for (; e < end; e++) {                                                                   \
+            vec *p = (vec *)(g + index[e] * stride);                                             \
+            const float v = value ? value[e] : 1.0f;                                             \
+            for (int i = 0; i < V; i++) p[i] += v * a[i];                                        \
         }                                                                                        \
     }                                                                                            \
 }
-GATHER(16)
-GATHER(32)
-GATHER(64)
+SCATTER(1)
+SCATTER(2)
+SCATTER(3)
+SCATTER(4)
 
 /* g[event] += d[row] for every event of the row, times its value unless `plain`: the gradient of
- * the weights. g: [blocks, width, WIDE], d: [rows, neurons]. */
-#define SCATTER(WIDE)                                                                            \
-void snn_scatter_##WIDE(int64_t first, int64_t last, const int64_t *begin, const int32_t *index, \
-                        const float *value, int32_t plain, const float *d, int64_t rows,         \
-                        int64_t width, int64_t neurons, float *g)                                \
-{                                                                                                \
-    enum { V = WIDE / 16 };                                                                      \
-    for (int64_t q = first; q < last; q++) {                                                     \
-        float *table = g + q * width * WIDE;                                                     \
-        int64_t n0 = q * WIDE, n = neurons - n0 < WIDE ? neurons - n0 : WIDE;                    \
-        for (int64_t r = 0; r < rows; r++) {                                                     \
-            int64_t e = begin[r], end = begin[r + 1];                                            \
-            if (e == end) continue;                                                              \
-            vec a[V];                                                                            \
-            for (int i = 0; i < V; i++) a[i] = (vec){0};                                         \
-            memcpy(a, d + r * neurons + n0, n * sizeof(float));                                  \
-            for (; e < end; e++) {                                                               \
-                vec *p = (vec *)(table + (int64_t)index[e] * WIDE);                              \
-                if (plain)                                                                       \
-                    for (int i = 0; i < V; i++) p[i] += a[i];                                    \
-                else                                                                             \
-                    for (int i = 0; i < V; i++) p[i] += value[e] * a[i];                         \
-            }                                                                                    \
-        }                                                                                        \
-    }                                                                                            \
+ * the weights. g: one row of `stride` floats per input; d: [rows, neurons]. */
+void snn_scatter(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
+                 const float *value, int32_t plain, const float *d, int64_t rows, int64_t neurons,
+                 float *g, int64_t stride)
+{
+    for (int64_t q = first; q < last; q++) {
+        const int64_t at = q * WIDE, n = neurons - at < WIDE ? neurons - at : WIDE;
+        const float *v = plain ? 0 : value;
+        switch ((n + 15) / 16) {
+        case 1: snn_scatter_1(begin, index, v, d + at, rows, neurons, n, g + at, stride); break;
+        case 2: snn_scatter_2(begin, index, v, d + at, rows, neurons, n, g + at, stride); break;
+        case 3: snn_scatter_3(begin, index, v, d + at, rows, neurons, n, g + at, stride); break;
+        default: snn_scatter_4(begin, index, v, d + at, rows, neurons, n, g + at, stride);
+        }
+    }
 }
-SCATTER(16)
-SCATTER(32)
-SCATTER(64)
+
+/* The outputs that an input position reaches along one axis: for each tap of the kernel that has
+ * one, the tap and the output. Returns their number. */
+static int snn_reach(int64_t at, int64_t taps, int64_t stride, int64_t pad, int64_t dilation,
+                     int64_t size, int64_t *tap, int64_t *out)
+{
+    int n = 0;
+    for (int64_t i = 0; i < taps; i++) {
+        const int64_t y = at + pad - i * dilation;
+        const int64_t o = stride == 1 ? y : y / stride;
+        if (y < 0 || o >= size || (stride != 1 && y % stride)) continue;
+        tap[n] = i;
+        out[n++] = o;
+    }
+    return n;
+}
+
+/* a += v * p for n vectors; v is 1 if there are no values. */
+static inline void snn_add(vec *a, const vec *p, const float *v, int64_t n)
+{
+    if (!v)
+        for (int64_t k = 0; k < n; k++) a[k] += p[k];
+    else
+        for (int64_t k = 0; k < n; k++) a[k] += *v * p[k];
+}
+
+/* Replaces sums [rows, width, wide] by the largest of every window, [pool rows, pool columns, wide].
+ * In place: a result lies at or before the first element of its window. */
+static void snn_pool_last(float *sums, int64_t width, int64_t wide, const int64_t *pool)
+{
+    for (int64_t i = 0; i < pool[4]; i++)
+        for (int64_t j = 0; j < pool[5]; j++) {
+            const float *from = sums + (i * pool[2] * width + j * pool[3]) * wide;
+            float *to = sums + (i * pool[5] + j) * wide;
+            if (to != from) memcpy(to, from, wide * sizeof(float));
+            for (int64_t k = 1; k < pool[0] * pool[1]; k++) {
+                const float *next = from + (k / pool[1] * width + k % pool[1]) * wide;
+                for (int64_t o = 0; o < wide; o++) to[o] = snn_maxf(to[o], next[o]);
+            }
+        }
+}
 
 /* Convolution as a sum over events: every event adds its taps to the outputs it reaches.
- * place: (channel, row, column) of every input element, three int32 each; w: [channels, kernel
- * rows, kernel columns, wide], the output channels padded to `wide`, a multiple of 16; acc: room
- * for one sample [out rows, out columns, wide] per part; out: [rows, outs, out rows, out columns].
- * Parts are rows of the input. */
+ * place: (channel, row, column) of every input element; w: [channels, kernel rows, kernel columns,
+ * wide], the columns from last to first, the output channels padded to `wide`, a multiple of 16;
+ * out: [rows, outs, out rows,
+ * out columns], or after the maximum over windows if there are pooled rows. Parts are rows of the
+ * input. Returns 1 if there is no memory. */
 int snn_conv(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
              const float *value, int32_t plain, const int32_t *place, const float *w,
              const float *bias, const int64_t *geometry, float *out)
@@ -174,40 +243,84 @@ int snn_conv(int64_t first, int64_t last, const int64_t *begin, const int32_t *i
     const int64_t kh = geometry[0], kw = geometry[1], sh = geometry[2], sw = geometry[3];
     const int64_t ph = geometry[4], pw = geometry[5], dh = geometry[6], dw = geometry[7];
     const int64_t oh = geometry[8], ow = geometry[9], outs = geometry[10], wide = geometry[11];
+    const int64_t *pool = geometry + 12; /* kernel, stride and size of a maximum; size 0: none */
     const int64_t count = wide / 16, positions = oh * ow;
+    const int64_t results = pool[4] ? pool[4] * pool[5] : positions;
     vec *acc = aligned_alloc(64, positions * wide * sizeof(float));
-    if (!acc) return 1;
+    int64_t *ki = malloc(2 * (kh + kw) * sizeof(int64_t));
+    if (!acc || !ki) {
+        free(acc);
+        free(ki);
+        return 1;
+    }
+    int64_t *y = ki + kh, *kj = y + kh, *x = kj + kw;
     for (int64_t r = first; r < last; r++) {
         memset(acc, 0, positions * wide * sizeof(float));
         for (int64_t e = begin[r]; e < begin[r + 1]; e++) {
             const int32_t *at = place + 3 * (int64_t)index[e];
             const float *taps = w + at[0] * kh * kw * wide;
-            const float v = plain ? 1.0f : value[e];
-            for (int64_t i = 0; i < kh; i++) {
-                const int64_t y = at[1] + ph - i * dh;
-                if (y < 0 || y % sh || y / sh >= oh) continue;
-                for (int64_t j = 0; j < kw; j++) {
-                    const int64_t x = at[2] + pw - j * dw;
-                    if (x < 0 || x % sw || x / sw >= ow) continue;
-                    const vec *p = (const vec *)(taps + (i * kw + j) * wide);
-                    vec *a = acc + (y / sh * ow + x / sw) * count;
-                    if (plain)
-                        for (int64_t k = 0; k < count; k++) a[k] += p[k];
-                    else
-                        for (int64_t k = 0; k < count; k++) a[k] += v * p[k];
-                }
+            const float *v = plain ? 0 : value + e;
+            const int down = snn_reach(at[1], kh, sh, ph, dh, oh, ki, y);
+            if (sw == 1 && dw == 1) { /* neighbours reach neighbours */
+                const int64_t base = at[2] + pw - kw + 1;
+                const int64_t lo = base < 0 ? -base : 0, hi = ow - base < kw ? ow - base : kw;
+                if (lo >= hi) continue;
+                for (int i = 0; i < down; i++)
+                    snn_add(acc + (y[i] * ow + base + lo) * count,
+                            (const vec *)(taps + (ki[i] * kw + lo) * wide), v, (hi - lo) * count);
+                continue;
             }
+            const int across = snn_reach(at[2], kw, sw, pw, dw, ow, kj, x);
+            for (int i = 0; i < down; i++)
+                for (int j = 0; j < across; j++)
+                    snn_add(acc + (y[i] * ow + x[j]) * count,
+                            (const vec *)(taps + (ki[i] * kw + kw - 1 - kj[j]) * wide), v, count);
         }
-        const float *sums = (const float *)acc;
-        for (int64_t o = 0; o < outs; o++) {
-            float *to = out + (r * outs + o) * positions;
-            if (bias)
-                for (int64_t q = 0; q < positions; q++) to[q] = sums[q * wide + o] + bias[o];
-            else
-                for (int64_t q = 0; q < positions; q++) to[q] = sums[q * wide + o];
+        float *sums = (float *)acc;
+        if (pool[4]) snn_pool_last(sums, ow, wide, pool);
+        float *to = out + r * outs * results;
+        for (int64_t q = 0; q < results; q += 16) {
+            const int64_t n = results - q < 16 ? results - q : 16;
+            for (int64_t o = 0; o < outs; o++)
+                for (int64_t k = 0; k < n; k++)
+                    to[o * results + q + k] = sums[(q + k) * wide + o];
         }
+        if (bias)
+            for (int64_t o = 0; o < outs; o++)
+                for (int64_t q = 0; q < results; q++) to[o * results + q] += bias[o];
     }
     free(acc);
+    free(ki);
+    return 0;
+}
+
+/* The largest element of every window of x [planes, height, width]; no padding. Rows are reduced
+ * before columns, so that most of the work is on neighbours. Returns 1 if there is no memory. */
+int snn_max_pool(int64_t first, int64_t last, const float *x, const int64_t *geometry, float *out)
+{
+    const int64_t height = geometry[0], width = geometry[1], kh = geometry[2], kw = geometry[3];
+    const int64_t sh = geometry[4], sw = geometry[5], oh = geometry[6], ow = geometry[7];
+    float *restrict best = malloc(width * sizeof(float));
+    if (!best) return 1;
+    for (int64_t p = first; p < last; p++)
+        for (int64_t i = 0; i < oh; i++) {
+            const float *restrict from = x + (p * height + i * sh) * width;
+            float *restrict to = out + (p * oh + i) * ow;
+            if (kh == 1) memcpy(best, from, width * sizeof(float));
+            else
+                for (int64_t j = 0; j < width; j++) best[j] = snn_maxf(from[j], from[width + j]);
+            for (int64_t k = 2; k < kh; k++)
+                for (int64_t j = 0; j < width; j++)
+                    best[j] = snn_maxf(best[j], from[k * width + j]);
+            if (kw == 2 && sw == 2) {
+                for (int64_t j = 0; j < ow; j++) to[j] = snn_maxf(best[2 * j], best[2 * j + 1]);
+                continue;
+            }
+            for (int64_t j = 0; j < ow; j++) to[j] = best[j * sw];
+            for (int64_t k = 1; k < kw; k++)
+                for (int64_t j = 0; j < ow; j++) to[j] = snn_maxf(to[j], best[j * sw + k]);
+        }
+    free(best);
     return 0;
 }
 """

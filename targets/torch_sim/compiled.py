@@ -31,9 +31,13 @@ from snnir.targets.torch_sim.engine import Step
 FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 #: Above this share of non-zero inputs, a matrix product is faster than sums over events.
 DENSE = 0.25
+#: Larger inputs are sampled before their events are listed.
+SAMPLED = 1 << 18
 #: Elements of work below which a second thread costs more than it saves.
 SMALL = 200_000
 BLOCK = 512
+#: Neurons that a sum over events carries in registers.
+WIDE = 64
 
 
 class NoCompiler(RuntimeError):
@@ -152,14 +156,13 @@ class Compiled:
         time, batch, shape = len(x), x.shape[1], x.shape[2:]
         alike = [p.numel() == 1 for p in params]
         arrays = [
-            p.detach().to(self.inner).expand(1 if same else shape).contiguous()
-            if not same else p.detach().to(self.inner).reshape(1)
+            (p.reshape(1) if same else p.expand(shape)).detach().to(self.inner).contiguous()
             for p, same in zip(params, alike, strict=True)
-        ]  # fmt: skip
+        ]
+        varies = (ctypes.c_int32 * max(1, len(alike)))(*(not same for same in alike))
         count = shape.numel()
         if all(alike):
             batch, count = 1, batch * count  # nothing depends on the place, so blocks can be full
-        varies = (ctypes.c_int32 * max(1, len(alike)))(*(not same for same in alike))
         return [time, batch, count], arrays, varies
 
     def call(self, function: Any, size: list[int], *rest: Any) -> None:
@@ -252,14 +255,49 @@ class Events:
             )
 
 
+def needs_gradient(*tensors: Tensor | None) -> bool:
+    """Return whether a gradient may be asked for."""
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+
+
 def is_dense(x: Tensor) -> bool:
     """Return whether a sample of the rows of [rows, width] has few zeros."""
     rows = x[:: max(1, len(x) // 16)]
     return int(rows.count_nonzero()) > DENSE * rows.numel()
 
 
+def row_length(neurons: int) -> int:
+    """Return the floats from one row of weights to the next.
+
+    Whole vectors, but no multiple of a kilobyte: such rows would compete for the same cache lines.
+    """
+    vectors = -(-neurons // 16)
+    return 16 * (vectors + (vectors % 16 == 0))
+
+
+def turned(weight: Tensor) -> Tensor:
+    """Return weights [neurons, width] stored so that kernels read them without a copy.
+
+    Memory holds one row of neurons per input, with room for whole vectors: a sum over events reads
+    the rows of its inputs.
+    """
+    neurons, width = weight.shape
+    room = torch.zeros(width, row_length(neurons))
+    room[:, :neurons] = weight.detach().t()
+    return room[:, :neurons].t()
+
+
+def is_turned(weight: Tensor) -> bool:
+    """Return whether weights are stored as `turned` does."""
+    stride, step = weight.stride()
+    whole = weight.storage_offset() % 16 == 0
+    end = weight.storage_offset() + (weight.shape[1] - 1) * step + -(-len(weight) // 16) * 16
+    fits = end * weight.element_size() <= weight.untyped_storage().nbytes()
+    return stride == 1 and step % 16 == 0 and step >= len(weight) and whole and fits
+
+
 def wide(neurons: int) -> int:
-    """Return how many output neurons a kernel sums together."""
+    """Return how many output neurons a table of a loop sums together."""
     return 16 if neurons <= 16 else 32 if neurons <= 32 else 64
 
 
@@ -274,71 +312,67 @@ def packed(weight: Tensor) -> Tensor:
 
 
 class EventSums:
-    """Matrix products with mostly-zero inputs as sums over events."""
+    """Matrix products and convolutions with mostly-zero inputs as sums over events."""
 
     def __init__(self, code: ctypes.CDLL) -> None:
         self.code = code
-        self._packed: dict[int, tuple[Tensor, int, int, Tensor]] = {}
 
-    def weights(self, weight: Tensor) -> Tensor:
-        """Return packed weights, packed again only after a change."""
-        key = id(weight)
-        version, place = weight._version, weight.data_ptr()
-        known = self._packed.get(key)
-        if known is not None and known[0] is weight and known[1:3] == (version, place):
-            return known[3]
-        made = packed(weight.detach())
-        self._packed[key] = (weight, version, place, made)
-        return made
-
-    def gather(self, events: Events, table: Tensor, bias: Tensor | None, neurons: int) -> Tensor:
+    def gather(self, events: Events, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the sums [rows, neurons]."""
-        rows, (blocks, width, lanes) = len(events.begin) - 1, table.shape
+        rows, neurons = len(events.begin) - 1, len(weight)
+        table = weight.detach() if is_turned(weight) else turned(weight)
         out = torch.empty(rows, neurons)
-        function = getattr(self.code, f"snn_gather_{lanes}")
         rest = [
             address(events.begin), address(events.index), address(events.value),
-            ctypes.c_int32(events.plain), address(table), address(bias), ctypes.c_int64(rows),
-            ctypes.c_int64(width), ctypes.c_int64(neurons), address(out),
+            ctypes.c_int32(events.plain), address(table), ctypes.c_int64(table.stride(1)),
+            address(bias), ctypes.c_int64(rows), ctypes.c_int64(neurons), address(out),
         ]  # fmt: skip
 
         def part(first: int, last: int) -> None:
-            function(ctypes.c_int64(first), ctypes.c_int64(last), *rest)
+            self.code.snn_gather(ctypes.c_int64(first), ctypes.c_int64(last), *rest)
 
-        share(part, blocks, events.count * neurons)
+        share(part, -(-neurons // WIDE), events.count * neurons)
         return out
 
     def scatter(self, events: Events, d: Tensor, width: int) -> Tensor:
         """Return the gradient of the weights [neurons, width] from that of the sums."""
         rows, neurons = d.shape
-        lanes = wide(neurons)
-        blocks = -(-neurons // lanes)
-        table = torch.zeros(blocks, width, lanes)
-        function = getattr(self.code, f"snn_scatter_{lanes}")
+        table = torch.zeros(width, row_length(neurons))
         rest = [
             address(events.begin), address(events.index), address(events.value),
             ctypes.c_int32(events.plain), address(d), ctypes.c_int64(rows),
-            ctypes.c_int64(width), ctypes.c_int64(neurons), address(table),
+            ctypes.c_int64(neurons), address(table), ctypes.c_int64(table.stride(0)),
         ]  # fmt: skip
 
         def part(first: int, last: int) -> None:
-            function(ctypes.c_int64(first), ctypes.c_int64(last), *rest)
+            self.code.snn_scatter(ctypes.c_int64(first), ctypes.c_int64(last), *rest)
 
-        share(part, blocks, 2 * events.count * neurons)
-        return table.transpose(1, 2).reshape(blocks * lanes, width)[:neurons]
-
+        share(part, -(-neurons // WIDE), 2 * events.count * neurons)
+        return table[:, :neurons].t()
 
     def convolve(
         self, events: Events, weight: Tensor, bias: Tensor | None, place: Tensor,
-        geometry: Sequence[int],
+        geometry: Sequence[int], pool: Sequence[int] = (),
     ) -> Tensor:  # fmt: skip
-        """Return the convolution [rows, channels, height, width]."""
-        rows, outs, (height, width) = len(events.begin) - 1, len(weight), geometry[8:10]
+        """Return the convolution [rows, channels, height, width].
+
+        Args:
+            events: Of the input.
+            weight: [outputs, inputs, kernel height, kernel width].
+            bias: [outputs].
+            place: See `places`.
+            geometry: Kernel, stride, padding, dilation and size of the result, two numbers each.
+            pool: Kernel and stride of a maximum over windows of the result.
+        """
+        rows, outs, size = len(events.begin) - 1, len(weight), list(geometry[8:10])
+        if pool:
+            size = [(n - k) // s + 1 for n, k, s in zip(size, pool[:2], pool[2:], strict=True)]
         lanes = -(-outs // 16) * 16
-        # [in, kernel height, kernel width, out], the output channels padded
-        table = functional.pad(weight.detach().permute(1, 2, 3, 0), (0, lanes - outs)).contiguous()
-        out = torch.empty(rows, outs, height, width)
-        numbers = (ctypes.c_int64 * 12)(*geometry, outs, lanes)
+        # [in, kernel height, kernel width reversed, out], the output channels padded
+        table = weight.detach().flip(3).permute(1, 2, 3, 0)
+        table = functional.pad(table, (0, lanes - outs)).contiguous()
+        out = torch.empty(rows, outs, *size)
+        numbers = (ctypes.c_int64 * 18)(*geometry, outs, lanes, *pool, *(size if pool else ()))
         rest = [
             address(events.begin), address(events.index), address(events.value),
             ctypes.c_int32(events.plain), address(place), address(table), address(bias), numbers,
@@ -352,12 +386,44 @@ class EventSums:
         share(part, rows, events.count * table[0].numel() + out.numel())
         return out
 
+    def max_pool(self, x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
+        """Return the largest element of every window of x [rows, channels, height, width]."""
+        x = x.contiguous()
+        size = [(n - k) // s + 1 for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
+        out = torch.empty(*x.shape[:2], *size)
+        numbers = (ctypes.c_int64 * 8)(*x.shape[2:], *kernel, *stride, *size)
+
+        def part(first: int, last: int) -> None:
+            numbered = ctypes.c_int64(first), ctypes.c_int64(last)
+            if self.code.snn_max_pool(*numbered, address(x), numbers, address(out)):
+                raise MemoryError("no memory for a pooling")
+
+        share(part, x.shape[0] * x.shape[1], x.numel())
+        return out
+
 
 @lru_cache(maxsize=64)
 def places(channels: int, height: int, width: int) -> Tensor:
     """Return (channel, row, column) of every element of [channels, height, width], int32."""
     axes = (torch.arange(n, dtype=torch.int32) for n in (channels, height, width))
     return torch.cartesian_prod(*axes).contiguous()
+
+
+def convolve(
+    sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int],
+    padding: Sequence[int], dilation: Sequence[int], pool: Sequence[int] = (),
+) -> Tensor:  # fmt: skip
+    """Return the cross-correlation of x [rows, channels, height, width], pooled if asked for."""
+    size = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(
+            x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+        )
+    ]
+    geometry = [*weight.shape[2:], *stride, *padding, *dilation, *size]
+    x = x.detach().contiguous()
+    events = Events(sums.code, x.reshape(len(x), -1))
+    return sums.convolve(events, weight, bias, places(*x.shape[1:]), geometry, pool)
 
 
 class EventConv(torch.autograd.Function):
@@ -371,16 +437,7 @@ class EventConv(torch.autograd.Function):
         """Return the cross-correlation of x [rows, channels, height, width]."""
         ctx.save_for_backward(x, weight)
         ctx.options = {"stride": stride, "padding": padding, "dilation": dilation}
-        size = [
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, k, s, p, d in zip(
-                x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
-            )
-        ]
-        geometry = [*weight.shape[2:], *stride, *padding, *dilation, *size]
-        x = x.contiguous()
-        events = Events(sums.code, x.reshape(len(x), -1))
-        return sums.convolve(events, weight, bias, places(*x.shape[1:]), geometry)
+        return convolve(sums, x, weight, bias, stride, padding, dilation)
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> tuple[Any, ...]:
@@ -403,7 +460,7 @@ class EventLinear(torch.autograd.Function):
         """Return x W^T + bias."""
         ctx.sums, ctx.events, ctx.width = sums, events, x.shape[1]
         ctx.save_for_backward(weight)
-        return sums.gather(events, sums.weights(weight), bias, len(weight))
+        return sums.gather(events, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> tuple[Any, ...]:

@@ -312,6 +312,7 @@ class Network(nn.Module):
         self._state: State | None = None
         self._runners: dict[tuple[str, torch.device], Any] = {}
         self._places: dict[str, tuple[nn.Module, str]] = {}
+        self._pairs = pairs(model)
         # What compiled loops give out when nothing is trained.
         self.read_outside = {*model.outputs.values(), *model.populations}
         for loop in model.loops.values():
@@ -320,8 +321,9 @@ class Network(nn.Module):
             self.read_outside |= {*read, *(loop.aliases.get(name, name) for name in read)}
         aliases = {new: old for loop in model.loops.values() for new, old in loop.aliases.items()}
         self.read_outside |= {aliases.get(name, name) for name in self.read_outside}
+        layout = getattr(kit, "stored", lambda net, name, value: value)
         for name, value in tensors.items():
-            self._place(name, value, name in trained)
+            self._place(name, layout(self, name, value), name in trained)
 
     def _place(self, name: str, value: Tensor, trained: bool) -> None:
         """Register a tensor under its dotted name; names that are taken get a `_`."""
@@ -451,12 +453,13 @@ class Network(nn.Module):
 
     def run_tile(self, values: Values, state: State, watch: set[str]) -> None:
         """Run every stage on a tile; `values` gains the value of every node."""
+        done: set[str] = set()
         for kind, names in self.model.stages:
             units = [self.model.units[name] for name in names if name in self.model.units]
-            if not units:
+            if not units or units[0].name in done:
                 continue
             if kind == "batched":
-                self.run_batched(units[0], values)
+                done |= self.run_pair(units[0], values, watch) or self.run_batched(units[0], values)
             elif kind == "scan":
                 self.run_scan(units[0], values, state, watch)
             elif kind == "shift":
@@ -464,18 +467,32 @@ class Network(nn.Module):
             elif not self.run_compiled_loop(units, values, state, watch):
                 self.run_loop(units, values, state, watch)
 
-    def run_batched(self, unit: Unit, values: Values) -> None:
-        """Apply a stateless op to all steps of the tile at once."""
+    def run_pair(self, unit: Unit, values: Values, watch: set[str]) -> set[str]:
+        """Run a convolution and the pooling after it in one; return what was run."""
+        pool = self._pairs.get(unit.name)
+        if pool is None or self.kit is None or self.model.acc != "float32" or unit.name in watch:
+            return set()
+        x = values[unit.operands[0]]
+        own = {key: self.tensor(name) for key, name in unit.tensors.items()}
+        y = self.kit.pair(x.flatten(0, 1), own, unit.options, pool.options)
+        if y is None:
+            return set()
+        values[pool.results[0]] = y.reshape(*x.shape[:2], *y.shape[1:])
+        return {unit.name, pool.name}
+
+    def run_batched(self, unit: Unit, values: Values) -> set[str]:
+        """Apply a stateless op to all steps of the tile at once; return what was run."""
         tensors = [values[name] for name in unit.operands]
         time, batch = tensors[0].shape[:2]
         rows = [x.reshape(time * batch, *x.shape[2:]) for x in tensors]
         own = {key: self.tensor(name) for key, name in unit.tensors.items()}
         y = None
-        if self.kit is not None and unit.options.get("acc") == "float32":
+        if self.kit is not None and self.model.acc == "float32":
             y = self.kit.apply(unit.function, rows, own, unit.options)
         if y is None:
             y = self._kernels[unit.function](*rows, **own, **unit.options)
         values[unit.results[0]] = y.reshape(time, batch, *y.shape[1:])
+        return {unit.name}
 
     def runner(self, name: str, device: torch.device) -> Any:
         """Return what scans a step on a device."""
@@ -592,6 +609,22 @@ class Network(nn.Module):
                     collected.setdefault(name, []).append(y)
         for name, steps in collected.items():
             values[name] = torch.cat(steps)
+
+
+def pairs(model: Model) -> dict[str, Unit]:
+    """Return the convolutions whose only reader is a maximum over windows, with that reader."""
+    readers: dict[str, list[Unit]] = {}
+    for unit in model.units.values():
+        for name in unit.operands:
+            readers.setdefault(name, []).append(unit)
+    found = {}
+    for unit in model.units.values():
+        after = readers.get(unit.name, [])
+        hidden = unit.name not in model.outputs.values()
+        if unit.function == "convolution" and hidden and len(after) == 1:
+            if after[0].function == "max_pool":
+                found[unit.name] = after[0]
+    return found
 
 
 def late(model: Model, name: str, y: Tensor, state: State) -> Tensor:

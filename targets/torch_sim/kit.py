@@ -10,15 +10,20 @@ import torch  # noqa: TID253  (this module is imported when a graph becomes a to
 from torch import Tensor
 
 from snnir.targets.torch_sim.compiled import (
+    DENSE,
+    SAMPLED,
     Compiled,
     EventConv,
     EventLinear,
     Events,
     EventSums,
     NoCompiler,
+    convolve,
     is_dense,
     is_plain,
     library,
+    needs_gradient,
+    turned,
 )
 from snnir.targets.torch_sim.engine import Step
 from snnir.targets.torch_sim.loops import CompiledLoop
@@ -50,6 +55,16 @@ class Kit:
         """Return the kit of an emitted folder."""
         return cls((folder / "kernels.c").read_text(encoding="utf-8"), backend)
 
+    def stored(self, net: Any, name: str, value: Tensor) -> Tensor:
+        """Return a tensor in the memory layout the kernels read."""
+        matrices = {
+            unit.tensors["weight"]
+            for unit in net.model.units.values()
+            if unit.kind == "op" and unit.function == "linear"
+        }
+        plain = value.ndim == 2 and value.dtype is torch.float32
+        return turned(value) if self._sums is not None and plain and name in matrices else value
+
     def runner(self, step: Step, device: torch.device, kind: torch.dtype) -> Any:
         """Return what scans a step on a device, or None where plain torch has to."""
         if device.type == "cpu" and self._sums is not None and kind is torch.float32:
@@ -74,7 +89,11 @@ class Kit:
         options: Mapping[str, Any],
     ) -> Tensor | None:  # fmt: skip
         """Return the result of a stateless op, or None where plain torch is faster."""
-        if self._sums is None or function not in ("linear", "convolution"):
+        if self._sums is None:
+            return None
+        if function == "max_pool":
+            return self.max_pool(self._sums, rows[0], options)
+        if function not in ("linear", "convolution"):
             return None
         x, weight, bias = rows[0], own["weight"], own.get("bias")
         if not is_plain(x, weight, bias) or not x.numel():
@@ -90,17 +109,30 @@ class Kit:
         sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor | None:
         """Return a matrix product as sums over events, or None where the input is dense."""
-        if x.ndim != 2 or is_dense(x):
+        if x.ndim != 2 or (x.numel() > SAMPLED and is_dense(x)):
             return None
         x = x.contiguous()
         events = Events(sums.code, x.detach())
+        if events.count > DENSE * x.numel():
+            return None
+        if not needs_gradient(x, weight, bias):
+            return sums.gather(events, weight, bias)
         made: Tensor = EventLinear.apply(sums, events, x, weight, bias)
         return made
 
     @staticmethod
+    def max_pool(sums: EventSums, x: Tensor, options: Mapping[str, Any]) -> Tensor | None:
+        """Return a maximum over windows, or None where torch's is needed."""
+        padded = any(width for pair in options["padding"] for width in pair)
+        if padded or not is_plain(x) or needs_gradient(x):
+            return None
+        return sums.max_pool(x, options["kernel"], options["stride"])
+
+    @staticmethod
     def convolution(
-        sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None, options: Mapping[str, Any]
-    ) -> Tensor | None:
+        sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None,
+        options: Mapping[str, Any], pool: Sequence[int] = (),
+    ) -> Tensor | None:  # fmt: skip
         """Return a convolution as sums over events, or None where that does not pay."""
         stride, padding, dilation = (
             tuple(options[key]) for key in ("stride", "padding", "dilation")
@@ -112,5 +144,27 @@ class Kit:
             x, weight = x[:, :, None], weight[:, :, None]
             stride, padding, dilation = (1, *stride), ((0, 0), *padding), (1, *dilation)
         inside = tuple(before for before, _ in padding)
-        made: Tensor = EventConv.apply(sums, x, weight, bias, stride, inside, dilation)
+        if needs_gradient(x, weight, bias):
+            made: Tensor = EventConv.apply(sums, x, weight, bias, stride, inside, dilation)
+        else:
+            made = convolve(sums, x, weight, bias, stride, inside, dilation, pool)
         return made[:, :, 0] if len(options["stride"]) == 1 else made
+
+    def pair(
+        self, x: Tensor, own: dict[str, Tensor], options: Mapping[str, Any],
+        pooling: Mapping[str, Any],
+    ) -> Tensor | None:  # fmt: skip
+        """Return the maximum over windows of a convolution, or None where that does not pay.
+
+        The bias is added to the maximum: rounding keeps the order, so the result is the same.
+        """
+        weight, bias = own["weight"], own.get("bias")
+        padded = any(width for widths in pooling["padding"] for width in widths)
+        if self._sums is None or padded or x.ndim != 4 or not x.numel():
+            return None
+        if not is_plain(x, weight, bias) or needs_gradient(x, weight, bias):
+            return None
+        if bias is not None and bias.numel() != len(weight):
+            bias = bias.expand(len(weight)).contiguous()
+        pool = (*pooling["kernel"], *pooling["stride"])
+        return self.convolution(self._sums, x, weight, bias, options, pool)
