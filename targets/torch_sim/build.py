@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+import torch
 
 from snnir.artefact import populations
 from snnir.dynamics.program import Dynamics
@@ -110,13 +109,13 @@ class Builder:
             results = tuple(value_name(Value(node.name, i)) for i in range(len(op.program.outputs)))
             initial = {state.name: state.initial for state in op.program.states}
             function = self.function(op.program)
-            options = {"params": tuple(name for name, _ in op.program.params)}
+            order = {"params": tuple(name for name, _ in op.program.params)}
             return Unit(
-                node.name, "neuron", operands, results, shape, function, tensors, options, initial
+                node.name, "neuron", operands, results, shape, function, tensors, order, initial
             )
         call = op.call([self.graph.signals[value] for value in node.operands])
         arguments = self.arguments(op.tensors(), tensors, call)
-        options = dict(call.options)
+        options: dict[str, object] = dict(call.options)
         if call.sums:
             options["acc"] = PRECISIONS[self.precision][1]
         return Unit(
@@ -146,7 +145,7 @@ class Builder:
         """Return the source of all step programs."""
         return "\n\n\n".join(
             step_source(
-                program, name, self.surrogate, self.detach, f"One step of {ascii(program.name)}."
+                program, name, self.surrogate, self.detach, f"One step of {program.name!a}."
             )
             for name, program in self.programs.items()
         )

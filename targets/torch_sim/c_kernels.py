@@ -214,7 +214,7 @@ static inline void snn_add(vec *a, const vec *p, const float *v, int64_t n)
         for (int64_t k = 0; k < n; k++) a[k] += *v * p[k];
 }
 
-/* Replaces sums [rows, width, wide] by the largest of every window, [pool rows, pool columns, wide].
+/* Replaces sums [rows, width, wide] by the largest of every window [pool rows, pool columns, wide].
  * In place: a result lies at or before the first element of its window. */
 static void snn_pool_last(float *sums, int64_t width, int64_t wide, const int64_t *pool)
 {

@@ -276,7 +276,8 @@ class _Writer:
         x = self.buffer(unit.operands[0])
         lines = [
             f"n = snn_list({x}, {width}, index, value);",
-            f"snn_sum_{wide}({self.tensor(unit, 'weight')}, {blocks}, {width}, index, value, n, {y});",
+            f"snn_sum_{wide}({self.tensor(unit, 'weight')}, {blocks}, {width}, index, value, n, "
+            f"{y});",
         ]
         if "bias" in unit.tensors:
             bias = self.tensor(unit, "bias")
@@ -313,7 +314,6 @@ class _Writer:
         self, unit: Unit, program: Dynamics, states: list[int], saved: str = "s"
     ) -> list[str]:
         """Return the inputs, states and parameters of one neuron as constants."""
-        params = [key for key in unit.tensors]
         names = dict(zip(self.own_params(unit), (name for name, _ in program.params), strict=True))
         return [
             *(
@@ -327,7 +327,7 @@ class _Writer:
             *(
                 f"const float {names[key]} = {self.tensor(unit, key)}"
                 f"[each[{self.tensors.index((unit.name, key))}] ? i : 0];"
-                for key in params
+                for key in unit.tensors
             ),
         ]
 
@@ -455,17 +455,20 @@ class _Writer:
         lines = [
             f"memset({g} + {size}, 0, {padded(size) - size} * sizeof(float));",
             f"n = snn_list({g}, {size}, index, value);",
-            f"snn_sum_{turned}(turned[{k}], {-(-width // (16 * turned))}, {size}, index, value, n, sums);",
+            f"snn_sum_{turned}(turned[{k}], {-(-width // (16 * turned))}, {size}, index, value, n, "
+            "sums);",
             f"for (int64_t i = 0; i < {width}; i++) {to}[i] += sums[i];",
             f"if (g_tensor[{k}]) {{",
             f"    n = snn_list({x}, {width}, index, value);",
-            f"    snn_spread_{wide}(g_tensor[{k}], {-(-size // (16 * wide))}, {width}, index, value, n, {g});",
+            f"    snn_spread_{wide}(g_tensor[{k}], {-(-size // (16 * wide))}, {width}, index, "
+            f"value, n, {g});",
             "}",
         ]
         if "bias" in unit.tensors:
             j = self.tensors.index((unit.name, "bias"))
             lines.append(
-                f"if (g_tensor[{j}]) for (int64_t i = 0; i < {size}; i++) g_tensor[{j}][i] += {g}[i];"
+                f"if (g_tensor[{j}]) for (int64_t i = 0; i < {size}; i++) "
+                f"g_tensor[{j}][i] += {g}[i];"
             )
         return lines
 

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
-import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -94,7 +94,25 @@ def library(source: str) -> ctypes.CDLL:
     path = cache_folder() / f"{hashlib.sha256(key).hexdigest()[:32]}.so"
     if not path.is_file():
         build(command, source, path)
-    return ctypes.CDLL(str(path))
+    code = ctypes.CDLL(str(path))
+    for name, arguments in SIGNATURES.items():
+        bind(getattr(code, name), arguments)
+    code.snn_events.restype = ctypes.c_int64
+    return code
+
+
+#: Arguments of the kernels that every network has: q int64, i int32, p pointer.
+SIGNATURES = {
+    "snn_events": "pqqppp", "snn_values": "pqqppp", "snn_gather": "qqpppipqpqqp",
+    "snn_scatter": "qqpppipqqpq", "snn_conv": "qqpppippppp", "snn_max_pool": "qqppp",
+}  # fmt: skip
+_TYPES = {"q": ctypes.c_int64, "i": ctypes.c_int32, "p": ctypes.c_void_p}
+
+
+def bind(function: Any, arguments: str) -> Any:
+    """Declare the arguments of a C function, so that plain numbers can be passed."""
+    function.argtypes = [_TYPES[letter] for letter in arguments]
+    return function
 
 
 def build(command: Sequence[str], source: str, path: pathlib.Path) -> None:
@@ -133,9 +151,9 @@ def pointers(tensors: Sequence[Tensor | None]) -> Any:
     return (ctypes.c_void_p * max(1, len(addresses)))(*addresses)
 
 
-def address(tensor: Tensor | None) -> Any:
+def address(tensor: Tensor | None) -> int | None:
     """Return the address of a tensor's data."""
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+    return None if tensor is None else tensor.data_ptr()
 
 
 # --- Scans ---------------------------------------------------------------------------------------
@@ -147,9 +165,9 @@ class Compiled:
     def __init__(self, step: Step, code: ctypes.CDLL) -> None:
         self.step = step
         self.inner = torch.float64 if step.wide else torch.float32
-        self._scan = getattr(code, f"{step.name}_scan")
-        self._back = getattr(code, f"{step.name}_back")
-        self._back_params = getattr(code, f"{step.name}_back_params")
+        self._scan = bind(getattr(code, f"{step.name}_scan"), "qqqqqpppppp")
+        self._back = bind(getattr(code, f"{step.name}_back"), "qqqqqpppppppp")
+        self._back_params = bind(getattr(code, f"{step.name}_back_params"), "qqqqqpppppppp")
 
     def layout(self, x: Tensor, params: Sequence[Tensor]) -> tuple[list[int], list[Tensor], Any]:
         """Return [time, batch, neurons], the parameters as arrays, and which of them vary."""
@@ -169,10 +187,9 @@ class Compiled:
         """Call a kernel on all parts."""
         time, batch, count = size
         parts = batch * -(-count // BLOCK)
-        numbers = [ctypes.c_int64(n) for n in size]
 
         def part(first: int, last: int) -> None:
-            function(ctypes.c_int64(first), ctypes.c_int64(last), *numbers, *rest)
+            function(first, last, *size, *rest)
 
         share(part, parts, time * batch * count)
 
@@ -242,8 +259,7 @@ class Events:
         self.index = torch.empty(rows * width + 16, dtype=torch.int32)
         self.value: Tensor | None = None
         plain = ctypes.c_int32(0)
-        size = ctypes.c_int64(rows), ctypes.c_int64(width)
-        code.snn_events.restype = ctypes.c_int64
+        size = rows, width
         self.count = code.snn_events(
             address(x), *size, address(self.begin), address(self.index), ctypes.byref(plain)
         )
@@ -257,7 +273,9 @@ class Events:
 
 def needs_gradient(*tensors: Tensor | None) -> bool:
     """Return whether a gradient may be asked for."""
-    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+    if not torch.is_grad_enabled():
+        return False
+    return any(bool(x.requires_grad) for x in tensors if x is not None)
 
 
 def is_dense(x: Tensor) -> bool:
@@ -293,7 +311,7 @@ def is_turned(weight: Tensor) -> bool:
     whole = weight.storage_offset() % 16 == 0
     end = weight.storage_offset() + (weight.shape[1] - 1) * step + -(-len(weight) // 16) * 16
     fits = end * weight.element_size() <= weight.untyped_storage().nbytes()
-    return stride == 1 and step % 16 == 0 and step >= len(weight) and whole and fits
+    return bool(stride == 1 and step % 16 == 0 and step >= len(weight) and whole and fits)
 
 
 def wide(neurons: int) -> int:
@@ -324,12 +342,12 @@ class EventSums:
         out = torch.empty(rows, neurons)
         rest = [
             address(events.begin), address(events.index), address(events.value),
-            ctypes.c_int32(events.plain), address(table), ctypes.c_int64(table.stride(1)),
-            address(bias), ctypes.c_int64(rows), ctypes.c_int64(neurons), address(out),
+            events.plain, address(table), table.stride(1),
+            address(bias), rows, neurons, address(out),
         ]  # fmt: skip
 
         def part(first: int, last: int) -> None:
-            self.code.snn_gather(ctypes.c_int64(first), ctypes.c_int64(last), *rest)
+            self.code.snn_gather(first, last, *rest)
 
         share(part, -(-neurons // WIDE), events.count * neurons)
         return out
@@ -340,12 +358,12 @@ class EventSums:
         table = torch.zeros(width, row_length(neurons))
         rest = [
             address(events.begin), address(events.index), address(events.value),
-            ctypes.c_int32(events.plain), address(d), ctypes.c_int64(rows),
-            ctypes.c_int64(neurons), address(table), ctypes.c_int64(table.stride(0)),
+            events.plain, address(d), rows,
+            neurons, address(table), table.stride(0),
         ]  # fmt: skip
 
         def part(first: int, last: int) -> None:
-            self.code.snn_scatter(ctypes.c_int64(first), ctypes.c_int64(last), *rest)
+            self.code.snn_scatter(first, last, *rest)
 
         share(part, -(-neurons // WIDE), 2 * events.count * neurons)
         return table[:, :neurons].t()
@@ -375,12 +393,12 @@ class EventSums:
         numbers = (ctypes.c_int64 * 18)(*geometry, outs, lanes, *pool, *(size if pool else ()))
         rest = [
             address(events.begin), address(events.index), address(events.value),
-            ctypes.c_int32(events.plain), address(place), address(table), address(bias), numbers,
+            events.plain, address(place), address(table), address(bias), numbers,
             address(out),
         ]  # fmt: skip
 
         def part(first: int, last: int) -> None:
-            if self.code.snn_conv(ctypes.c_int64(first), ctypes.c_int64(last), *rest):
+            if self.code.snn_conv(first, last, *rest):
                 raise MemoryError("no memory for a convolution")
 
         share(part, rows, events.count * table[0].numel() + out.numel())
@@ -394,7 +412,7 @@ class EventSums:
         numbers = (ctypes.c_int64 * 8)(*x.shape[2:], *kernel, *stride, *size)
 
         def part(first: int, last: int) -> None:
-            numbered = ctypes.c_int64(first), ctypes.c_int64(last)
+            numbered = first, last
             if self.code.snn_max_pool(*numbered, address(x), numbers, address(out)):
                 raise MemoryError("no memory for a pooling")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
-import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+import torch
 
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
@@ -52,9 +53,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import inf, nan
+from math import inf, nan, prod
 from typing import Any
 
 import torch
@@ -92,8 +94,7 @@ class Source:
         return [
             name
             for name in self.builder.tensors
-            if every or name.rpartition(".")[2] in _SYNAPSES
-            and name.rpartition(".")[0] not in neurons
+            if every or (_is_synapse(name) and name.rpartition(".")[0] not in neurons)
         ]  # fmt: skip
 
     def tensors(self) -> Mapping[str, Tensor]:
@@ -134,12 +135,12 @@ class Source:
         )  # fmt: skip
         net.graph = self.graph  # what `snnir.update` compares with
         try:
-            return net.to(self.target.device)
+            net.to(self.target.device)
         except (RuntimeError, AssertionError) as problem:
             said = str(problem).splitlines()[0]
-            raise error(
-                "SNN503", f"target 'torch': device '{self.target.device}': {said}"
-            ) from None
+            where = f"device '{self.target.device}'"
+            raise error("SNN503", f"target 'torch': {where}: {said}") from None
+        return net
 
     def program(self) -> str:
         """Return `model.py`."""
@@ -163,6 +164,10 @@ class Source:
             _main_source(),
         ]
         return "".join(parts)
+
+
+def _is_synapse(name: str) -> bool:
+    return name.rpartition(".")[2] in _SYNAPSES
 
 
 def _main_source() -> str:
@@ -193,6 +198,6 @@ def _literal(value: Any, indent: int = 0) -> str:
         return "{\n" + "".join(lines) + "    " * indent + "}"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k!a}: {_literal(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
-        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # the names inf and nan are imported
     return ascii(value)

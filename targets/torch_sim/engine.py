@@ -9,11 +9,12 @@ runs them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+import torch
 from torch import Tensor, nn
 
 #: Rows (time steps times batch) that feed-forward stages process at once when nothing is trained.
@@ -311,7 +312,7 @@ class Network(nn.Module):
         self._steps, self._kernels, self.kit = dict(steps), kernels, kit
         self._state: State | None = None
         self._runners: dict[tuple[str, torch.device], Any] = {}
-        self._places: dict[str, tuple[nn.Module, str]] = {}
+        self._places: dict[str, tuple[dict[str, Any], str]] = {}
         self._pairs = pairs(model)
         # What compiled loops give out when nothing is trained.
         self.read_outside = {*model.outputs.values(), *model.populations}
@@ -340,14 +341,15 @@ class Network(nn.Module):
             last += "_"
         if value.is_floating_point():
             scope.register_parameter(last, nn.Parameter(value, requires_grad=trained))
+            self._places[name] = (scope._parameters, last)
         else:
             scope.register_buffer(last, value)
-        self._places[name] = (scope, last)
+            self._places[name] = (scope._buffers, last)
 
     def tensor(self, name: str) -> Tensor:
         """Return a tensor of the graph by `node.attribute`."""
-        scope, last = self._places[name]
-        value: Tensor = getattr(scope, last)
+        holder, last = self._places[name]
+        value: Tensor = holder[last]
         return value
 
     def tensor_names(self) -> Iterator[str]:
@@ -369,7 +371,7 @@ class Network(nn.Module):
         """
         given = inputs[0]
         if not isinstance(given, Mapping):
-            given = dict(zip(self.model.inputs, inputs, strict=True))  # type: ignore[arg-type]
+            given = dict(zip(self.model.inputs, inputs, strict=True))
         state = self._state if self.stateful else None
         outputs, _, state = self.simulate(given, (), state)
         if self.stateful:
@@ -399,7 +401,8 @@ class Network(nn.Module):
         first = next(iter(inputs.values()))
         time, batch = first.shape[:2]
         # Sums and scans keep the precision of the graph under autocast too.
-        with torch.autocast(first.device.type, enabled=False):
+        amp = torch.is_autocast_enabled(first.device.type)
+        with torch.autocast(first.device.type, enabled=False) if amp else nullcontext():
             given = {name: x.to(kind) for name, x in inputs.items()}
             state = self.initial_state(batch, first) if state is None else dict(state)
             wanted = dict.fromkeys([*model.outputs.values(), *record])
@@ -436,16 +439,12 @@ class Network(nn.Module):
             elif unit.kind == "neuron":
                 inner = torch.float64 if self._steps[unit.function].wide else kind
                 state[unit.name] = {
-                    key: self.rest(unit, value).to(like.device, inner).expand(shape)
+                    key: self.tensor(unit.tensors[value]).to(like.device, inner).expand(shape)
+                    if isinstance(value, str)
+                    else like.new_full(shape, value, dtype=inner)
                     for key, value in unit.initial.items()
                 }
         return state
-
-    def rest(self, unit: Unit, value: float | str) -> Tensor:
-        """Return the initial value of a state."""
-        if isinstance(value, str):
-            return self.tensor(unit.tensors[value])
-        return torch.tensor(value, dtype=torch.float64)
 
     def delay_steps(self, unit: Unit) -> Tensor:
         """Return the delays of a unit that has one per element."""
@@ -569,8 +568,9 @@ class Network(nn.Module):
             outputs, own, held, history = runner.forward(
                 inputs, states, lines, tensors, wanted, bool(traced)
             )
-            for (name, key), trace in zip(loop.states, after(history, own) if traced else []):
-                values[f"{name}:{key}"] = trace
+            if traced:
+                names = [f"{name}:{key}" for name, key in loop.states]
+                values.update(zip(names, after(history, own), strict=True))
         found = zip(loop.values, outputs, strict=True)
         values.update({name: y for name, y in found if y is not None})
         for new, old in loop.aliases.items():
@@ -617,13 +617,12 @@ def pairs(model: Model) -> dict[str, Unit]:
     for unit in model.units.values():
         for name in unit.operands:
             readers.setdefault(name, []).append(unit)
-    found = {}
+    found: dict[str, Unit] = {}
     for unit in model.units.values():
-        after = readers.get(unit.name, [])
+        users = readers.get(unit.name, [])
         hidden = unit.name not in model.outputs.values()
-        if unit.function == "convolution" and hidden and len(after) == 1:
-            if after[0].function == "max_pool":
-                found[unit.name] = after[0]
+        if unit.function == "convolution" and hidden and len(users) == 1:
+            found |= {unit.name: users[0]} if users[0].function == "max_pool" else {}
     return found
 
 

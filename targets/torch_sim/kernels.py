@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+import torch
 from torch import Tensor
 from torch.nn import functional
 

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+import torch
 from torch import Tensor
 
 from snnir.targets.torch_sim.compiled import (
@@ -105,9 +105,7 @@ class Kit:
         return self.convolution(self._sums, x, weight, bias, options)
 
     @staticmethod
-    def linear(
-        sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> Tensor | None:
+    def linear(sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         """Return a matrix product as sums over events, or None where the input is dense."""
         if x.ndim != 2 or (x.numel() > SAMPLED and is_dense(x)):
             return None

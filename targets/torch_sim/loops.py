@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
-import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+import torch
 from torch import Tensor
 
-from snnir.targets.torch_sim.compiled import SMALL, packed, pointers, pool
+from snnir.targets.torch_sim.compiled import SMALL, bind, packed, pointers, pool
 from snnir.targets.torch_sim.engine import Loop, Model, Unit, split
 
 
@@ -27,8 +28,8 @@ class CompiledLoop:
         self.units = {name: model.units[name] for name in loop.units}
         self.owner = {value: unit for unit in self.units.values() for value in unit.results}
         self.shapes = {value: self.owner[value].shape for value in loop.values}
-        self._forward = getattr(code, f"{loop.name}_forward")
-        self._backward = getattr(code, f"{loop.name}_backward")
+        self._forward = bind(getattr(code, f"{loop.name}_forward"), "qqqq" + "p" * 7)
+        self._backward = bind(getattr(code, f"{loop.name}_backward"), "qqqq" + "p" * 11)
 
     def operand(self, unit: Unit, key: str, value: Tensor) -> tuple[Tensor, bool]:
         """Return a tensor as the C function reads it, and whether it has one value per neuron."""
@@ -70,7 +71,7 @@ class CompiledLoop:
         each = (ctypes.c_int32 * max(1, len(given)))(*(flag for _, flag in given))
         arguments = [
             pointers(xs), pointers([value for value, _ in given]), each, pointers(out),
-            pointers(own), pointers(history) if keep else ctypes.c_void_p(None), pointers(held),
+            pointers(own), pointers(history) if keep else None, pointers(held),
         ]  # fmt: skip
         self.share(batch, time, lambda first, last, _: self.call(
             self._forward, first, last, time, batch, arguments
@@ -90,7 +91,7 @@ class CompiledLoop:
     @staticmethod
     def call(function: Any, first: int, last: int, time: int, batch: int, rest: list[Any]) -> None:
         """Call a C function on some samples."""
-        if function(*(ctypes.c_int64(n) for n in (first, last, time, batch)), *rest):
+        if function(first, last, time, batch, *rest):
             raise MemoryError("no memory for the loop")
 
     def share(self, batch: int, time: int, call: Callable[[int, int, int], Any]) -> None:
@@ -104,8 +105,8 @@ class CompiledLoop:
 
     def threads(self, batch: int, time: int) -> int:
         """Return how many threads share a call."""
-        work = time * batch * sum(shape.numel() for shape in map(torch.Size, self.shapes.values()))
-        return max(1, min(batch, torch.get_num_threads(), 1 + work // SMALL))
+        work = time * batch * sum(prod(shape) for shape in self.shapes.values())
+        return max(1, min(batch, int(torch.get_num_threads()), 1 + work // SMALL))
 
     def backward(
         self, inputs: Sequence[Tensor], kept: Sequence[Tensor], history: Sequence[Tensor],

@@ -10,17 +10,17 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch  # noqa: TID253  (this module is imported when a graph becomes a torch module)
+import torch
 from torch import Tensor
 
 from snnir.targets.torch_sim import kernels
 from snnir.targets.torch_sim.engine import Model, Network, Step
 from snnir.targets.torch_sim.kit import Kit
 
-# In the folder, these are what the first part of the file defines.
-MODEL: Model
-STEPS: dict[str, Step]
-TRAINED: Sequence[str]
+# What the part of the folder's file before this one defines.
+MODEL = Model((), {}, {}, {})
+STEPS: dict[str, Step] = {}
+TRAINED: Sequence[str] = ()
 KERNELS: dict[str, Any] = dict(vars(kernels))
 WEIGHTS = "weights.safetensors"
 

@@ -18,12 +18,37 @@ import snnir
 from snnir.dynamics import Dynamics, Let, State
 from snnir.dynamics.scalar import SCALAR_OPS
 from snnir.ir import (
-    Add, AvgPool2d, BatchNorm, Bias, Concat, Current, Conv1d, Conv2d, Delay, FrozenDict, Graph, Input,
-    Linear, MaxPool2d, Neuron, Node, Op, Permute, Reshape, Scale, Signal, Slice, Step, SumPool2d,
-    Value, Winner,
+    Add,
+    AvgPool2d,
+    BatchNorm,
+    Bias,
+    Concat,
+    Conv1d,
+    Conv2d,
+    Current,
+    Delay,
+    FrozenDict,
+    Graph,
+    Input,
+    Linear,
+    MaxPool2d,
+    Neuron,
+    Node,
+    Op,
+    Permute,
+    Reshape,
+    Scale,
+    Signal,
+    Slice,
+    Step,
+    SumPool2d,
+    Value,
+    Winner,
 )  # fmt: skip
 from snnir.matrix import EXAMPLES
 from snnir.streams import Kind
+from snnir.targets.numpy_sim.build import build_model
+from snnir.targets.numpy_sim.runtime import simulate
 from snnir.targets.torch_sim.compiled import NoCompiler, compiler
 from tests.conformance.test_steps import nested
 from tests.helpers import dyadic, feed_forward, graph, lif_step, params, recurrent, spikes
@@ -86,7 +111,7 @@ def inputs(built: Graph, steps: int = 7, batch: int = 3, seed: int = 0) -> dict[
     found = {}
     for name, signal in built.inputs.items():
         shape = (steps, batch, *signal.shape)
-        values = rng.integers(-24, 40, shape) / 16 * (rng.random(shape) < 0.5)
+        values: Any = rng.integers(-24, 40, shape) / 16 * (rng.random(shape) < 0.5)
         if signal.kind is not Kind.ANALOG:
             values = np.abs(np.rint(values)) if signal.kind is Kind.COUNTS else values > 0.5
         found[name] = values.astype(np.float32)
@@ -201,12 +226,18 @@ def test_continuous_models(backend: str, preset: str) -> None:
 def test_custom_programs(backend: str, precision: str) -> None:
     steps = [
         Step(adaptive, params(beta=0.5, theta=1.0)),
-        Step(adaptive, params(beta=np.float32([0.5, 0.75, 0.875]), theta=1.0)),
+        Step(adaptive, params(beta=np.array([0.5, 0.75, 0.875], np.float32), theta=1.0)),
     ]
     built = neuron_graph(steps, (2, 3))
-    check(built, inputs(built, 30), backend=backend, precision=precision) if precision == (
-        "float32"
-    ) else snnir.compile(built, "torch", backend=backend, precision=precision).run(inputs(built))
+    wide = precision == "float64"
+    reference = snnir.compile(built, precision=precision if wide else "reproducible")
+    made = snnir.compile(built, "torch", backend=backend, precision=precision)
+    xs = inputs(built, 30)
+    want, got = reference.run(xs, ["n0:v", "n1:a"]), made.run(xs, ["n0:v", "n1:a"])
+    for name, value in {**want.outputs, **want.recorded}.items():
+        found = {**got.outputs, **got.recorded}[name]
+        assert found.dtype == (np.float64 if wide else np.float32)
+        np.testing.assert_array_equal(found, value)
     built = neuron_graph([Step(nested, params(a=0.7, b=1.9))], (4,))
     check(built, inputs(built, 10), ulps=32, backend=backend)
 
@@ -232,10 +263,7 @@ def test_every_scalar_op(backend: str) -> None:
     x, y = (a.reshape(1, 1, -1) for a in np.meshgrid(odd, odd))
     built = neuron_graph(list(steps.values()), (100,))
     with np.errstate(all="ignore"):
-        reference = snnir.compile(built, "numpy", level=0).simulator
-        from snnir.targets.numpy_sim.runtime import simulate
-
-        want = simulate(reference._model, {"x": x, "y": y})[0]
+        want = simulate(build_model(built, "float32"), {"x": x, "y": y})[0]
     net = snnir.to_torch(built, backend=backend)
     import torch
 

@@ -29,6 +29,7 @@ def test_every_op_and_model_has_a_row() -> None:
         "snnir",
         "snntorch",
         "spikingjelly",
+        "torch",
     }
     assert rows["max_pool2d"]["nir"] == "refused"
     assert rows["lif"]["sinabs"] == "exact"
