@@ -281,7 +281,7 @@ def needs_gradient(*tensors: Tensor | None) -> bool:
 def is_dense(x: Tensor) -> bool:
     """Return whether a sample of the rows of [rows, width] has few zeros."""
     rows = x[:: max(1, len(x) // 16)]
-    return int(rows.count_nonzero()) > DENSE * rows.numel()
+    return bool(int(rows.count_nonzero()) > DENSE * int(rows.numel()))
 
 
 def row_length(neurons: int) -> int:
