@@ -36,6 +36,11 @@ class ScalarOp:
     torch: str = ""
     c: str = ""
 
+    @property
+    def jax(self) -> str:
+        """Format of its jax source: NumPy's functions under the name jnp."""
+        return self.python.replace("np.", "jnp.")
+
 
 def _to_float(x: Any) -> Any:
     raise AssertionError("cast is evaluated by the interpreter, which knows the dtype")

@@ -15,15 +15,18 @@ class Expressions:
 
     Args:
         program: The program.
-        language: Which format of `ScalarOp` to print: `python` (NumPy) or `torch`.
+        language: Which format of `ScalarOp` to print: `python` (NumPy), `torch` or `jax`.
         number: Format of a literal where an array is needed.
         plain: Format of a literal beside an operator; the same by default.
+        guarded: Write products as `guard(a * b, low)`, for compilers that would round a product and
+            a sum together.
     """
 
     def __init__(
-        self, program: Dynamics, language: str, number: str, plain: str | None = None
-    ) -> None:
-        self.program, self.language = program, language
+        self, program: Dynamics, language: str, number: str, plain: str | None = None,
+        guarded: bool = False,
+    ) -> None:  # fmt: skip
+        self.program, self.language, self.guarded = program, language, guarded
         self.number, self.plain = number, plain or number
         self.uses: dict[str, int] = {}
         for let in program.body:
@@ -50,10 +53,13 @@ class Expressions:
     def expression(self, let: Let) -> tuple[str, int]:
         """Return the right side of one operation and how strongly it binds."""
         op = SCALAR_OPS[let.op]
-        form = (self.language == "torch" and op.torch) or op.python
+        form = (self.language != "python" and getattr(op, self.language)) or op.python
         is_method = form.startswith("{0}.")
         args = [self.argument(arg, op.precedence, i, is_method) for i, arg in enumerate(let.args)]
-        return form.format(*args).replace("dtype", "kind"), op.precedence
+        text = form.format(*args).replace("dtype", "kind")
+        if self.guarded and let.op == "mul":
+            return f"guard({text}, low)", 10
+        return text, op.precedence
 
     def argument(
         self, arg: str | float, precedence: int, index: int, is_method: bool = False

@@ -14,7 +14,7 @@ from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.c_source import c_names, c_operand, c_statements
 from snnir.dynamics.program import Dynamics, Operand
 from snnir.dynamics.surrogate import Surrogate
-from snnir.targets.torch_sim.engine import Loop, Unit
+from snnir.network import Loop, Unit
 
 HEAD = r"""
 /* ---- Loops ------------------------------------------------------------------------------- */

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snnir.targets.torch_sim.engine import Step
+from snnir.network import Step
 
 #: Without -ffp-contract=off the compiler may fuse a product and a sum and round them once.
 FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from snnir import network
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.errors import error
 from snnir.ir.graph import Graph
+from snnir.network import Model, Step
+from snnir.network_source import TORCH, literal, steps_source
 from snnir.targets.torch_sim import compiled, engine, kernels, kit, loops, program
 from snnir.targets.torch_sim.build import Builder
 from snnir.targets.torch_sim.c_kernels import c_source
 from snnir.targets.torch_sim.c_loops import HEAD as LOOPS
-from snnir.targets.torch_sim.engine import Model, Network, Step, constant
+from snnir.targets.torch_sim.engine import Network, constant
 from snnir.targets.torch_sim.target import DETACH, TorchTarget
 from snnir.tensors import Tensor
 
@@ -107,6 +109,11 @@ class Source:
         scans = c_source(builder.programs, builder.surrogate, builder.detach)
         return "\n".join([scans, *([LOOPS, *builder.loops] if builder.loops else [])])
 
+    def steps_source(self) -> str:
+        """Return the step programs as Python source."""
+        builder = self.builder
+        return steps_source(builder.programs, builder.surrogate, builder.detach, TORCH)
+
     def steps(self) -> dict[str, Step]:
         """Return the step programs, live."""
         found: dict[str, Step] = {}
@@ -114,7 +121,7 @@ class Source:
             "torch": torch, "constant": constant, "Step": Step, "STEPS": found,
             "inf": float("inf"), "nan": float("nan"),
         }  # fmt: skip
-        exec(compile(self.builder.steps_source(), "<steps>", "exec"), names)
+        exec(compile(self.steps_source(), "<steps>", "exec"), names)
         return found
 
     def network(self) -> Network:
@@ -148,6 +155,8 @@ class Source:
         parts = [
             _HEAD.format(surrogate=self.target.surrogate),
             _RULE.format("running"),
+            module_body(network),
+            "\n\n",
             module_body(engine),
             _RULE.format("compiled kernels"),
             "\n\n".join(module_body(part) for part in (compiled, loops, kit)),
@@ -155,10 +164,10 @@ class Source:
             "\n\n\n".join(function_sources(kernels, used)),
             _RULE.format("the network: step programs"),
             "STEPS: dict[str, Step] = {}\n\n",
-            self.builder.steps_source(),
+            self.steps_source(),
             _RULE.format("the network: nodes"),
-            f"MODEL = {_literal(self.model)}\n",
-            f"TRAINED = {_literal(self.trained())}\n",
+            f"MODEL = {literal(self.model)}\n",
+            f"TRAINED = {literal(self.trained())}\n",
             f"KERNELS = {{{', '.join(f'{name!r}: {name}' for name in sorted(used))}}}\n",
             _RULE.format("from the command line"),
             _main_source(),
@@ -173,31 +182,3 @@ def _is_synapse(name: str) -> bool:
 def _main_source() -> str:
     body = module_body(program)
     return body[body.index('WEIGHTS = "') :] + '\n\nif __name__ == "__main__":\n    main()\n'
-
-
-def _needed(item: Any, value: Any) -> bool:
-    """Return whether a field differs from its default."""
-    default = item.default if item.default_factory is MISSING else item.default_factory()
-    return bool(value != default)
-
-
-def _literal(value: Any, indent: int = 0) -> str:
-    """Return Python source for plain data and the engine's records, in ASCII."""
-    space = "    " * (indent + 1)
-    if isinstance(value, (Model, engine.Unit, engine.Loop)):
-        parts = [
-            f"{item.name}={_literal(getattr(value, item.name), indent + 1)}"
-            for item in fields(value)
-            if _needed(item, getattr(value, item.name))
-        ]
-        if not isinstance(value, Model):
-            return f"{type(value).__name__}({', '.join(parts)})"
-        return "Model(\n" + "".join(f"{space}{part},\n" for part in parts) + ")"
-    if isinstance(value, Mapping) and any(is_dataclass(v) for v in value.values()):
-        lines = [f"{space}{k!a}: {_literal(v)},\n" for k, v in value.items()]
-        return "{\n" + "".join(lines) + "    " * indent + "}"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k!a}: {_literal(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # the names inf and nan are imported
-    return ascii(value)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnir.network import Step
 from snnir.targets.torch_sim.compiled import (
     DENSE,
     SAMPLED,
@@ -25,7 +26,6 @@ from snnir.targets.torch_sim.compiled import (
     needs_gradient,
     turned,
 )
-from snnir.targets.torch_sim.engine import Step
 from snnir.targets.torch_sim.loops import CompiledLoop
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnir.network import Loop, Model, Unit
 from snnir.targets.torch_sim.compiled import SMALL, bind, packed, pointers, pool
-from snnir.targets.torch_sim.engine import Loop, Model, Unit, split
+from snnir.targets.torch_sim.engine import split
 
 
 class CompiledLoop:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnir.network import Model, Step
 from snnir.targets.torch_sim import kernels
-from snnir.targets.torch_sim.engine import Model, Network, Step
+from snnir.targets.torch_sim.engine import Network
 from snnir.targets.torch_sim.kit import Kit
 
 # What the part of the folder's file before this one defines.

@@ -75,14 +75,15 @@ class TorchTarget(Target):
     def check(self, graph: Graph) -> list[Diagnostic]:
         """Everything discrete is supported, except ops of plug-ins."""
         _need_torch()
-        from snnir.targets.torch_sim.build import unsupported
+        from snnir.network_build import unsupported
+        from snnir.targets.torch_sim import kernels
 
         continuous = [
             Diagnostic("SNN501", "is still continuous", node.name, hint="run the pass discretize")
             for node in graph.nodes.values()
             if isinstance(node.op, Neuron)
         ]
-        return continuous or unsupported(graph)
+        return continuous or unsupported(graph, vars(kernels), self.name)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the module and its folder."""

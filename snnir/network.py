@@ -1,0 +1,117 @@
+"""Scheduled networks as plain data: what the engines of the array targets run.
+
+This module depends on nothing and is copied into emitted folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step program as functions of arrays that broadcast to [batch, *shape].
+
+    Attributes:
+        name: Name of the program; compiled kernels carry it.
+        inputs: Number of inputs.
+        outputs: Number of outputs.
+        states: Names of the states.
+        params: Names of the parameters.
+        forward: (*inputs, *states, *params) to (*outputs, *new states).
+        backward: (*inputs, *states, *params, *gradients of outputs, *gradients of new states) to
+            the gradients of (*inputs, *states, *params).
+        wide: Whether the arithmetic is float64 although streams are float32.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    states: tuple[str, ...]
+    params: tuple[str, ...]
+    forward: Callable[..., tuple[Any, ...]]
+    backward: Callable[..., tuple[Any, ...]]
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One node.
+
+    Attributes:
+        name: The node's name.
+        kind: `op` (stateless), `neuron` or `delay`.
+        operands: Names of the values it reads; result 0 of a node is the node's own name.
+        results: Names of the values it yields.
+        shape: Shape of one sample of its result.
+        function: Of an op: the kernel's name; of a neuron: the step's name.
+        tensors: Tensors of the network by the argument (or parameter) they are.
+        options: Literal arguments of an op; of a neuron: `params`, the program's order.
+        initial: States of a neuron before the first step: numbers, or names of parameters.
+        steps: Of a delay: whole steps, unless they are the tensor `steps`.
+    """
+
+    name: str
+    kind: str
+    operands: tuple[str, ...]
+    results: tuple[str, ...]
+    shape: tuple[int, ...]
+    function: str = ""
+    tensors: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    initial: Mapping[str, float | str] = field(default_factory=dict)
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A recurrence that is compiled as a whole.
+
+    Attributes:
+        name: Name of its C functions.
+        units: Its nodes.
+        values: Its values, in the order the functions give them.
+        aliases: Values that are others under a new name or shape.
+        outside: Values from outside that it reads.
+        states: (node, state) of its neurons.
+        delays: (node, steps) of its delays.
+        tensors: (node, argument) of its weights and parameters.
+    """
+
+    name: str
+    units: tuple[str, ...]
+    values: tuple[str, ...]
+    aliases: Mapping[str, str]
+    outside: tuple[str, ...]
+    states: tuple[tuple[str, str], ...]
+    delays: tuple[tuple[str, int], ...]
+    tensors: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A scheduled network without its tensors.
+
+    Attributes:
+        stages: (kind, names) in order; kinds are batched, scan, shift and loop.
+        units: Every node that is not an input.
+        inputs: Shape of each input.
+        outputs: Value behind each output name.
+        dtype: Element type of streams, `float32` or `float64`.
+        acc: Element type in which sums are accumulated.
+        offset: Steps by which outputs and records are reported late.
+        populations: Nodes whose values are spikes.
+        loops: Recurrences that have a compiled form, by their first node.
+    """
+
+    stages: Sequence[tuple[str, Sequence[str]]]
+    units: Mapping[str, Unit]
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, str]
+    dtype: str = "float32"
+    acc: str = "float32"
+    offset: int = 0
+    populations: Sequence[str] = ()
+    loops: Mapping[str, Loop] = field(default_factory=dict)
