@@ -36,6 +36,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "snntorch": "snnir.targets.torch_nets.target:SnntorchTarget",
         "spikingjelly": "snnir.targets.torch_nets.target:SpikingjellyTarget",
         "torch": "snnir.targets.torch_sim.target:TorchTarget",
+        "xla": "snnir.targets.xla_sim.target:XlaTarget",
     },
     "frontends": {
         "nir": "snnir.frontends.from_nir:load_nir",

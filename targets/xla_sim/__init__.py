@@ -1,0 +1,1 @@
+"""The XLA target: one jitted program per schedule, exportable as StableHLO."""

@@ -1,0 +1,213 @@
+"""Calling a traced network from NumPy: shapes that share compiled code, devices, states.
+
+This module depends on JAX, NumPy and the engine alone and is copied into emitted folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from snnir.targets.xla_sim.engine import (
+    TILE_ROWS,
+    Program,
+    initial_state,
+    simulate,
+    simulate_tiles,
+)
+
+Array = Any
+
+
+@contextlib.contextmanager
+def precision(wide: bool) -> Iterator[None]:
+    """Allow float64 inside, if the network needs it, without changing it elsewhere."""
+    if not wide:
+        yield
+        return
+    allow = getattr(jax, "enable_x64", None)
+    if allow is None:
+        from jax.experimental import enable_x64 as allow
+    with allow(True):
+        yield
+
+
+def room_for(count: int) -> int:
+    """Return the size that `count` steps or samples are padded to.
+
+    Powers of two up to eight, then four sizes to an octave: other counts nearby run the same
+    compiled code, and at most a quarter is room.
+    """
+    if count <= 8:
+        return 1 << (count - 1).bit_length()
+    unit = 1 << (count.bit_length() - 3)
+    return -(-count // unit) * unit
+
+
+def tile_for(room: int, batch: int) -> int:
+    """Return how many steps to process at once: a divisor of the padded number of steps."""
+    tiles = -(-room // max(1, TILE_ROWS // batch))
+    while room % tiles:
+        tiles += 1
+    return room // tiles
+
+
+def needs_wide(program: Program) -> bool:
+    """Return whether anything is computed in float64."""
+    model = program.model
+    wide = any(program.steps[u.function].wide for u in model.units.values() if u.kind == "neuron")
+    sums = any(unit.options.get("acc") == "float64" for unit in model.units.values())
+    norms = any(unit.function == "batch_norm" for unit in model.units.values())
+    return wide or sums or norms or "float64" in (model.dtype, model.acc)
+
+
+class Mesh:
+    """Devices in two axes: samples and neurons.
+
+    Args:
+        batch: Parts that the batch is split into.
+        neurons: Parts that every population's first axis is split into, where it divides.
+    """
+
+    def __init__(self, batch: int, neurons: int) -> None:
+        self.batch, self.neurons = batch, neurons
+        kinds = getattr(jax.sharding, "AxisType", None)
+        extra = {} if kinds is None else {"axis_types": (kinds.Auto, kinds.Auto)}
+        chosen = jax.devices()[: batch * neurons]
+        self.mesh = jax.make_mesh((batch, neurons), ("batch", "neurons"), devices=chosen, **extra)
+
+    def put(self, value: Any, *axes: str | None) -> Array:
+        """Return an array spread over the devices; axes that do not divide stay whole."""
+        value = np.asarray(value)
+        sizes = {"batch": self.batch, "neurons": self.neurons}
+        fitting = [
+            axis if axis is not None and value.shape[i] % sizes[axis] == 0 else None
+            for i, axis in enumerate(axes)
+        ]
+        sharding = NamedSharding(self.mesh, PartitionSpec(*fitting))
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
+class Simulator:
+    """Runs a network on NumPy arrays.
+
+    Args:
+        program: The network.
+        tensors: Its tensors by `node.attribute`.
+        exact: Keep products and sums from being rounded together.
+        mesh: Devices to spread over.
+    """
+
+    def __init__(
+        self, program: Program, tensors: Mapping[str, Any], exact: bool = True,
+        mesh: Mesh | None = None,
+    ) -> None:  # fmt: skip
+        self.program, self.mesh = program, mesh
+        self.wide = needs_wide(program)
+        self._state: Any = None
+        self._late: dict[str, Any] = {}
+        self._batch = 0
+        with precision(self.wide):
+            self.tensors = {name: self.place(name, value) for name, value in tensors.items()}
+            self.low = jnp.asarray(-np.inf, jnp.float32) if exact else None
+            if mesh is not None and exact:
+                self.low = mesh.put(np.float32(-np.inf))
+        replicated = None
+        if mesh is not None:
+            replicated = NamedSharding(mesh.mesh, PartitionSpec())
+        self._run = jax.jit(
+            partial(simulate_tiles, program), static_argnames=("wanted", "tile"),
+            **({} if replicated is None else {"out_shardings": replicated}),
+        )  # fmt: skip
+        self._rest = jax.jit(partial(initial_state, program), static_argnums=1)
+
+    def place(self, name: str, value: Any) -> Array:
+        """Return a tensor on the devices: synapses and neurons are split by their outputs."""
+        if self.mesh is None:
+            return jnp.asarray(value)
+        axes = ("neurons",) + (None,) * (np.ndim(value) - 1) if np.ndim(value) else ()
+        return self.mesh.put(value, *axes)
+
+    def device_inputs(self, inputs: Mapping[str, Any], room: int, batch: int) -> dict[str, Array]:
+        """Return inputs with room for more steps and samples, on the devices."""
+        found = {}
+        for name, x in inputs.items():
+            x = np.asarray(x, self.program.model.dtype)
+            if x.shape[:2] != (room, batch):
+                padded = np.zeros((room, batch, *x.shape[2:]), x.dtype)
+                padded[: x.shape[0], : x.shape[1]] = x
+                x = padded
+            found[name] = jnp.asarray(x) if self.mesh is None else self.mesh.put(x, None, "batch")
+        return found
+
+    def run(
+        self, inputs: Mapping[str, Any], record: Sequence[str] = (), resume: bool = False
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, float]]:
+        """Run the network.
+
+        Args:
+            inputs: [T, B, *shape] by input name.
+            record: Values to return: `node` or `node:state`.
+            resume: Go on from where the last call ended.
+
+        Returns:
+            Outputs and records by name, [T, B, *shape]; the number of spikes by population.
+
+        Raises:
+            ValueError: If a run is resumed with another batch.
+        """
+        model = self.program.model
+        time, count = next(iter(inputs.values())).shape[:2]
+        room, batch = room_for(time), room_for(count)
+        if self.mesh is not None:
+            batch = -(-batch // self.mesh.batch) * self.mesh.batch
+        tile = tile_for(room, batch)
+        if resume and self._state is not None and count != self._batch:
+            raise ValueError(f"resumes with a batch of {count}, the run had {self._batch}")
+        names = tuple(dict.fromkeys([*model.outputs.values(), *record]))
+        with precision(self.wide):
+            if not resume or self._state is None:
+                self._state, self._late = self._rest(self.tensors, batch), {}
+            xs = self.device_inputs(inputs, room, batch)
+            values, sums, self._state = self._run(
+                self.tensors, self._state, xs, self.low, np.int32(time), wanted=names, tile=tile
+            )
+            self._batch = count
+            found = {name: np.asarray(y)[:time, :count] for name, y in values.items()}
+            totals = {name: float(np.asarray(y)[:count].sum()) for name, y in sums.items()}
+        if model.offset:
+            found = {name: self.late(name, y) for name, y in found.items()}
+        outputs = {key: found[name] for key, name in model.outputs.items()}
+        return outputs, {name: found[name] for name in record}, totals
+
+    def late(self, name: str, y: Any) -> Any:
+        """Shift a trace by the record offset; what does not fit is kept for the next call."""
+        offset = self.program.model.offset
+        before = self._late.get(name, np.zeros((offset, *y.shape[1:]), y.dtype))
+        line = np.concatenate([before, y])
+        self._late[name] = line[len(y) :]
+        return line[: len(y)]
+
+
+def forward(program: Program, tensors: Any, low: Array | None, inputs: Any) -> dict[str, Array]:
+    """Run a network from rest: what is exported."""
+    model = program.model
+    batch = next(iter(inputs.values())).shape[1]
+    state = initial_state(program, tensors, batch)
+    values, _ = simulate(program, tensors, state, inputs, low, tuple(model.outputs.values()))
+    found = {}
+    for key, name in model.outputs.items():
+        y = values[name]
+        if model.offset:
+            line = jnp.concatenate([jnp.zeros((model.offset, *y.shape[1:]), y.dtype), y])
+            y = line[: y.shape[0]]
+        found[key] = y
+    return found
+

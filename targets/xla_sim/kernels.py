@@ -1,0 +1,152 @@
+"""The stateless ops in JAX: the same functions as `snnir.kernels`, differentiable.
+
+Arrays carry one leading axis of rows (time and batch merged): `[rows, *shape]`. `acc` is the dtype
+in which sums are accumulated before they are rounded to the dtype of `x`; `low` is minus infinity,
+unknown to the compiler, or None where products and sums may be rounded together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Array = Any
+HIGHEST = lax.Precision.HIGHEST
+
+
+def guard(product: Array, low: Array | None) -> Array:
+    """Return a product as it is, behind a maximum that keeps it from being fused into a sum.
+
+    XLA on CPU turns a * b + c into one operation that rounds once. The maximum with minus infinity
+    changes no value, but the compiler cannot know that.
+    """
+    return product if low is None else jnp.maximum(product, low.astype(product.dtype))
+
+
+def identity(x: Array, low: Array | None) -> Array:
+    """Return x."""
+    return x
+
+
+def add(*xs: Array, low: Array | None) -> Array:
+    """Return the left-to-right sum."""
+    total = xs[0]
+    for x in xs[1:]:
+        total = total + x
+    return total
+
+
+def concat(*xs: Array, axis: int, low: Array | None) -> Array:
+    """Join along a feature axis."""
+    return jnp.concatenate(xs, axis=axis + 1)
+
+
+def slice_axis(x: Array, axis: int, start: int, stop: int, low: Array | None) -> Array:
+    """Return x[..., start:stop, ...]."""
+    return lax.slice_in_dim(x, start, stop, axis=axis + 1)
+
+
+def reshape(x: Array, shape: Sequence[int], low: Array | None) -> Array:
+    """Reshape the features."""
+    return x.reshape(x.shape[0], *shape)
+
+
+def permute(x: Array, axes: Sequence[int], low: Array | None) -> Array:
+    """Reorder the feature axes."""
+    return x.transpose(0, *(axis + 1 for axis in axes))
+
+
+def pad(
+    x: Array, widths: Sequence[Sequence[int]], value: float = 0.0, low: Array | None = None
+) -> Array:
+    """Surround the features with a value."""
+    return jnp.pad(x, ((0, 0), *map(tuple, widths)), constant_values=value)
+
+
+def scale(x: Array, factor: Array, low: Array | None) -> Array:
+    """Return factor * x, both in x's dtype."""
+    return guard(factor.astype(x.dtype) * x, low)
+
+
+def offset(x: Array, bias: Array, low: Array | None) -> Array:
+    """Return x + bias, both in x's dtype."""
+    return x + bias.astype(x.dtype)
+
+
+def batch_norm(
+    x: Array, mean: Array, var: Array, gamma: Array | None = None, beta: Array | None = None,
+    eps: float = 1e-5, low: Array | None = None,
+) -> Array:  # fmt: skip
+    """Per-channel affine map; its two constants are computed in float64 and rounded once."""
+    wide = jnp.float64
+    gain = (1.0 if gamma is None else gamma.astype(wide)) / jnp.sqrt(var.astype(wide) + eps)
+    shift = (0.0 if beta is None else beta.astype(wide)) - guard(mean.astype(wide) * gain, low)
+    channels = (-1,) + (1,) * (x.ndim - 2)
+    gain, shift = (a.astype(x.dtype).reshape(channels) for a in (gain, shift))
+    return guard(x * gain, low) + shift
+
+
+def linear(
+    x: Array, weight: Array, bias: Array | None = None, acc: str = "float64",
+    low: Array | None = None,
+) -> Array:  # fmt: skip
+    """Return x W^T + bias over the last axis; the bias is added after the sum is rounded."""
+    axes = (((x.ndim - 1,), (1,)), ((), ()))
+    y = lax.dot_general(x.astype(acc), weight.astype(acc), axes, precision=HIGHEST)
+    return with_bias(y.astype(x.dtype), bias, low)
+
+
+def with_bias(y: Array, bias: Array | None, low: Array | None) -> Array:
+    """Return y + bias; a sum of one product must not be fused with it."""
+    return y if bias is None else guard(y, low) + bias.astype(y.dtype)
+
+
+def convolution(
+    x: Array, weight: Array, bias: Array | None = None, stride: Sequence[int] = (1,),
+    padding: Sequence[Sequence[int]] = ((0, 0),), dilation: Sequence[int] = (1,), groups: int = 1,
+    acc: str = "float64", low: Array | None = None,
+) -> Array:  # fmt: skip
+    """Cross-correlation over the axes after the channels; the bias is added after rounding."""
+    y = lax.conv_general_dilated(
+        x.astype(acc), weight.astype(acc), tuple(stride), [tuple(p) for p in padding],
+        rhs_dilation=tuple(dilation), feature_group_count=groups, precision=HIGHEST,
+    ).astype(x.dtype)  # fmt: skip
+    shaped = None if bias is None else bias.reshape((-1,) + (1,) * (x.ndim - 2))
+    return with_bias(y, shaped, low)
+
+
+def sum_pool(
+    x: Array, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[Sequence[int]],
+    acc: str = "float64", low: Array | None = None,
+) -> Array:  # fmt: skip
+    """Sum over windows."""
+    windows = (1, 1, *kernel), (1, 1, *stride), ((0, 0), (0, 0), *map(tuple, padding))
+    return lax.reduce_window(x.astype(acc), 0.0, lax.add, *windows).astype(x.dtype)
+
+
+def mean_pool(
+    x: Array, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[Sequence[int]],
+    acc: str = "float64", low: Array | None = None,
+) -> Array:  # fmt: skip
+    """Mean over windows, padding counted; the sum is rounded before the division."""
+    total = sum_pool(x, kernel, stride, padding, acc, low)
+    return total / jnp.asarray(kernel[0] * kernel[1], x.dtype)
+
+
+def max_pool(
+    x: Array, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[Sequence[int]],
+    low: Array | None = None,
+) -> Array:  # fmt: skip
+    """Largest element of each window."""
+    windows = (1, 1, *kernel), (1, 1, *stride), ((0, 0), (0, 0), *map(tuple, padding))
+    return lax.reduce_window(x, -jnp.inf, lax.max, *windows)
+
+
+def winner(x: Array, low: Array | None = None) -> Array:
+    """1 for the first largest element of each row if it is above 0, else 0."""
+    best = jax.nn.one_hot(x.argmax(1), x.shape[1], dtype=x.dtype)
+    return ((x > 0) & (best > 0)).astype(x.dtype)
