@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
+
+
+def plain_text(name: str) -> str:
+    """Return a name as it may stand in any comment or docstring: nothing in it can end one."""
+    return re.sub(r"[^A-Za-z0-9_.: -]", "?", name)[:60]
 
 
 def module_body(module: ModuleType) -> str:

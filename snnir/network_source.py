@@ -12,6 +12,7 @@ from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.program import Dynamics, Operand
 from snnir.dynamics.source import Expressions, renamed
 from snnir.dynamics.surrogate import Surrogate
+from snnir.embedding import plain_text
 from snnir.network import Loop, Model, Unit
 
 #: What generated functions use besides the names of the program.
@@ -75,8 +76,9 @@ def step_source(
     given = [*made.outputs, *(made.updates[state] for state in states)]
     forward = [*(output for output, _ in safe.outputs), *(updates[state] for state in states)]
     backward = [{**made.inputs, **made.states, **made.params}[name] for name in known]
+    title = plain_text(program.name)
     head = [
-        *_function(safe, name, known, forward, f"One step of {program.name!a}.", language),
+        *_function(safe, name, known, forward, f"One step of {title}.", language),
         *_function(
             made.program, f"{name}_gradient", known + given, backward, "Its gradient.", language
         ),

@@ -55,16 +55,25 @@ class Expressions:
         op = SCALAR_OPS[let.op]
         form = (self.language != "python" and getattr(op, self.language)) or op.python
         is_method = form.startswith("{0}.")
-        args = [self.argument(arg, op.precedence, i, is_method) for i, arg in enumerate(let.args)]
+        args = [
+            self.argument(arg, op.precedence, i, is_method, let.op)
+            for i, arg in enumerate(let.args)
+        ]
         text = form.format(*args).replace("dtype", "kind")
         if self.guarded and let.op == "mul":
             return f"guard({text}, low)", 10
         return text, op.precedence
 
+    def divisor(self, value: float) -> str:
+        """Return a literal divisor that the compiler cannot turn into a rounded factor."""
+        return f"guard({self.number.format(value)}, low)"
+
     def argument(
-        self, arg: str | float, precedence: int, index: int, is_method: bool = False
+        self, arg: str | float, precedence: int, index: int, is_method: bool = False, op: str = ""
     ) -> str:
         """Return an operand with the parentheses it needs; arguments of a call need none."""
+        if self.guarded and op == "div" and index == 1 and not isinstance(arg, str):
+            return self.divisor(arg)
         if not isinstance(arg, str):
             return self.plain.format(arg) if precedence < 10 else self.value(arg)
         text, inner = self.folded.get(arg, (arg, 11))

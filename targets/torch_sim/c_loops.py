@@ -14,6 +14,7 @@ from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.c_source import c_names, c_operand, c_statements
 from snnir.dynamics.program import Dynamics, Operand
 from snnir.dynamics.surrogate import Surrogate
+from snnir.embedding import plain_text
 from snnir.network import Loop, Unit
 
 HEAD = r"""
@@ -176,8 +177,7 @@ class _Writer:
 
     def comment(self, unit: Unit) -> str:
         """Return a comment with the node's name, which may hold anything."""
-        text = ascii(unit.name)[1:-1].replace("*/", "* /").replace("\\", "/")
-        return f"/* {text[:60]} */"
+        return f"/* {plain_text(unit.name)} */"
 
     # --- Forward ---
 

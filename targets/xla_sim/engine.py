@@ -298,7 +298,7 @@ def simulate_tiles(
         sample [B], and the state after the last step.
     """
     model = program.model
-    room, batch = next(iter(inputs.values())).shape[:2]
+    room = next(iter(inputs.values())).shape[0]
 
     def run_one(index: Array, state: State) -> tuple[Values, dict[str, Array], State]:
         first = index * tile

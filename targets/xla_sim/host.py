@@ -51,6 +51,15 @@ def room_for(count: int) -> int:
     return -(-count // unit) * unit
 
 
+def with_room(x: Any, room: int, batch: int) -> Any:
+    """Return [T, B, ...] with zeros up to the given steps and samples."""
+    if x.shape[:2] == (room, batch):
+        return x
+    padded = np.zeros((room, batch, *x.shape[2:]), x.dtype)
+    padded[: x.shape[0], : x.shape[1]] = x
+    return padded
+
+
 def tile_for(room: int, batch: int) -> int:
     """Return how many steps to process at once: a divisor of the padded number of steps."""
     tiles = -(-room // max(1, TILE_ROWS // batch))
@@ -138,12 +147,8 @@ class Simulator:
     def device_inputs(self, inputs: Mapping[str, Any], room: int, batch: int) -> dict[str, Array]:
         """Return inputs with room for more steps and samples, on the devices."""
         found = {}
-        for name, x in inputs.items():
-            x = np.asarray(x, self.program.model.dtype)
-            if x.shape[:2] != (room, batch):
-                padded = np.zeros((room, batch, *x.shape[2:]), x.dtype)
-                padded[: x.shape[0], : x.shape[1]] = x
-                x = padded
+        for name, given in inputs.items():
+            x = with_room(np.asarray(given, self.program.model.dtype), room, batch)
             found[name] = jnp.asarray(x) if self.mesh is None else self.mesh.put(x, None, "batch")
         return found
 
@@ -210,4 +215,3 @@ def forward(program: Program, tensors: Any, low: Array | None, inputs: Any) -> d
             y = line[: y.shape[0]]
         found[key] = y
     return found
-

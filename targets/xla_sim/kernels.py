@@ -134,7 +134,8 @@ def mean_pool(
 ) -> Array:  # fmt: skip
     """Mean over windows, padding counted; the sum is rounded before the division."""
     total = sum_pool(x, kernel, stride, padding, acc, low)
-    return total / jnp.asarray(kernel[0] * kernel[1], x.dtype)
+    # A constant divisor would become a factor of its rounded inverse.
+    return total / guard(jnp.asarray(kernel[0] * kernel[1], x.dtype), low)
 
 
 def max_pool(

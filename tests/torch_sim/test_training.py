@@ -17,7 +17,8 @@ from snnir.streams import Kind
 from snnir.targets.torch_sim.engine import Network
 from tests.helpers import dyadic, feed_forward, graph, lif_step, params, recurrent, spikes
 from tests.strategies import lif_steps
-from tests.torch_sim.test_conformance import BACKENDS, HAS_C, inputs, neuron_graph, tangled
+from tests.targets import inputs, neuron_graph, tangled
+from tests.torch_sim.test_conformance import BACKENDS, HAS_C
 
 pytestmark = pytest.mark.framework
 needs_c = pytest.mark.skipif(not HAS_C, reason="there is no C compiler")
