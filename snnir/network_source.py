@@ -17,7 +17,19 @@ from snnir.network import Loop, Model, Unit
 
 #: What generated functions use besides the names of the program.
 RESERVED = frozenset(
-    {"torch", "jnp", "constant", "guard", "kind", "device", "inf", "nan", *keyword.kwlist}
+    {
+        "torch",
+        "jnp",
+        "constant",
+        "mul",
+        "div",
+        "low",
+        "kind",
+        "device",
+        "inf",
+        "nan",
+        *keyword.kwlist,
+    }
 )
 
 
@@ -30,8 +42,7 @@ class Language:
         number: Format of a literal where an array is needed.
         head: First line of every function, of the first input `{0}`.
         arguments: Further arguments of every function.
-        guarded: Whether products that are added to something go through `guard(...)`, against
-            compilers that fuse both.
+        guarded: Whether products and quotients are calls of `mul` and `div`; see `Expressions`.
     """
 
     name: str

@@ -18,8 +18,8 @@ class Expressions:
         language: Which format of `ScalarOp` to print: `python` (NumPy), `torch` or `jax`.
         number: Format of a literal where an array is needed.
         plain: Format of a literal beside an operator; the same by default.
-        guarded: Write products as `guard(a * b, low)`, for compilers that would round a product and
-            a sum together.
+        guarded: Write products and quotients as `mul(a, b, low)`, `div(a, b, low)`, for compilers
+            that would change how they round.
     """
 
     def __init__(
@@ -60,20 +60,18 @@ class Expressions:
             for i, arg in enumerate(let.args)
         ]
         text = form.format(*args).replace("dtype", "kind")
-        if self.guarded and let.op == "mul":
-            return f"guard({text}, low)", 10
+        if self.guarded and let.op in ("mul", "div"):
+            return f"{let.op}({args[0]}, {args[1]}, low)", 10
         return text, op.precedence
-
-    def divisor(self, value: float) -> str:
-        """Return a literal divisor that the compiler cannot turn into a rounded factor."""
-        return f"guard({self.number.format(value)}, low)"
 
     def argument(
         self, arg: str | float, precedence: int, index: int, is_method: bool = False, op: str = ""
     ) -> str:
         """Return an operand with the parentheses it needs; arguments of a call need none."""
-        if self.guarded and op == "div" and index == 1 and not isinstance(arg, str):
-            return self.divisor(arg)
+        if self.guarded and op in ("mul", "div"):
+            precedence = 10
+        if self.guarded and op in ("add", "sub") and not isinstance(arg, str):
+            return f"guard({self.number.format(arg)}, low)"  # or constants would be added up first
         if not isinstance(arg, str):
             return self.plain.format(arg) if precedence < 10 else self.value(arg)
         text, inner = self.folded.get(arg, (arg, 11))

@@ -107,7 +107,8 @@ class Source:
         """Return the network, ready to be traced."""
         found: dict[str, Step] = {}
         names: dict[str, Any] = {
-            "jnp": jax.numpy, "guard": kernels.guard, "Step": Step, "STEPS": found,
+            "jnp": jax.numpy, "guard": kernels.guard,
+            "mul": kernels.mul, "div": kernels.div, "Step": Step, "STEPS": found,
             "inf": float("inf"), "nan": float("nan"),
         }  # fmt: skip
         exec(compile(self.steps_source(), "<steps>", "exec"), names)
@@ -136,7 +137,7 @@ class Source:
     def program(self) -> str:
         """Return `model.py`."""
         used = {unit.function for unit in self.model.units.values() if unit.kind == "op"}
-        sources = function_sources(kernels, {*used, "guard"})
+        sources = function_sources(kernels, {*used, "guard", "mul", "div"})
         body = module_body(program)
         parts = [
             _HEAD.format(exact=_EXACT[self.target.exact]),

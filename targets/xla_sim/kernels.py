@@ -18,13 +18,30 @@ Array = Any
 HIGHEST = lax.Precision.HIGHEST
 
 
-def guard(product: Array, low: Array | None) -> Array:
-    """Return a product as it is, behind a maximum that keeps it from being fused into a sum.
+def guard(value: Array, low: Array | None) -> Array:
+    """Return a value as it is, behind a maximum that the compiler cannot see through.
 
     XLA on CPU turns a * b + c into one operation that rounds once. The maximum with minus infinity
     changes no value, but the compiler cannot know that.
     """
-    return product if low is None else jnp.maximum(product, low.astype(product.dtype))
+    return value if low is None else jnp.maximum(value, low.astype(value.dtype))
+
+
+def mul(a: Array | float, b: Array | float, low: Array | None) -> Array:
+    """Return a * b, rounded."""
+    return guard(jnp.multiply(a, b), low)
+
+
+def div(a: Array | float, b: Array | float, low: Array | None) -> Array:
+    """Return a / b, rounded once.
+
+    XLA turns a division by one number into a product with its rounded inverse. Here the divisor
+    depends on the dividend as far as the compiler knows, so that there is one for each element.
+    """
+    if low is None or isinstance(a, float):
+        return guard(jnp.divide(a, b), low)
+    low = low.astype(a.dtype)
+    return guard(a / jnp.maximum(b, jnp.minimum(a, low)), low)
 
 
 def identity(x: Array, low: Array | None) -> Array:
@@ -69,7 +86,7 @@ def pad(
 
 def scale(x: Array, factor: Array, low: Array | None) -> Array:
     """Return factor * x, both in x's dtype."""
-    return guard(factor.astype(x.dtype) * x, low)
+    return mul(factor.astype(x.dtype), x, low)
 
 
 def offset(x: Array, bias: Array, low: Array | None) -> Array:
@@ -83,11 +100,14 @@ def batch_norm(
 ) -> Array:  # fmt: skip
     """Per-channel affine map; its two constants are computed in float64 and rounded once."""
     wide = jnp.float64
-    gain = (1.0 if gamma is None else gamma.astype(wide)) / jnp.sqrt(var.astype(wide) + eps)
-    shift = (0.0 if beta is None else beta.astype(wide)) - guard(mean.astype(wide) * gain, low)
+    gain = div(
+        jnp.ones_like(var, wide) if gamma is None else gamma.astype(wide),
+        jnp.sqrt(var.astype(wide) + eps), low,
+    )  # fmt: skip
+    shift = (0.0 if beta is None else beta.astype(wide)) - mul(mean.astype(wide), gain, low)
     channels = (-1,) + (1,) * (x.ndim - 2)
     gain, shift = (a.astype(x.dtype).reshape(channels) for a in (gain, shift))
-    return guard(x * gain, low) + shift
+    return mul(x, gain, low) + shift
 
 
 def linear(
@@ -134,8 +154,7 @@ def mean_pool(
 ) -> Array:  # fmt: skip
     """Mean over windows, padding counted; the sum is rounded before the division."""
     total = sum_pool(x, kernel, stride, padding, acc, low)
-    # A constant divisor would become a factor of its rounded inverse.
-    return total / guard(jnp.asarray(kernel[0] * kernel[1], x.dtype), low)
+    return div(total, jnp.asarray(kernel[0] * kernel[1], x.dtype), low)
 
 
 def max_pool(

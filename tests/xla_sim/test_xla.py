@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 jax = pytest.importorskip("jax", reason="the xla target needs jax")
 
 import snnir
+from snnir.dynamics import dynamics, maximum, select
 from snnir.ir import (
     Conv2d,
     FrozenDict,
@@ -121,6 +122,37 @@ def test_custom_programs() -> None:
     check(neuron_graph([Step(nested, params(a=0.7, b=1.9))], (4,)), inputs(
         neuron_graph([Step(nested, params(a=0.7, b=1.9))], (4,)), 10), "xla", ulps=64,
     )  # fmt: skip
+
+
+@dynamics(params={"a": "1", "b": "1"}, states={"v": 0.3, "w": 0.1})
+def rewritten(x: Any, v: Any, w: Any, a: Any, b: Any) -> Any:
+    """Everything that compilers like to rewrite: constants, inverses, fused and regrouped terms."""
+    one = (x + 0.1) + 0.7 + a * v
+    two = ((x * 0.1) * 0.3) * 1.7 - (w / 3.0) / 7.0
+    three = x / (v / b) + (x / a) / (w / b) + 2.0 / (v / 3.0)
+    four = (x * a + x * b) - (v * a - w * a) + (x - a) + a
+    five = 1.0 - (1.0 - one) + (two - (two - x)) + -(x - v) * a
+    total = one + two + four + five + maximum(x / a, w / a) + (x / 3.0) * 3.0
+    total = select(abs(three) < 1e6, total + three, total)
+    return {"v": select(abs(total) < 10.0, total, 0.7), "w": w * b + x / a}, total > 1.0
+
+
+def test_nothing_is_rewritten() -> None:
+    """Each result is rounded as written, also for divisors that are one number for all."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 3, 200)).astype(np.float32)
+    for a in (1.9, rng.uniform(1, 2, 200).astype(np.float32)):
+        step = Step(rewritten, params(a=a, b=0.7))
+        steps = [step, lif_step(membrane="quotient"), lif_step(membrane="quotient-after")]
+        steps[1:] = [
+            Step(s.dynamics, params(**{**{k: v.numpy() for k, v in s.params.items()}, "tau": 3.1}))
+            for s in steps[1:]
+        ]
+        built = neuron_graph(steps, (200,))
+        want = snnir.compile(built, "numpy").run({"x": x, "y": x}, every_value(built))
+        got = snnir.compile(built, "xla").run({"x": x, "y": x}, every_value(built))
+        for name, value in want.recorded.items():
+            np.testing.assert_array_equal(got.recorded[name], value, name)
 
 
 def test_every_scalar_op() -> None:
