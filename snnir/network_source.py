@@ -21,6 +21,7 @@ RESERVED = frozenset(
         "torch",
         "jnp",
         "constant",
+        "guard",
         "mul",
         "div",
         "low",
