@@ -98,7 +98,8 @@ def differentiable(step: Step) -> Callable[..., tuple[Array, ...]]:
         return (None if low is None else jnp.zeros_like(low), *found)
 
     run.defvjp(forward, backward)
-    return run
+    made: Callable[..., tuple[Array, ...]] = run
+    return made
 
 
 def chosen(ok: Array | None, new: Any, old: Any) -> Any:
@@ -254,9 +255,9 @@ def initial_state(program: Program, tensors: Values, batch: Any) -> State:
 
 def simulate(
     program: Program, tensors: Values, state: State, inputs: Values, low: Array | None,
-    wanted: Sequence[str] = (),
+    wanted: Sequence[str] = (), tile: int = 0,
 ) -> tuple[Values, State]:  # fmt: skip
-    """Run all steps at once; pure and differentiable.
+    """Run all steps; pure and differentiable.
 
     Args:
         program: The network.
@@ -265,14 +266,30 @@ def simulate(
         inputs: [T, B, *shape] by input name.
         low: See `kernels.guard`.
         wanted: Values to return: `node` or `node:state`.
+        tile: Steps that are processed at once; 0 for all.
 
     Returns:
         The values [T, B, *shape], and the state after the last step.
     """
-    state = dict(state)
-    values = {name: x.astype(program.model.dtype) for name, x in inputs.items()}
-    run_tile(Run(program, tensors, low, frozenset(wanted)), values, state)
-    return {name: values[name] for name in wanted}, state
+    run = Run(program, tensors, low, frozenset(wanted))
+
+    def part(state: State, xs: Values) -> tuple[State, Values]:
+        state, values = dict(state), {n: x.astype(program.model.dtype) for n, x in xs.items()}
+        run_tile(run, values, state)
+        return state, {name: values[name] for name in wanted}
+
+    time = next(iter(inputs.values())).shape[0]
+    count = time // tile if tile else 0
+    if count < 2:
+        state, values = part(state, dict(inputs))
+        return values, state
+    whole = {n: x[: count * tile].reshape(count, tile, *x.shape[1:]) for n, x in inputs.items()}
+    state, tiles = lax.scan(part, state, whole)
+    values = {name: y.reshape(count * tile, *y.shape[2:]) for name, y in tiles.items()}
+    if count * tile < time:
+        state, last = part(state, {name: x[count * tile :] for name, x in inputs.items()})
+        values = {name: jnp.concatenate([y, last[name]]) for name, y in values.items()}
+    return values, state
 
 
 def simulate_tiles(

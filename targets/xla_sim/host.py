@@ -32,10 +32,10 @@ def precision(wide: bool) -> Iterator[None]:
     if not wide:
         yield
         return
-    allow = getattr(jax, "enable_x64", None)
-    if allow is None:
-        from jax.experimental import enable_x64 as allow
-    with allow(True):
+    from jax import experimental
+
+    known = hasattr(jax, "enable_x64")
+    with jax.enable_x64(True) if known else experimental.enable_x64(True):
         yield
 
 
@@ -66,6 +66,26 @@ def tile_for(room: int, batch: int) -> int:
     while room % tiles:
         tiles += 1
     return room // tiles
+
+
+def whole_tile(time: int, batch: int) -> int:
+    """Return how many steps to process at once when the number of steps is known.
+
+    A divisor if there is one near the best size, so that no shorter tile is left over.
+    """
+    most = max(1, min(time, TILE_ROWS // batch))
+    fitting = [n for n in range(most, 0, -1) if time % n == 0 and 2 * n >= most]
+    return fitting[0] if fitting else most
+
+
+def unknown_low(x: Array) -> Array:
+    """Return minus infinity so that the compiler cannot know it; see `kernels.guard`.
+
+    A constant would be folded away inside a caller's `jit`. It is the most negative number instead
+    where the input begins with one beyond 3e38, which keeps every finite product as it is too.
+    """
+    first = x.reshape(-1)[0].astype(jnp.float32)
+    return jnp.where(first > 3e38, -np.finfo(np.float32).max, -np.inf).astype(jnp.float32)
 
 
 def needs_wide(program: Program) -> bool:
@@ -201,12 +221,15 @@ class Simulator:
         return line[: len(y)]
 
 
-def forward(program: Program, tensors: Any, low: Array | None, inputs: Any) -> dict[str, Array]:
+def forward(
+    program: Program, tensors: Any, low: Array | None, inputs: Any, tile: int = 0
+) -> dict[str, Array]:
     """Run a network from rest: what is exported."""
     model = program.model
     batch = next(iter(inputs.values())).shape[1]
     state = initial_state(program, tensors, batch)
-    values, _ = simulate(program, tensors, state, inputs, low, tuple(model.outputs.values()))
+    wanted = tuple(model.outputs.values())
+    values, _ = simulate(program, tensors, state, inputs, low, wanted, tile)
     found = {}
     for key, name in model.outputs.items():
         y = values[name]

@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("--exported", action="store_true", help=f"run {EXPORTED}; no records")
     arguments = parser.parse_args()
     check_record(arguments.record)
-    inputs, records, sums = read_inputs(arguments.input), {}, {}
+    inputs = read_inputs(arguments.input)
+    records: dict[str, Any] = {}
+    sums: dict[str, float] = {}
     if arguments.exported:
         if arguments.record:
             raise SystemExit("the exported program has outputs only")

@@ -166,12 +166,16 @@ class XlaCompiled(Compiled):
         It starts at rest, and can be jitted, differentiated and vectorised; `tensors` are those
         of `simulator.tensors` by `node.attribute`, `inputs` a mapping by name.
         """
-        from snnir.targets.xla_sim.host import forward
+        from snnir.targets.xla_sim.host import forward, unknown_low, whole_tile
 
-        program, low = self.simulator.program, self.simulator.low
+        program = self.simulator.program
+        assert isinstance(self.target, XlaTarget)
+        exact = self.target.exact
 
         def run(tensors: Any, inputs: Any) -> dict[str, Any]:
-            return forward(program, tensors, low, inputs)
+            low = unknown_low(next(iter(inputs.values()))) if exact else None
+            tile = whole_tile(*next(iter(inputs.values())).shape[:2])
+            return forward(program, tensors, low, inputs, tile)
 
         return run
 

@@ -203,6 +203,16 @@ def test_room_is_little_and_tiles_divide_it(time: int, batch: int) -> None:
     assert room % tile_for(room, batch) == 0
 
 
+@pytest.mark.parametrize(("steps", "batch"), [(250, 64), (101, 4), (7, 300), (30, 1)])
+def test_the_function_is_tiled_too(steps: int, batch: int) -> None:
+    built = tangled()
+    made: Any = snnir.compile(built, "xla")
+    x = inputs(built, steps, batch)
+    got = jax.jit(made.function)(made.simulator.tensors, x)
+    for name, value in snnir.compile(built, "numpy").run(x).outputs.items():
+        np.testing.assert_array_equal(np.asarray(got[name]), value)
+
+
 def compilations(run: Any) -> int:
     """Return how many programs XLA compiles during a call."""
     counted: list[str] = []
@@ -337,7 +347,7 @@ def test_published_models(path: Path) -> None:
 def test_gradients_are_those_of_the_torch_target(name: str, detach: str) -> None:
     torch = pytest.importorskip("torch", reason="compares with the torch target")
     built = BUILT[name]
-    options = {"surrogate": "atan", "detach_reset": detach}
+    options: dict[str, Any] = {"surrogate": "atan", "detach_reset": detach}
     made: Any = snnir.compile(built, "xla", **options)
     net = snnir.to_torch(built, trained="all", **options)
     xs = inputs(built, 20, 3)
@@ -467,7 +477,7 @@ def test_two_processes_give_what_one_gives() -> None:
         ({"mesh": "batch:0"}, "mesh is 'batch:0'"),
     ],
 )
-def test_wrong_options_are_named(options: dict[str, str], word: str) -> None:
+def test_wrong_options_are_named(options: dict[str, Any], word: str) -> None:
     with pytest.raises(snnir.SnnirError, match=word):
         snnir.compile(feed_forward(), "xla", **options)
 
