@@ -65,6 +65,11 @@ TEST = Stage(
 TORCH = Stage("torch", "torch", (("torch==2.13.0",),))
 FRAMEWORKS = (
     Stage(
+        "jax",
+        "JAX",
+        (("jax==0.10.2; python_version>='3.11'", "jax; python_version<'3.11'", "flatbuffers"),),
+    ),
+    Stage(
         "snntorch",
         "snnTorch and NIRTorch",
         (("numpy<3", "nir==1.0.8", "nirtorch==2.6", "snntorch==1.0.0"),),
@@ -230,7 +235,7 @@ def set_up(stage: Stage) -> None:
 
 def set_up_frameworks() -> None:
     """Install the frameworks that are compared with; the tests of a missing one are skipped."""
-    missing = [] if install(TORCH) else [TORCH, *FRAMEWORKS]
+    missing = [] if install(TORCH) else [TORCH, *FRAMEWORKS]  # the frameworks need torch
     if not missing:
         missing = [stage for stage in FRAMEWORKS if not install(stage)]
     if missing:
