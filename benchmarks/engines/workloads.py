@@ -7,6 +7,7 @@ k / 2^m with |k| <= 127, so float32 sums do not depend on their order and spikes
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,7 @@ def _layers(kind: str, share: float) -> tuple[Any, ...]:
         return first.copy(), second.copy(), weights(800, 10, 80, 3, 0.45, 0.03)
     sizes = SIZES[kind]
     if kind == "dense":
-        pairs = zip(sizes, sizes[1:], strict=False)
+        pairs = itertools.pairwise(sizes)
         return tuple(
             weights(a, b, a * (share if i == 0 else 0.1), 7 * i + 1, 0.45, 0.03)
             for i, (a, b) in enumerate(pairs)
