@@ -21,6 +21,7 @@ class ScalarOp:
         torch: Format of its torch source; empty where it is the same.
         c: Format of its C source with `{s}` for the suffix of the float type; empty where it is
             the same.
+        triton: Format of its Triton source; empty where it is the same, `-` where there is none.
         precedence: Binding strength of that source; 10 for calls.
         takes: Type of the operands, `float` or `bool`.
         gives: Type of the result.
@@ -35,6 +36,7 @@ class ScalarOp:
     gives: str = "float"
     torch: str = ""
     c: str = ""
+    triton: str = ""
 
     @property
     def jax(self) -> str:
@@ -54,9 +56,15 @@ _TABLE = [
     ScalarOp("add", 2, np.add, "{0} + {1}", 5),
     ScalarOp("sub", 2, np.subtract, "{0} - {1}", 5),
     ScalarOp("mul", 2, np.multiply, "{0} * {1}", 6),
-    ScalarOp("div", 2, np.divide, "{0} / {1}", 6),
+    ScalarOp("div", 2, np.divide, "{0} / {1}", 6, triton="tl.div_rn({0}, {1})"),
     ScalarOp(
-        "pow", 2, np.power, "np.power({0}, {1})", torch="torch.pow({0}, {1})", c="pow{s}({0}, {1})"
+        "pow",
+        2,
+        np.power,
+        "np.power({0}, {1})",
+        torch="torch.pow({0}, {1})",
+        c="pow{s}({0}, {1})",
+        triton="-",
     ),
     ScalarOp(
         "min",
@@ -65,6 +73,7 @@ _TABLE = [
         "np.minimum({0}, {1})",
         torch="torch.minimum({0}, {1})",
         c="snn_min{s}({0}, {1})",
+        triton="minimum({0}, {1})",
     ),
     ScalarOp(
         "max",
@@ -73,16 +82,81 @@ _TABLE = [
         "np.maximum({0}, {1})",
         torch="torch.maximum({0}, {1})",
         c="snn_max{s}({0}, {1})",
+        triton="maximum({0}, {1})",
     ),
     ScalarOp("neg", 1, np.negative, "-{0}", 7),
-    ScalarOp("abs", 1, np.abs, "np.abs({0})", torch="torch.abs({0})", c="fabs{s}({0})"),
-    ScalarOp("floor", 1, np.floor, "np.floor({0})", torch="torch.floor({0})", c="floor{s}({0})"),
-    ScalarOp("trunc", 1, np.trunc, "np.trunc({0})", torch="torch.trunc({0})", c="trunc{s}({0})"),
-    ScalarOp("round", 1, np.rint, "np.rint({0})", torch="torch.round({0})", c="rint{s}({0})"),
-    ScalarOp("exp", 1, np.exp, "np.exp({0})", torch="torch.exp({0})", c="exp{s}({0})"),
-    ScalarOp("log", 1, np.log, "np.log({0})", torch="torch.log({0})", c="log{s}({0})"),
-    ScalarOp("tanh", 1, np.tanh, "np.tanh({0})", torch="torch.tanh({0})", c="tanh{s}({0})"),
-    ScalarOp("sqrt", 1, np.sqrt, "np.sqrt({0})", torch="torch.sqrt({0})", c="sqrt{s}({0})"),
+    ScalarOp(
+        "abs",
+        1,
+        np.abs,
+        "np.abs({0})",
+        torch="torch.abs({0})",
+        c="fabs{s}({0})",
+        triton="tl.abs({0})",
+    ),
+    ScalarOp(
+        "floor",
+        1,
+        np.floor,
+        "np.floor({0})",
+        torch="torch.floor({0})",
+        c="floor{s}({0})",
+        triton="tl.floor({0})",
+    ),
+    ScalarOp(
+        "trunc",
+        1,
+        np.trunc,
+        "np.trunc({0})",
+        torch="torch.trunc({0})",
+        c="trunc{s}({0})",
+        triton="trunc({0})",
+    ),
+    ScalarOp(
+        "round",
+        1,
+        np.rint,
+        "np.rint({0})",
+        torch="torch.round({0})",
+        c="rint{s}({0})",
+        triton="rint({0})",
+    ),
+    ScalarOp(
+        "exp",
+        1,
+        np.exp,
+        "np.exp({0})",
+        torch="torch.exp({0})",
+        c="exp{s}({0})",
+        triton="tl.exp({0})",
+    ),
+    ScalarOp(
+        "log",
+        1,
+        np.log,
+        "np.log({0})",
+        torch="torch.log({0})",
+        c="log{s}({0})",
+        triton="tl.log({0})",
+    ),
+    ScalarOp(
+        "tanh",
+        1,
+        np.tanh,
+        "np.tanh({0})",
+        torch="torch.tanh({0})",
+        c="tanh{s}({0})",
+        triton="tanh({0})",
+    ),
+    ScalarOp(
+        "sqrt",
+        1,
+        np.sqrt,
+        "np.sqrt({0})",
+        torch="torch.sqrt({0})",
+        c="sqrt{s}({0})",
+        triton="tl.sqrt_rn({0})",
+    ),
     ScalarOp("gt", 2, np.greater, "{0} > {1}", 4, gives="bool"),
     ScalarOp("ge", 2, np.greater_equal, "{0} >= {1}", 4, gives="bool"),
     ScalarOp("lt", 2, np.less, "{0} < {1}", 4, gives="bool"),
@@ -97,6 +171,7 @@ _TABLE = [
         gives="bool",
         torch="torch.logical_and({0}, {1})",
         c="{0} && {1}",
+        triton="{0} & {1}",
     ),
     ScalarOp(
         "or",
@@ -107,6 +182,7 @@ _TABLE = [
         gives="bool",
         torch="torch.logical_or({0}, {1})",
         c="{0} || {1}",
+        triton="{0} | {1}",
     ),
     ScalarOp(
         "not",
@@ -117,6 +193,7 @@ _TABLE = [
         gives="bool",
         torch="torch.logical_not({0})",
         c="!{0}",
+        triton="{0} == 0",
     ),
     ScalarOp(
         "cast",
@@ -126,6 +203,7 @@ _TABLE = [
         takes="bool",
         torch="{0}.to(dtype)",
         c="{0} ? 1 : 0",
+        triton="{0}.to(tl.float32)",
     ),
     ScalarOp(
         "select",
@@ -134,6 +212,7 @@ _TABLE = [
         "np.where({0}, {1}, {2})",
         torch="torch.where({0}, {1}, {2})",
         c="{0} ? {1} : {2}",
+        triton="tl.where({0}, {1}, {2})",
     ),
 ]
 

@@ -15,12 +15,13 @@ from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.network import Model, Step
 from snnir.network_source import TORCH, literal, steps_source
-from snnir.targets.torch_sim import compiled, engine, kernels, kit, loops, program
+from snnir.targets.torch_sim import compiled, engine, gpu, kernels, kit, loops, program
 from snnir.targets.torch_sim.build import Builder
 from snnir.targets.torch_sim.c_kernels import c_source
 from snnir.targets.torch_sim.c_loops import HEAD as LOOPS
 from snnir.targets.torch_sim.engine import Network, constant
 from snnir.targets.torch_sim.target import DETACH, TorchTarget
+from snnir.targets.torch_sim.triton_kernels import triton_source
 from snnir.tensors import Tensor
 
 _HEAD = '''\
@@ -59,6 +60,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf, nan, prod
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -109,6 +111,11 @@ class Source:
         scans = c_source(builder.programs, builder.surrogate, builder.detach)
         return "\n".join([scans, *([LOOPS, *builder.loops] if builder.loops else [])])
 
+    def gpu_kernels(self) -> str:
+        """Return the Triton source."""
+        builder = self.builder
+        return triton_source(builder.programs, builder.surrogate, builder.detach)
+
     def steps_source(self) -> str:
         """Return the step programs as Python source."""
         builder = self.builder
@@ -131,8 +138,8 @@ class Source:
             SnnirError: SNN503 if the backend asked for is not there.
         """
         try:
-            tools = kit.Kit(self.kernels(), self.target.backend)
-        except compiled.NoCompiler as problem:
+            tools = kit.Kit(self.kernels(), self.target.backend, self.gpu_kernels())
+        except (compiled.NoCompiler, gpu.NoTriton) as problem:
             raise error(
                 "SNN503", f"target 'torch': {problem}", hint="use backend=auto or eager"
             ) from None
@@ -159,7 +166,7 @@ class Source:
             "\n\n",
             module_body(engine),
             _RULE.format("compiled kernels"),
-            "\n\n".join(module_body(part) for part in (compiled, loops, kit)),
+            "\n\n".join(module_body(part) for part in (compiled, loops, gpu, kit)),
             _RULE.format("stateless ops"),
             "\n\n\n".join(function_sources(kernels, used)),
             _RULE.format("the network: step programs"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from snnir.targets.torch_sim.compiled import (
     needs_gradient,
     turned,
 )
+from snnir.targets.torch_sim.gpu import TritonScan, interpreted, module
 from snnir.targets.torch_sim.loops import CompiledLoop
 
 
@@ -37,7 +39,10 @@ class Kit:
         reason: Why compiled kernels are not used, where they are not.
     """
 
-    def __init__(self, source: str, backend: str = "auto") -> None:
+    def __init__(self, source: str, backend: str = "auto", for_gpu: str = "") -> None:
+        self._gpu_source = for_gpu
+        if backend == "triton":
+            module(for_gpu)
         self.backend, self.reason = backend, ""
         self._sums: EventSums | None = None
         self._loops: dict[str, Any] = {}
@@ -53,7 +58,9 @@ class Kit:
     @classmethod
     def load(cls, folder: pathlib.Path, backend: str = "auto") -> Kit:
         """Return the kit of an emitted folder."""
-        return cls((folder / "kernels.c").read_text(encoding="utf-8"), backend)
+        names = ("kernels.c", "kernels_triton.py")
+        source, for_gpu = ((folder / name).read_text(encoding="utf-8") for name in names)
+        return cls(source, backend, for_gpu)
 
     def stored(self, net: Any, name: str, value: Tensor) -> Tensor:
         """Return a tensor in the memory layout the kernels read."""
@@ -69,7 +76,19 @@ class Kit:
         """Return what scans a step on a device, or None where plain torch has to."""
         if device.type == "cpu" and self._sums is not None and kind is torch.float32:
             return Compiled(step, self._code)
+        if kind is torch.float32 and not step.wide and self.uses_gpu(device):
+            kernels = module(self._gpu_source)
+            if hasattr(kernels, f"{step.name}_scan"):
+                return TritonScan(step, kernels)
         return None
+
+    def uses_gpu(self, device: torch.device) -> bool:
+        """Return whether scans on a device go to the Triton kernels."""
+        if self.backend == "triton":
+            return device.type == "cuda" or interpreted()
+        if self.backend != "auto" or device.type != "cuda":
+            return False
+        return importlib.util.find_spec("triton") is not None
 
     def loop(self, net: Any, first: str, values: dict[str, Tensor]) -> Any:
         """Return what runs the recurrence that begins with a node, or None."""

@@ -24,7 +24,8 @@ PRECISIONS = ("float32", "reproducible", "float64")
 BACKENDS = ("auto", "eager", "c", "triton")
 TRAINED = ("weights", "all", "none")
 DETACH: dict[str, bool | str] = {"true": True, "false": False, "late": "late"}
-PROGRAM, WEIGHTS, KERNELS = "model.py", "weights.safetensors", "kernels.c"
+PROGRAM, WEIGHTS = "model.py", "weights.safetensors"
+KERNELS, GPU_KERNELS = "kernels.c", "kernels_triton.py"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class TorchTarget(Target):
         files: dict[str, Content] = {
             PROGRAM: source.program().encode("utf-8"),
             KERNELS: source.kernels().encode("utf-8"),
+            GPU_KERNELS: source.gpu_kernels().encode("utf-8"),
             WEIGHTS: partial(_write_weights, source),
         }
         return TorchCompiled(graph, self, files, history, PROGRAM)
