@@ -13,8 +13,10 @@ from snnir.artefact import populations
 from snnir.dynamics.surrogate import DEFAULT, surrogate
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
-from snnir.ir.neuron import Neuron
+from snnir.ir.neuron import Neuron, Step
 from snnir.ir.safetensors_io import write_tensors
+from snnir.ir.synapses import BatchNorm, Scale
+from snnir.loss_report import LEVELS, LossReport, NodeLoss, report
 from snnir.network_build import PRECISIONS
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record
@@ -77,6 +79,18 @@ class XlaTarget(Target):
             if isinstance(node.op, Neuron)
         ]
         return continuous or unsupported(graph, vars(kernels), self.name)
+
+    def losses(self, graph: Graph) -> LossReport:
+        """Return what is kept: without `exact`, products and sums are rounded together."""
+        if self.exact:
+            return report(graph, self.name)
+        kinds = (Step, BatchNorm, Scale)
+        fused = [
+            NodeLoss(name, LEVELS[1], "products and sums may be rounded together (exact=false)")
+            for name in graph.order
+            if isinstance(graph.nodes[name].op, kinds)
+        ]
+        return report(graph, self.name, fused)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the program and its folder."""

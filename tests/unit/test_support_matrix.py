@@ -30,6 +30,7 @@ def test_every_op_and_model_has_a_row() -> None:
         "snntorch",
         "spikingjelly",
         "torch",
+        "xla",
     }
     assert rows["max_pool2d"]["nir"] == "refused"
     assert rows["lif"]["sinabs"] == "exact"

@@ -322,6 +322,13 @@ def test_the_manifest_says_when_it_is_not_exact(tmp_path: Path) -> None:
         assert facts["options"]["exact"] is exact
 
 
+def test_the_loss_report_says_it_too() -> None:
+    levels = {
+        exact: snnir.losses(feed_forward(), "xla", exact=exact).level for exact in (True, False)
+    }
+    assert levels == {True: "exact", False: "exact in real arithmetic"}
+
+
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.nir")), ids=lambda p: p.name)
 def test_published_models(path: Path) -> None:
     try:
