@@ -115,6 +115,9 @@ OPS: dict[str, tuple[Op, tuple[tuple[int, ...], ...]]] = {
     "sum_pool2d": (SumPool2d((3, 2), (1, 2), ((1, 1), (0, 1))), ((4, 6, 7),)),
     "avg_pool2d": (AvgPool2d((3, 2), (1, 2), ((1, 1), (0, 1))), ((4, 6, 7),)),
     "max_pool2d": (MaxPool2d((3, 2), (1, 2), ((1, 1), (0, 1))), ((4, 6, 7),)),
+    "max_pool2d, no padding": (MaxPool2d((3, 3), (2, 1)), ((4, 7, 6),)),
+    "max_pool2d, one row": (MaxPool2d((1, 4), (1, 3)), ((4, 7, 11),)),
+    "max_pool2d, tall": (MaxPool2d((4, 2), (3, 2)), ((4, 11, 7),)),
     "batch_norm": (
         BatchNorm(t(4), snnir.tensor(np.abs(dyadic((4,))) + np.float32(0.5)), t(4), t(4)),
         ((4, 6, 7),),

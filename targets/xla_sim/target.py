@@ -16,7 +16,8 @@ from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.safetensors_io import write_tensors
 from snnir.ir.synapses import BatchNorm, Scale
-from snnir.loss_report import LEVELS, LossReport, NodeLoss, report
+from snnir.loss_report import LEVELS as KEPT
+from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.network_build import PRECISIONS
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record
@@ -86,7 +87,7 @@ class XlaTarget(Target):
             return report(graph, self.name)
         kinds = (Step, BatchNorm, Scale)
         fused = [
-            NodeLoss(name, LEVELS[1], "products and sums may be rounded together (exact=false)")
+            NodeLoss(name, KEPT[1], "products and sums may be rounded together (exact=false)")
             for name in graph.order
             if isinstance(graph.nodes[name].op, kinds)
         ]
