@@ -23,7 +23,7 @@ Values = dict[str, Array]
 State = dict[str, dict[str, Array]]
 
 #: Rows (time steps times batch) that feed-forward stages process at once, if time is tiled.
-TILE_ROWS = 256
+TILE_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Run:
         program: The network.
         tensors: Its tensors by `node.attribute`.
         low: See `kernels.guard`.
-        watch: `node:state` names to trace.
+        watch: Values and `node:state` names to return.
         valid: Which steps of the tile count, bool [T]; None if all.
         count: How many of them do.
     """
@@ -180,6 +180,11 @@ def run_loop(run: Run, units: Sequence[Unit], values: Values, state: State) -> N
     outside = {name for unit in units for name in unit.operands} - inside
     own = {unit.name: state[unit.name] for unit in units if unit.name in state}
     steps = {unit.name: neuron_step(run, unit) for unit in units if unit.kind == "neuron"}
+    model = run.program.model
+    others = [unit for unit in model.units.values() if unit not in units]
+    given_out = {name for unit in others for name in unit.operands}
+    given_out |= {*model.outputs.values(), *model.populations, *run.watch}
+    given_out &= inside  # what nobody reads is not kept for every step
 
     def body(states: State, given: Any) -> tuple[State, Values]:
         xs, ok = given
@@ -204,7 +209,7 @@ def run_loop(run: Run, units: Sequence[Unit], values: Values, state: State) -> N
             node, _, key = name.rpartition(":")
             if node in new and key in new[node]:
                 traces[name] = new[node][key]
-        return new, {name: y[0] for name, y in now.items() if name not in xs} | traces
+        return new, {name: y[0] for name, y in now.items() if name in given_out} | traces
 
     found, made = lax.scan(body, own, ({name: values[name] for name in outside}, run.valid))
     state.update(found)
