@@ -130,11 +130,18 @@ def convolution(
     padding: Sequence[Sequence[int]] = ((0, 0),), dilation: Sequence[int] = (1,), groups: int = 1,
     acc: str = "float64", low: Array | None = None,
 ) -> Array:  # fmt: skip
-    """Cross-correlation over the axes after the channels; the bias is added after rounding."""
+    """Cross-correlation over the axes after the channels; the bias is added after rounding.
+
+    The channels go last: only so does XLA take its fast convolution inside a loop on CPU.
+    """
+    axes = range(2, x.ndim)
     y = lax.conv_general_dilated(
-        x.astype(acc), weight.astype(acc), tuple(stride), [tuple(p) for p in padding],
-        rhs_dilation=tuple(dilation), feature_group_count=groups, precision=HIGHEST,
+        x.astype(acc).transpose(0, *axes, 1), weight.astype(acc).transpose(*axes, 1, 0),
+        tuple(stride), [tuple(p) for p in padding], rhs_dilation=tuple(dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC") if x.ndim == 4 else ("NWC", "WIO", "NWC"),
+        feature_group_count=groups, precision=HIGHEST,
     ).astype(x.dtype)  # fmt: skip
+    y = y.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
     shaped = None if bias is None else bias.reshape((-1,) + (1,) * (x.ndim - 2))
     return with_bias(y, shaped, low)
 
