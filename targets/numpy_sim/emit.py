@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from snnir import kernels
+from snnir import folder_program, kernels
 from snnir.dynamics.program import Dynamics
 from snnir.dynamics.source import Expressions
 from snnir.embedding import function_sources, module_body
@@ -62,23 +62,6 @@ def full(value, like, kind):
     return array if array.shape == like.shape else np.array(np.broadcast_to(array, like.shape))
 
 
-def read_inputs(path: str) -> dict[str, Array]:
-    """Read one array, or one per input name, as [time, batch, *shape]."""
-    model = network()
-    data = np.load(path, allow_pickle=False)
-    arrays = dict(data) if hasattr(data, "files") else {next(iter(model.inputs)): data}
-    if "names" in arrays and arrays["names"].dtype.kind == "U":
-        arrays = {str(n): arrays[f"array_{i}"] for i, n in enumerate(arrays["names"])}
-    for name, shape in model.inputs.items():
-        if name not in arrays:
-            raise SystemExit(f"input {name!r} is not in {path}")
-        if arrays[name].shape[1:] == shape:
-            arrays[name] = arrays[name][:, None]
-        if arrays[name].shape[2:] != shape:
-            raise SystemExit(f"input {name!r} must be [T, B, *{shape}], got {arrays[name].shape}")
-    return {name: arrays[name] for name in model.inputs}
-
-
 def run(inputs, record=(), state=None):
     """Run the network on {input name: [time, batch, *shape]}; see `simulate`."""
     with np.load(pathlib.Path(__file__).parent / WEIGHTS, allow_pickle=False) as weights:
@@ -88,21 +71,13 @@ def run(inputs, record=(), state=None):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("input", help="a .npy, or a .npz with one array per input")
-    parser.add_argument("-o", "--output", default="output.npz", help="default: output.npz")
-    parser.add_argument("--record", action="append", default=[], metavar="NODE")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__).parse_args()
+    given = read_inputs(arguments.input, network().inputs)
     try:
-        outputs, recorded, sums, _ = run(read_inputs(arguments.input), arguments.record)
+        outputs, recorded, sums, _ = run(given, arguments.record)
     except UnknownRecord as failure:
         raise SystemExit(str(failure)) from None
-    arrays = {f"output/{name}": y for name, y in outputs.items()}
-    arrays.update({f"record/{name}": y for name, y in recorded.items()})
-    # Numbered entries: names may hold characters that archives treat as paths.
-    entries = {f"array_{i}": y for i, y in enumerate(arrays.values())}
-    np.savez(arguments.output, names=np.array(list(arrays)), spike_nodes=np.array(list(sums)),
-             spike_sums=np.array(list(sums.values())), **entries)
+    write_results(arguments.output, outputs, recorded, sums)
     for name, y in outputs.items():
         print(f"{name}: {y.shape}, sum {y.sum(dtype=np.float64):g}")
 
@@ -157,7 +132,8 @@ class _Writer:
         parts = [head, f"WEIGHTS = {WEIGHTS!r}\n", *self.steps.values(), network]
         parts.append("\n\n# ---- the same for every network " + "-" * 50 + "\n\n")
         parts.append("\n\n".join(kernel_sources(self.functions)))
-        parts.append("\n\n\n" + runtime_source() + _MAIN)
+        files = function_sources(folder_program, {"command_line", "read_inputs", "write_results"})
+        parts.append("\n\n\n".join(["", runtime_source(), *files]) + _MAIN)
         return "\n".join(parts)
 
     def network(self, units: list[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snnir import folder_program
+from snnir.embedding import module_body
 from snnir.ir.graph import Value
 from snnir.targets.torch_nets.names import comment, indented, literal
 from snnir.targets.torch_nets.template import HEAD, HELPERS, MAIN
@@ -132,9 +134,10 @@ class ModuleSource:
 
     def _main(self) -> str:
         populations = {name: self.plan.modules[name] for name in self.plan.layers}
-        return MAIN.format(
+        main = MAIN.format(
             inputs=literal({n: s.shape for n, s in self.plan.graph.inputs.items()}),
             outputs=literal(list(self.plan.graph.outputs)),
             nodes=literal(populations), batch_first=self.plan.framework.batch_first,
             layerwise=self.plan.layerwise,
         )  # fmt: skip
+        return f"{module_body(folder_program)}\n\n{main}"

@@ -14,9 +14,14 @@ HEAD = '''\
 Needs torch, safetensors and {framework}; tested with {framework} {version}.
 """
 
+from __future__ import annotations
+
 import argparse
+import difflib
 import json
 import pathlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -86,24 +91,6 @@ def load(path=None):
     return net.eval()
 
 
-def read_inputs(path):
-    """Return the inputs [T, B, ...] of a .npy, or of a .npz with one array per name."""
-    import numpy as np
-
-    data = np.load(path, allow_pickle=False)
-    arrays = dict(data) if hasattr(data, "files") else {{next(iter(INPUTS)): data}}
-    if "names" in arrays and arrays["names"].dtype.kind == "U":
-        arrays = {{str(n): arrays[f"array_{{i}}"] for i, n in enumerate(arrays["names"])}}
-    for name, shape in INPUTS.items():
-        if name not in arrays:
-            raise SystemExit(f"input {{name!r}} is not in {{path}}")
-        if arrays[name].shape[1:] == shape:
-            arrays[name] = arrays[name][:, None]
-        if arrays[name].shape[2:] != shape:
-            raise SystemExit(f"input {{name!r}} must be [T, B, *{{shape}}]")
-    return [torch.as_tensor(arrays[name].astype("float32")) for name in INPUTS]
-
-
 def run(inputs, record=()):
     """Return outputs and records as [T, B, ...] by name, and the sum of every population."""
     net = load()
@@ -127,23 +114,15 @@ def run(inputs, record=()):
 
 
 def main():
-    import numpy as np
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("input", help="a .npy, or a .npz with one array per input")
-    parser.add_argument("-o", "--output", default="output.npz", help="default: output.npz")
-    parser.add_argument("--record", action="append", default=[], metavar="NODE")
-    arguments = parser.parse_args()
-    unknown = [node for node in arguments.record if node not in NODES]
-    if unknown:
-        raise SystemExit(f"there is no population {{unknown[0]!r}}; there are {{list(NODES)}}")
-    outputs, records, sums = run(read_inputs(arguments.input), arguments.record)
-    arrays = {{f"output/{{name}}": y.numpy() for name, y in outputs.items()}}
-    arrays.update({{f"record/{{name}}": y.numpy() for name, y in records.items()}})
-    # Numbered entries: names may hold characters that archives treat as paths.
-    entries = {{f"array_{{i}}": y for i, y in enumerate(arrays.values())}}
-    np.savez(arguments.output, names=np.array(list(arrays)), spike_nodes=np.array(list(sums)),
-             spike_sums=np.array(list(sums.values())), **entries)
+    arguments = command_line(__doc__).parse_args()
+    check_record(arguments.record, NODES)
+    given = read_inputs(arguments.input, INPUTS)
+    inputs = [torch.as_tensor(x.astype("float32")) for x in given.values()]
+    outputs, records, sums = run(inputs, arguments.record)
+    write_results(
+        arguments.output, {{name: y.numpy() for name, y in outputs.items()}},
+        {{name: y.numpy() for name, y in records.items()}}, sums,
+    )
     print(json.dumps({{name: list(y.shape) for name, y in outputs.items()}}))
 
 

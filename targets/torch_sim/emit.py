@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from snnir import network
+from snnir import folder_program, network
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.errors import error
@@ -54,7 +54,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -177,6 +177,8 @@ class Source:
             f"TRAINED = {literal(self.trained())}\n",
             f"KERNELS = {{{', '.join(f'{name!r}: {name}' for name in sorted(used))}}}\n",
             _RULE.format("from the command line"),
+            module_body(folder_program),
+            "\n\n",
             _main_source(),
         ]
         return "".join(parts)

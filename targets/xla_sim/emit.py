@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax import export
 
-from snnir import network
+from snnir import folder_program, network
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.ir.graph import Graph
@@ -46,7 +46,7 @@ import difflib
 import json
 import pathlib
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf, nan
@@ -116,9 +116,13 @@ class Source:
 
     def simulator(self) -> Simulator:
         """Return the network on the devices that were asked for."""
-        batch, neurons = mesh_shape(self.target.mesh)
-        mesh = Mesh(batch, neurons) if self.target.mesh else None
+        shape = self.mesh()
+        mesh = None if shape is None else Mesh(*shape)
         return Simulator(self.live(), self.arrays(), self.target.exact, mesh)
+
+    def mesh(self) -> tuple[int, int] | None:
+        """Return the parts of batch and neurons, None for one device."""
+        return mesh_shape(self.target.mesh) if self.target.mesh else None
 
     def exported(self) -> export.Exported:
         """Return the forward pass from rest, for any number of steps and samples."""
@@ -154,7 +158,10 @@ class Source:
             f"MODEL = {literal(self.model)}\n",
             f"KERNELS = {{{', '.join(f'{name!r}: {name}' for name in sorted(used))}}}\n",
             f"EXACT = {self.target.exact}\n",
+            f"MESH = {self.mesh()}\n",
             _RULE.format("from the command line"),
+            module_body(folder_program),
+            "\n\n",
             body[body.index('WEIGHTS, EXPORTED = "') :],
             '\n\nif __name__ == "__main__":\n    main()\n',
         ]

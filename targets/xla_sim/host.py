@@ -97,12 +97,19 @@ def needs_wide(program: Program) -> bool:
     return wide or sums or norms or "float64" in (model.dtype, model.acc)
 
 
+class TooFewDevices(Exception):
+    """A mesh has more places than there are devices."""
+
+
 class Mesh:
     """Devices in two axes: samples and neurons.
 
     Args:
         batch: Parts that the batch is split into.
         neurons: Parts that every population's first axis is split into, where it divides.
+
+    Raises:
+        TooFewDevices: If there are not as many.
     """
 
     def __init__(self, batch: int, neurons: int) -> None:
@@ -110,6 +117,12 @@ class Mesh:
         kinds = getattr(jax.sharding, "AxisType", None)
         extra = {} if kinds is None else {"axis_types": (kinds.Auto, kinds.Auto)}
         chosen = jax.devices()[: batch * neurons]
+        if len(chosen) < batch * neurons:
+            raise TooFewDevices(
+                f"a mesh of {batch} x {neurons} has {batch * neurons} places, there are "
+                f"{len(chosen)} devices (on a CPU, "
+                f"XLA_FLAGS=--xla_force_host_platform_device_count={batch * neurons} makes them)"
+            )
         self.mesh = jax.make_mesh((batch, neurons), ("batch", "neurons"), devices=chosen, **extra)
 
     def put(self, value: Any, *axes: str | None) -> Array:

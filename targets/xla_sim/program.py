@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import json
 import pathlib
 import struct
@@ -13,15 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from snnir.folder_program import check_record, command_line, read_inputs, write_results
 from snnir.network import Model, Step
 from snnir.targets.xla_sim.engine import Program
-from snnir.targets.xla_sim.host import Simulator, precision
+from snnir.targets.xla_sim.host import Mesh, Simulator, TooFewDevices, precision
 
 # What the part of the folder's file before this one defines.
 MODEL = Model((), {}, {}, {})
 STEPS: dict[str, Step] = {}
 KERNELS: dict[str, Any] = {}
 EXACT = True
+MESH: tuple[int, int] | None = None
 WEIGHTS, EXPORTED = "weights.safetensors", "forward.jax_export"
 
 _DTYPES = {
@@ -49,13 +49,20 @@ def whole(tensors: dict[str, Any]) -> dict[str, Any]:
     return {name: tensors[name] for name in names}
 
 
-def load() -> Simulator:
-    """Return the network with the weights beside this file."""
+def load(mesh: tuple[int, int] | None = MESH) -> Simulator:
+    """Return the network with the weights beside this file.
+
+    Args:
+        mesh: Parts of the batch and of the neurons to spread over as many devices; None for one.
+    """
     tensors = read_weights(pathlib.Path(__file__).parent / WEIGHTS)
     constants = whole(tensors)
     program = Program(MODEL, STEPS, KERNELS, constants)
     rest = {name: value for name, value in tensors.items() if name not in constants}
-    return Simulator(program, rest, EXACT)
+    try:
+        return Simulator(program, rest, EXACT, None if mesh is None else Mesh(*mesh))
+    except TooFewDevices as problem:
+        raise SystemExit(str(problem)) from None
 
 
 def exported(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -71,44 +78,21 @@ def exported(inputs: dict[str, Any]) -> dict[str, Any]:
     return {name: np.asarray(y) for name, y in outputs.items()}
 
 
-def check_record(record: list[str]) -> None:
-    """Exit with a message at the first name that is no value and no `node:state`."""
+def recordable() -> list[str]:
+    """Return every name that can be recorded."""
     units = MODEL.units.values()
-    known = [*MODEL.inputs, *(name for unit in units for name in unit.results)]
-    known += [f"{unit.name}:{key}" for unit in units for key in unit.initial]
-    for name in record:
-        if name not in known:
-            close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.3)
-            hint = f"; did you mean {', '.join(map(repr, close))}?" if close else ""
-            raise SystemExit(f"there is nothing called {name!r} to record{hint}")
-
-
-def read_inputs(path: str) -> dict[str, Any]:
-    """Read one array, or one per input name, as [time, batch, *shape]."""
-    data = np.load(path, allow_pickle=False)
-    arrays = dict(data) if hasattr(data, "files") else {next(iter(MODEL.inputs)): data}
-    if "names" in arrays and arrays["names"].dtype.kind == "U":
-        arrays = {str(n): arrays[f"array_{i}"] for i, n in enumerate(arrays["names"])}
-    for name, shape in MODEL.inputs.items():
-        if name not in arrays:
-            raise SystemExit(f"input {name!r} is not in {path}")
-        if arrays[name].shape[1:] == shape:
-            arrays[name] = arrays[name][:, None]
-        if arrays[name].shape[2:] != shape:
-            raise SystemExit(f"input {name!r} must be [T, B, *{shape}], got {arrays[name].shape}")
-    return {name: arrays[name].astype(MODEL.dtype) for name in MODEL.inputs}
+    values = [*MODEL.inputs, *(name for unit in units for name in unit.results)]
+    return values + [f"{unit.name}:{key}" for unit in units for key in unit.initial]
 
 
 def main() -> None:
     """Run the network on a file."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("input", help="a .npy, or a .npz with one array per input")
-    parser.add_argument("-o", "--output", default="output.npz", help="default: output.npz")
-    parser.add_argument("--record", action="append", default=[], metavar="NODE")
+    parser = command_line(str(__doc__))
     parser.add_argument("--exported", action="store_true", help=f"run {EXPORTED}; no records")
     arguments = parser.parse_args()
-    check_record(arguments.record)
-    inputs = read_inputs(arguments.input)
+    check_record(arguments.record, recordable())
+    given = read_inputs(arguments.input, MODEL.inputs)
+    inputs = {name: x.astype(MODEL.dtype) for name, x in given.items()}
     records: dict[str, Any] = {}
     sums: dict[str, float] = {}
     if arguments.exported:
@@ -117,12 +101,5 @@ def main() -> None:
         outputs = exported(inputs)
     else:
         outputs, records, sums = load().run(inputs, arguments.record)
-    arrays = {f"output/{name}": y for name, y in outputs.items()}
-    arrays |= {f"record/{name}": y for name, y in records.items()}
-    # Numbered entries: names may hold characters that archives treat as paths.
-    entries: dict[str, Any] = {f"array_{i}": y for i, y in enumerate(arrays.values())}
-    np.savez(
-        arguments.output, names=np.array(list(arrays)), spike_nodes=np.array(list(sums)),
-        spike_sums=np.array(list(sums.values())), **entries,
-    )  # fmt: skip
+    write_results(arguments.output, outputs, records, sums)
     print(json.dumps({name: list(y.shape) for name, y in outputs.items()}), jax.default_backend())

@@ -159,20 +159,14 @@ class XlaCompiled(Compiled):
         Raises:
             SnnirError: SNN503 if there are fewer devices than the mesh has places.
         """
-        import jax
-
         from snnir.targets.xla_sim.emit import Source
+        from snnir.targets.xla_sim.host import TooFewDevices
 
         assert isinstance(self.target, XlaTarget)
-        batch, neurons = mesh_shape(self.target.mesh)
-        if batch * neurons > len(jax.devices()):
-            raise error(
-                "SNN503",
-                f"target 'xla': mesh '{self.target.mesh}' has {batch * neurons} places, there are "
-                f"{len(jax.devices())} devices",
-                hint="on a CPU, XLA_FLAGS=--xla_force_host_platform_device_count=N makes N",
-            )
-        return Source.of(self.graph, self.target).simulator()
+        try:
+            return Source.of(self.graph, self.target).simulator()
+        except TooFewDevices as problem:
+            raise error("SNN503", f"target 'xla': {problem}") from None
 
     @cached_property
     def function(self) -> Any:

@@ -83,7 +83,7 @@ def test_convert_and_compare(models: str, to: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = cli("run", folder, "--input", x, "--record", "nothing")
     assert done.returncode == 1
-    assert "there is no population 'nothing'" in done.stderr
+    assert "there is nothing called 'nothing'" in done.stderr
 
 
 def test_diff_shows_where_two_models_part(models: str) -> None:

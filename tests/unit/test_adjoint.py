@@ -142,6 +142,27 @@ def test_counts_have_the_surrogate_at_the_nearest_threshold() -> None:
     env = {"x": 2.0, "v": 0.6, "beta": 0.5, "threshold": 1.0}
     found = gradients(program, env, [1.0, 0.0], surrogate="triangle")
     assert found["x"] == pytest.approx(value_of(surrogate("triangle"), 0.3))
+    few = gradients(program, {**env, "x": 0.0}, [1.0, 0.0], surrogate="triangle")
+    assert few["x"] == pytest.approx(value_of(surrogate("triangle"), 0.3 - 1.0))
+
+
+@dynamics(params={"low": "1", "high": "1"}, states={"v": 0.0}, outputs=(Kind.SPIKES,))
+def window(x: Any, v: Any, low: Any, high: Any) -> Any:
+    """A spike where the membrane is between two thresholds."""
+    h = v + x
+    return {"v": h}, ((h > low) & (h < high)) * 1.0
+
+
+def test_joined_comparisons_follow_the_product_rule() -> None:
+    env = {"x": 0.3, "v": 0.5, "low": 0.7, "high": 1.0}
+    spec = "triangle{alpha=2}"
+    up, down = (value_of(surrogate(spec), d) for d in (0.8 - 0.7, 1.0 - 0.8))
+    found = gradients(window, env, [1.0, 0.0], surrogate=spec)
+    assert found["low"] == pytest.approx(-up)
+    assert found["high"] == pytest.approx(down)
+    assert found["x"] == pytest.approx(up - down)
+    outside = gradients(window, {**env, "x": 2.0}, [1.0, 0.0], surrogate=spec)
+    assert outside["low"] == 0.0
 
 
 @given(lif_steps())

@@ -433,8 +433,26 @@ def test_eight_devices_give_what_one_gives() -> None:
 
 
 def test_too_few_devices_are_named() -> None:
-    with pytest.raises(snnir.SnnirError, match=r"'batch:64' has 64 places"):
+    with pytest.raises(snnir.SnnirError, match=r"a mesh of 64 x 1 has 64 places"):
         snnir.compile(feed_forward(), "xla", mesh="batch:64").run(spikes((5, 2, 3)))
+
+
+def test_a_folder_runs_on_its_mesh(tmp_path: Path) -> None:
+    built = wide_net()
+    snnir.compile(built, "xla", mesh="batch:2,neurons:4").save(tmp_path / "out")
+    x = spikes((30, 8, 12), 0.4)
+    np.save(tmp_path / "x.npy", x)
+    env = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    for flags, words in (({}, "there are 1 devices"), (env, "")):
+        done = subprocess.run(
+            [sys.executable, "out/model.py", "x.npy"], cwd=tmp_path, text=True, check=False,
+            capture_output=True, env={**os.environ, "JAX_PLATFORMS": "cpu", **flags},
+        )  # fmt: skip
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert bool(done.returncode) == bool(words)
+    made = np.load(tmp_path / "output.npz")
+    np.testing.assert_array_equal(made["array_0"], snnir.compile(built, "numpy").run(x).output)
 
 
 CLUSTER = """

@@ -1,0 +1,64 @@
+"""Files that an emitted program reads and writes, from its command line; copied into each."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+
+def command_line(text: str) -> argparse.ArgumentParser:
+    """Return the arguments that every emitted program takes."""
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument("input", help="a .npy, or a .npz with one array per input")
+    parser.add_argument("-o", "--output", default="output.npz", help="default: output.npz")
+    parser.add_argument("--record", action="append", default=[], metavar="NODE")
+    return parser
+
+
+def check_record(record: Sequence[str], known: Collection[str]) -> None:
+    """Exit with a message at the first name that cannot be recorded."""
+    for name in record:
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.3)
+            hint = f"; did you mean {', '.join(map(repr, close))}?" if close else ""
+            raise SystemExit(f"there is nothing called {name!r} to record{hint}")
+
+
+def read_inputs(path: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Read one array, or one per input name, as [time, batch, *shape]; needs NumPy."""
+    import numpy as np
+
+    try:
+        data = np.load(path, allow_pickle=False)
+        arrays = dict(data) if hasattr(data, "files") else {next(iter(shapes)): data}
+    except (OSError, EOFError, ValueError) as problem:
+        raise SystemExit(f"cannot read {path}: {problem}") from None
+    if "names" in arrays and arrays["names"].dtype.kind == "U":
+        arrays = {str(n): arrays[f"array_{i}"] for i, n in enumerate(arrays["names"])}
+    for name, shape in shapes.items():
+        if name not in arrays:
+            raise SystemExit(f"input {name!r} is not in {path}")
+        if arrays[name].dtype.kind not in "biuf":
+            raise SystemExit(f"input {name!r} must be numbers, is {arrays[name].dtype}")
+        if arrays[name].shape[1:] == shape:
+            arrays[name] = arrays[name][:, None]
+        if arrays[name].shape[2:] != shape:
+            raise SystemExit(f"input {name!r} must be [T, B, *{shape}], is {arrays[name].shape}")
+    return {name: arrays[name] for name in shapes}
+
+
+def write_results(
+    path: str, outputs: Mapping[str, Any], records: Mapping[str, Any], sums: Mapping[str, float]
+) -> None:
+    """Write results in numbered entries: names may hold characters that archives treat as paths."""
+    import numpy as np
+
+    arrays = {f"output/{name}": y for name, y in outputs.items()}
+    arrays.update({f"record/{name}": y for name, y in records.items()})
+    entries: dict[str, Any] = {f"array_{i}": y for i, y in enumerate(arrays.values())}
+    np.savez(
+        path, names=np.array(list(arrays)), spike_nodes=np.array(list(sums)),
+        spike_sums=np.array(list(sums.values())), **entries,
+    )  # fmt: skip

@@ -1,0 +1,61 @@
+"""What every emitted program says of files and names that do not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snnir.folder_program import check_record, command_line, read_inputs, write_results
+
+SHAPES = {"a": (3,), "b": (2, 2)}
+
+
+def test_a_single_array_is_the_first_input_and_gets_a_batch(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((5, 3)))
+    assert read_inputs(str(tmp_path / "x.npy"), {"a": (3,)})["a"].shape == (5, 1, 3)
+
+
+def test_results_can_be_inputs(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.npz")
+    write_results(path, {"y": np.ones((5, 2, 3))}, {"../n": np.zeros((5, 2, 4))}, {"n": 2.0})
+    found = read_inputs(path, {"output/y": (3,), "record/../n": (4,)})
+    assert found["output/y"].sum() == 30
+    assert np.load(path)["spike_sums"].tolist() == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"a": np.ones((5, 1, 3))}, "input 'b' is not in"),
+        ({"a": np.ones((5, 1, 4)), "b": np.ones((5, 1, 2, 2))}, r"'a' must be \[T, B, \*\(3,\)\]"),
+        ({"a": np.array([["x"] * 3])}, "'a' must be numbers"),
+        ({"a": np.array([[None] * 3])}, "cannot read"),
+    ],
+)
+def test_inputs_that_do_not_fit(arrays: dict[str, Any], words: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(SystemExit, match=words):
+        read_inputs(str(tmp_path / "x.npz"), SHAPES)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not an array"])
+def test_files_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(SystemExit, match=r"cannot read .*x\.npy"):
+        read_inputs(str(tmp_path / "x.npy"), SHAPES)
+
+
+def test_unknown_records_are_named() -> None:
+    check_record(["lif"], ["lif"])
+    with pytest.raises(SystemExit, match=r"called 'lfi' to record; did you mean 'lif'\?"):
+        check_record(["lif", "lfi"], ["lif"])
+
+
+def test_the_command_line_has_the_programs_first_line() -> None:
+    parser = command_line("A network.\n\nmore")
+    assert parser.description == "A network."
+    assert parser.parse_args(["x.npy"]).output == "output.npz"
