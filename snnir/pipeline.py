@@ -21,11 +21,15 @@ from snnir.ir.graph import Graph
 #: What a pass may do to the spikes.
 EXACT, EXACT_REAL, APPROXIMATE = "exact", "exact in real arithmetic", "approximate"
 
-#: The pipelines behind -O0, -O1 and -O2; each leaves a verified, discrete graph.
+#: The pipelines behind -O0, -O1 and -O2; each leaves a verified, discrete graph. What -O0 and -O1
+#: do is exact, rounding included; -O2 is exact in real arithmetic.
 LEVELS: dict[int, str] = {
     0: "discretize",
-    1: "canonicalize,discretize,remove-identity,dead-code",
-    2: "canonicalize,discretize,remove-identity,dead-code",
+    1: "canonicalize,discretize,cse,merge-delays,remove-identity,dead-code",
+    2: (
+        "canonicalize,discretize,eliminate-reshape,fold-batchnorm,fuse-linear,cse,merge-delays,"
+        "remove-identity,dead-code"
+    ),
 }
 
 
@@ -97,10 +101,15 @@ class PipelineResult:
 
     @property
     def losses(self) -> list[str]:
-        """Return the passes that changed something and are not exact."""
+        """Return the passes that changed something and are not exact, with their fidelity."""
         return [
             f"{r.spec}: {r.fidelity}" for r in self.records if r.changed and r.fidelity != EXACT
         ]
+
+    @property
+    def approximations(self) -> list[str]:
+        """Return the passes that changed something and may change spikes."""
+        return [r.spec for r in self.records if r.changed and r.fidelity == APPROXIMATE]
 
 
 Hook = Callable[[str, Graph], None]

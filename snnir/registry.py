@@ -21,9 +21,17 @@ from snnir.errors import error
 BUILTIN: dict[str, dict[str, str]] = {
     "passes": {
         "canonicalize": "snnir.passes.canonicalize:Canonicalize",
+        "conv-to-linear": "snnir.passes.lower_synapses:ConvToLinear",
+        "cse": "snnir.passes.cse:Cse",
         "dead-code": "snnir.passes.dead_code:DeadCode",
+        "dead-neurons": "snnir.passes.dead_neurons:DeadNeurons",
         "discretize": "snnir.passes.discretize:Discretize",
+        "eliminate-reshape": "snnir.passes.eliminate_reshape:EliminateReshape",
+        "fold-batchnorm": "snnir.passes.fold_batchnorm:FoldBatchnorm",
+        "fuse-linear": "snnir.passes.fuse_linear:FuseLinear",
         "infer": "snnir.passes.infer:Infer",
+        "linear-to-conv": "snnir.passes.lower_synapses:LinearToConv",
+        "merge-delays": "snnir.passes.merge_delays:MergeDelays",
         "remove-identity": "snnir.passes.remove_identity:RemoveIdentity",
         "verify": "snnir.passes.verify:Verify",
     },

@@ -43,12 +43,14 @@ def compile_command(  # noqa: PLR0913, PLR0917  (one per option)
     graph = load_model(model, reading)
     options = _target_options(settings, target)
     compiled = snnir.compile(graph, target, level=level, passes=passes, **options)
-    if compiled.history.losses and not allow_lossy:
+    if compiled.history.approximations and not allow_lossy:
         raise error(
             "SNN501",
-            f"the result would not be exact: {'; '.join(compiled.history.losses)}",
+            f"spikes may change: {'; '.join(compiled.history.approximations)}",
             hint="accept it with --allow-lossy",
         )
+    for loss in compiled.history.losses:
+        note(loss)
     folder = output or f"build/{_safe(graph.name)}-{target}"
     if verify and not compiled.entry:
         message = f"target '{target}' makes nothing that runs, so there is nothing to verify"

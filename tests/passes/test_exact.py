@@ -1,0 +1,33 @@
+"""Passes that promise the same spikes, checked by running both sides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import snnir
+from snnir.ir import Graph
+from snnir.pipeline import LEVELS
+from tests.helpers import spikes
+from tests.passes.nets import nets
+
+PASSES = [
+    "canonicalize", "conv-to-linear", "cse", "dead-code", "dead-neurons", "eliminate-reshape", "fold-batchnorm",
+    "fuse-linear", "linear-to-conv", "merge-delays", "remove-identity",
+]  # fmt: skip
+
+
+def outputs(graph: Graph) -> dict[str, np.ndarray]:
+    x = {n: spikes((9, 2, *s.shape), seed=3) for n, s in graph.inputs.items()}
+    made = snnir.compile(graph, level=0, precision="float64")
+    return made.run(x).outputs
+
+
+@pytest.mark.parametrize("text", [*PASSES, ",".join(PASSES), LEVELS[1], LEVELS[2]])
+@settings(max_examples=200)
+@given(graph=nets())
+def test_both_sides_give_the_same(text: str, graph: Graph) -> None:
+    after = graph.apply(text)
+    for name, y in outputs(graph).items():
+        np.testing.assert_array_equal(outputs(after)[name], y, err_msg=name)
