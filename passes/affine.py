@@ -75,7 +75,7 @@ def _along(array: Array, axis: int) -> Array | None:
     return first if bool((rows == first[:, None]).all()) else None
 
 
-def compact(array: Array) -> Array:
+def compact(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return an array with extent 1 along every axis on which it does not depend."""
     for axis in range(array.ndim):
         first = array.take([0], axis)

@@ -40,6 +40,19 @@ def value_bounds(graph: Graph) -> dict[Value, Interval]:
     return found
 
 
+def precision_for(graph: Graph, precision: str) -> str:
+    """Return `float64` if streams of integers may go beyond what float32 counts, else `precision`.
+
+    Sums of whole numbers below 2**24 are the same in float32, in every order.
+    """
+    whole = [value for value, signal in graph.signals.items() if signal.dtype.startswith("i")]
+    if not whole or precision == "float64":
+        return precision
+    bounds = value_bounds(graph)
+    ends = [np.maximum(-bounds[value].low, bounds[value].high) for value in whole]
+    return precision if max(float(end.max(initial=0.0)) for end in ends) < 2**24 else "float64"
+
+
 def by_type(signal: Signal) -> Interval:
     """Return what a stream's kind says of its values."""
     low, high = {Kind.SPIKES: (0, 1), Kind.COUNTS: (0, np.inf)}.get(signal.kind, (-np.inf, np.inf))

@@ -28,12 +28,14 @@ def check_record(record: Sequence[str], known: Collection[str]) -> None:
 
 def read_inputs(path: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Read one array, or one per input name, as [time, batch, *shape]; needs NumPy."""
+    import zipfile
+
     import numpy as np
 
     try:
         data = np.load(path, allow_pickle=False)
         arrays = dict(data) if hasattr(data, "files") else {next(iter(shapes)): data}
-    except (OSError, EOFError, ValueError) as problem:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as problem:
         raise SystemExit(f"cannot read {path}: {problem}") from None
     if "names" in arrays and arrays["names"].dtype.kind == "U":
         arrays = {str(n): arrays[f"array_{i}"] for i, n in enumerate(arrays["names"])}

@@ -6,8 +6,10 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from snnir.artefact import populations
+from snnir.bounds import precision_for
 from snnir.dynamics.program import Dynamics
 from snnir.dynamics.surrogate import Surrogate
+from snnir.dynamics.whole import as_float
 from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step as StepOp
@@ -53,8 +55,9 @@ class NetworkBuilder:
 
     def model(self) -> Model:
         """Return the network; fills `tensors` and `programs`."""
-        dtype, acc = PRECISIONS[self.precision]
         graph = self.graph
+        self.precision = precision_for(graph, self.precision)
+        dtype, acc = PRECISIONS[self.precision]
         units = [self.unit(node) for node in graph.nodes.values() if not isinstance(node.op, Input)]
         stages = schedule(graph).stages
         every = {unit.name: unit for unit in units}
@@ -110,6 +113,7 @@ class NetworkBuilder:
 
     def function(self, program: Dynamics) -> str:
         """Return the name of a program's functions."""
+        program = as_float(program)
         for name, known in self.programs.items():
             if known == program:
                 return name

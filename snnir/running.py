@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +41,21 @@ class Result:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.asarray(self.output, dtype)
+
+
+def read_array(path: str) -> Any:
+    """Return a `.npy` array, or a `.npz` as a mapping; nothing is ever unpickled.
+
+    Raises:
+        SnnirError: SNN601 if the file cannot be read.
+    """
+    try:
+        data = np.load(path, allow_pickle=False)
+        return dict(data) if hasattr(data, "files") else data
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as failure:
+        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+        message = f"cannot be read as .npy or .npz ({reason})"
+        raise error("SNN601", message, source=path) from None
 
 
 def check_inputs(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import snnir
 from snnir.dynamics import dynamics, select
 from snnir.dynamics.program import Let, State
-from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.dynamics.scalar import FLOAT_OPS
 from snnir.ir import (
     Add,
     AvgPool2d,
@@ -132,7 +132,7 @@ def programs(draw: st.DrawFn) -> snnir.Dynamics:
     body = []
     for _ in range(draw(st.integers(1, 4))):
         operand = st.one_of(numbers, *(st.just(name) for name in names))
-        op = draw(st.sampled_from([op for op in SCALAR_OPS.values() if op.takes != "bool"]))
+        op = draw(st.sampled_from([op for op in FLOAT_OPS.values() if op.takes != "bool"]))
         if op.gives == "bool" or op.name == "select":
             continue
         arguments = tuple(draw(operand) for _ in range(op.arity))

@@ -8,7 +8,7 @@ import numpy as np
 
 import snnir
 from snnir.dynamics import Dynamics, Let, State
-from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.dynamics.scalar import FLOAT_OPS
 from snnir.ir import (
     Add,
     AvgPool2d,
@@ -184,7 +184,7 @@ def tangled(shape: tuple[int, ...] = (4, 5)) -> Graph:
 def scalar_steps() -> tuple[dict[str, Step], Any, Any]:
     """Return every scalar operation as a step, and odd operands: [1, 1, 100] each."""
     steps = {}
-    for name, op in SCALAR_OPS.items():
+    for name, op in FLOAT_OPS.items():
         lets = [Let("c0", "gt", ("x", 0.25)), Let("c1", "lt", ("y", 0.5))]
         arguments: tuple[Any, ...] = ("c0", "c1") if op.takes == "bool" else ("x", "y")
         arguments = ("c0", "x", "y") if name == "select" else arguments[: op.arity]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
 
@@ -12,6 +10,7 @@ import click
 
 import snnir
 from snnir.errors import error
+from snnir.running import read_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,23 +55,6 @@ def make_input(
         name: (rng.random((steps, batch, *shape)) < rate).astype(np.float32)
         for name, shape in shapes.items()
     }
-
-
-def read_array(path: str) -> Any:
-    """Return a `.npy` array, or a `.npz` as a mapping; nothing is ever unpickled.
-
-    Raises:
-        SnnirError: SNN601 if the file cannot be read.
-    """
-    import numpy as np
-
-    try:
-        data = np.load(path, allow_pickle=False)
-        return dict(data) if hasattr(data, "files") else data
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as failure:
-        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
-        message = f"cannot be read as .npy or .npz ({reason})"
-        raise error("SNN601", message, source=path) from None
 
 
 def write_result(result: snnir.Result, file: BinaryIO) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.dynamics.scalar import SCALAR_OPS, WHOLE_OPS
 from snnir.errors import Diagnostic, SnnirError
 from snnir.streams import Kind
 
@@ -52,7 +52,8 @@ class Dynamics:
         updates: New value of every state, by state name.
         outputs: (name in the program, kind) of each result.
         dtype: Element type in which everything is computed: `f32`, or `f64` where integers
-            beyond 2**24 must stay exact.
+            beyond 2**24 must stay exact, or `i32` or `i64`: then every value is a whole number
+            that fits, and only operations that keep it so are allowed.
     """
 
     name: str
@@ -64,6 +65,11 @@ class Dynamics:
     outputs: tuple[tuple[str, Kind], ...]
     dtype: str = "f32"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the program computes with integers."""
+        return self.dtype.startswith("i")
+
     def types(self) -> Mapping[str, str]:
         """Return `float` or `bool` for every name.
 
@@ -72,6 +78,10 @@ class Dynamics:
                 number or type of operands, or a state that is not updated.
         """
         return _Checker(self).run()
+
+
+def _is_shift(arg: Operand) -> bool:
+    return not isinstance(arg, str) and arg in range(63)
 
 
 class _Checker:
@@ -118,6 +128,12 @@ class _Checker:
             self.problems.append(f"unknown operation '{let.op}'")
             self.define(let.target, "float")
             return
+        if self.program.is_whole and let.op not in WHOLE_OPS:
+            self.problems.append(f"{let.op} is not defined on integers")
+        if op.whole and not self.program.is_whole:
+            self.problems.append(f"{let.op} is defined on integers only")
+        if let.op == "shr" and not _is_shift(let.args[-1]):
+            self.problems.append("shr takes a literal from 0 to 62")
         if len(let.args) != op.arity:
             self.problems.append(f"{let.op} takes {op.arity} operands, got {len(let.args)}")
         for index, arg in enumerate(let.args):
@@ -127,6 +143,8 @@ class _Checker:
 
     def want(self, arg: Operand, wanted: str, target: str) -> None:
         found = self.types.get(arg) if isinstance(arg, str) else "float"
+        if self.program.is_whole and not isinstance(arg, str) and arg % 1 != 0:
+            self.problems.append(f"'{target}' uses {arg} where a whole number is needed")
         if found is None:
             self.problems.append(f"'{target}' uses '{arg}', which is not defined before it")
         elif found != wanted:

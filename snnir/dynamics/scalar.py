@@ -25,6 +25,7 @@ class ScalarOp:
         precedence: Binding strength of that source; 10 for calls.
         takes: Type of the operands, `float` or `bool`.
         gives: Type of the result.
+        whole: It is defined on integers only; programs in floating point do not have it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ScalarOp:
     torch: str = ""
     c: str = ""
     triton: str = ""
+    whole: bool = False
 
     @property
     def jax(self) -> str:
@@ -205,6 +207,10 @@ _TABLE = [
         c="{0} ? 1 : 0",
         triton="{0}.to(tl.float32)",
     ),
+    # Of programs of integers: a shift rounds down, `floordiv` too. Targets without integers run
+    # the same program in float64, see `snnir.dynamics.whole`.
+    ScalarOp("shr", 2, np.right_shift, "np.right_shift({0}, {1})", whole=True),
+    ScalarOp("floordiv", 2, np.floor_divide, "np.floor_divide({0}, {1})", whole=True),
     ScalarOp(
         "select",
         3,
@@ -218,3 +224,12 @@ _TABLE = [
 
 #: All scalar operations by name. `select` takes (bool, float, float).
 SCALAR_OPS: dict[str, ScalarOp] = {op.name: op for op in _TABLE}
+#: Those of programs in floating point.
+FLOAT_OPS: dict[str, ScalarOp] = {op.name: op for op in _TABLE if not op.whole}
+#: Those of programs of integers.
+WHOLE_OPS = frozenset(
+    (
+        *("add", "sub", "mul", "neg", "abs", "min", "max", "shr", "floordiv", "select", "cast"),
+        *("gt", "ge", "lt", "le", "eq", "and", "or", "not"),
+    )
+)

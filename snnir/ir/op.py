@@ -114,6 +114,16 @@ def analog(shape: tuple[int, ...]) -> Signal:
     return Signal(Kind.ANALOG, shape)
 
 
+def product_of(operand: Signal, parameter: Tensor, shape: tuple[int, ...]) -> Signal:
+    """Return the type of what is made of a stream and a tensor by sums of products.
+
+    Integers times spikes, counts or integers are integers; all else is real.
+    """
+    whole = operand.kind is not Kind.ANALOG or operand.dtype.startswith("i")
+    dtype = "i32" if whole and parameter.dtype.startswith("i") else "f32"
+    return Signal(Kind.ANALOG, shape, dtype)
+
+
 def broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """Return the common shape under NumPy's rules without touching data.
 

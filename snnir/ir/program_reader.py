@@ -41,8 +41,8 @@ class ProgramReader:
         if key in self.found:
             raise tokens.error("SNN201", f"two programs are called '{shown(key)}'", token)
         name = tokens.string()
-        if tokens.next.text not in ("f32", "f64"):
-            raise tokens.fail("f32 or f64")
+        if tokens.next.text not in ("f32", "f64", "i32", "i64"):
+            raise tokens.fail("f32, f64, i32 or i64")
         dtype = tokens.take().text
         tokens.expect("{")
         self.found[key] = self._program(name, dtype)

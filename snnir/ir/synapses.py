@@ -14,6 +14,7 @@ from snnir.ir.op import (
     Results,
     analog,
     broadcast,
+    product_of,
     register_op,
     want_rank,
 )
@@ -56,7 +57,7 @@ class Linear(Op):
             raise OpError(
                 "SNN202", f"weight expects {fan_in} inputs, got shape {list(operand.shape)}"
             )
-        return (analog((*operand.shape[:-1], out)),)
+        return (product_of(operand, self.weight, (*operand.shape[:-1], out)),)
 
     def call(self, operands: Sequence[Signal]) -> KernelCall:
         """Matrix product."""
@@ -109,7 +110,7 @@ def elementwise(operand: Signal | None, parameter: Tensor) -> Results:
     """Type of an element-wise op with one broadcast parameter."""
     if operand is None:
         return (analog(parameter.shape) if parameter.size > 1 else None,)
-    return (analog(broadcast(operand.shape, parameter.shape)),)
+    return (product_of(operand, parameter, broadcast(operand.shape, parameter.shape)),)
 
 
 @register_op
@@ -190,7 +191,8 @@ class _Convolution(Op):
                 f"weight expects {per_group * self.groups} channels, got {operand.shape[0]}",
             )
         geometry = (self.stride, self.padding, self.dilation)
-        return (analog((out, *window_extents(operand.shape[1:], tuple(kernel), *geometry))),)
+        size = window_extents(operand.shape[1:], tuple(kernel), *geometry)
+        return (product_of(operand, self.weight, (out, *size)),)
 
     def _check(self) -> None:
         shape = self.weight.shape

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from snnir import kernels
+from snnir.bounds import precision_for
 from snnir.dynamics.evaluate import neuron_function
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
@@ -33,7 +34,7 @@ def value_name(value: Value) -> str:
 
 def build_model(graph: Graph, precision: str) -> Model:
     """Return the network of a verified, discretised graph."""
-    dtype, acc = PRECISIONS[precision]
+    dtype, acc = PRECISIONS[precision_for(graph, precision)]
     return Model(
         stages=[(stage.kind, stage.nodes) for stage in schedule(graph).stages],
         units={
@@ -50,7 +51,8 @@ def build_model(graph: Graph, precision: str) -> Model:
 
 def step_dtype(op: Step, dtype: Any) -> Any:
     """Return the dtype in which a program's arithmetic runs, given that of the streams."""
-    return np.promote_types(DTYPES[op.program.dtype], dtype).type
+    own = np.dtype(DTYPES[op.program.dtype])
+    return np.int64 if op.program.is_whole else np.promote_types(own, dtype).type
 
 
 def _unit(graph: Graph, node: Node, dtype: Any, acc: Any) -> Unit:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from snnir import folder_program, kernels
+from snnir.bounds import precision_for
 from snnir.dynamics.program import Dynamics
 from snnir.dynamics.source import Expressions
 from snnir.embedding import function_sources, module_body
@@ -116,7 +117,7 @@ class _Writer:
     precision: str
 
     def __post_init__(self) -> None:
-        self.dtype, self.acc = PRECISIONS[self.precision]
+        self.dtype, self.acc = PRECISIONS[precision_for(self.graph, self.precision)]
         self.weights: dict[str, Tensor] = {}
         self.keys: dict[Tensor, str] = {}
         self.steps: dict[str, str] = {}

@@ -14,6 +14,7 @@ from snnir.dynamics.lif import LifStep
 from snnir.dynamics.program import Dynamics, Let
 from snnir.dynamics.record import dynamics_record
 from snnir.dynamics.source import Expressions
+from snnir.dynamics.whole import as_float
 from snnir.errors import error
 from snnir.ir.neuron import Step
 from snnir.targets.torch_nets.names import comment, indented, literal, number
@@ -46,7 +47,7 @@ def check_cell(op: Step) -> None:
     Raises:
         SnnirError: SNN501.
     """
-    program = op.program
+    program = as_float(op.program)
     updates = {str(value) for _, value in program.updates}
     if any(name not in updates for name, _ in program.outputs[1:]):
         raise error("SNN501", "has outputs that are neither its spikes nor a state")
@@ -65,7 +66,7 @@ class CellWriter:
 
     def __init__(self, op: Step, name: str, flavour: Flavour) -> None:
         self.op, self.name, self.flavour = op, name, flavour
-        self.program = op.program
+        self.program = as_float(op.program)
         self.states = [state.name for state in self.program.states]
 
     def source(self) -> list[str]:

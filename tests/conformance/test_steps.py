@@ -11,7 +11,7 @@ from hypothesis import given
 import snnir
 from snnir.dynamics import Dynamics, dynamics, exp, maximum, select, trunc
 from snnir.dynamics.evaluate import neuron_function
-from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.dynamics.scalar import FLOAT_OPS
 from snnir.ir import Step
 from snnir.targets.numpy_sim.emit import step_source
 from tests.helpers import lif_step
@@ -78,7 +78,7 @@ def test_every_scalar_op_is_printed() -> None:
     from snnir.dynamics import Let, State
     from snnir.streams import Kind
 
-    for name, op in SCALAR_OPS.items():
+    for name, op in FLOAT_OPS.items():
         takes = op.takes
         lets = [Let("c0", "gt", ("x", 0.25)), Let("c1", "lt", ("v", 0.5))]
         arguments: tuple[Any, ...] = ("c0", "c1") if takes == "bool" else ("x", "v")

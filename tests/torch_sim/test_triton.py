@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the torch target needs torch")
 pytest.importorskip("triton", reason="triton is not installed")
 
 import snnir
-from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.dynamics.scalar import FLOAT_OPS
 from snnir.ir import Step
 from snnir.targets.torch_sim.triton_kernels import fits
 from tests.helpers import ROOT, feed_forward, lif_step, params, recurrent, spikes
@@ -88,7 +88,7 @@ def everything(device: str = "cpu") -> None:
                 xs = {k: np.abs(v) for k, v in xs.items()}
             close = {"rtol": 1e-6, "atol": 1e-6} if name in ("exp", "log", "tanh") else {}
             same(built, xs, device, **close)
-    assert {name for name in SCALAR_OPS if not fits(steps[name].program)} == {"pow"}
+    assert {name for name in FLOAT_OPS if not fits(steps[name].program)} == {"pow"}
 
 
 def test_in_the_interpreter() -> None:
