@@ -160,6 +160,8 @@ class _Quantizer:
     def neuron(self, node: Node) -> None:
         op = node.op
         assert isinstance(op, Step)
+        if op.program.dtype != "f32":
+            raise NoFixedPoint("its states are in fixed point already")
         shape = self.graph.signal(node.name).shape
         trees = [Tree(self.graph, self.editor, value) for value in node.operands]
         unit = self.unit(trees, shape)

@@ -86,6 +86,22 @@ class _Classes:
         self.changed = True
 
     def solve(self) -> dict[str, str]:
+        self.propagate()
+        for state in self.program.states:
+            # What never meets a signal is a counter, such as the steps left of a refractory time.
+            if not self.known.get(state.name) and not isinstance(state.initial, str):
+                self.set(state.name, NUMBER)
+                self.propagate()
+        lost = [name for name in self.needed() if not self.known.get(name)]
+        if lost:
+            raise NoFixedPoint(
+                f"nothing tells whether '{sorted(lost)[0]}' is a signal or a factor; signals have "
+                "the unit V or A"
+            )
+        return self.known
+
+    def propagate(self) -> None:
+        self.changed = True
         while self.changed:
             self.changed = False
             for let in self.program.body:
@@ -94,19 +110,13 @@ class _Classes:
                 self.alike(name, value)
             for state in self.program.states:
                 self.alike(state.name, state.initial)
+
+    def needed(self) -> set[str]:
+        """Return the names that must be one or the other."""
         used = {arg for let in self.program.body for arg in let.args if isinstance(arg, str)}
-        for name in used | {state.name for state in self.program.states}:
-            self.known.setdefault(name, "")
-        bools = {
-            let.target for let in self.program.body if let.op in (*_COMPARES, "and", "or", "not")
-        }
-        lost = [n for n, kind in self.known.items() if not kind and n not in bools]
-        if lost:
-            raise NoFixedPoint(
-                f"nothing tells whether '{sorted(lost)[0]}' is a signal or a factor; signals have "
-                "the unit V or A"
-            )
-        return self.known
+        logic = (*_COMPARES, "and", "or", "not")
+        bools = {let.target for let in self.program.body if let.op in logic}
+        return (used | {state.name for state in self.program.states}) - bools
 
     def get(self, arg: Operand) -> str:
         return self.known.get(arg, "") if isinstance(arg, str) else ""
@@ -209,12 +219,13 @@ class _Writer:
             self.visit(let)
         updates = {name: self.stored(name, value) for name, value in self.program.updates}
         outputs = tuple((str(self.value(name)), kind) for name, kind in self.program.outputs)
+        states = tuple(self.start(state) for state in self.program.states)
         bits = self.form.state_bits + self.form.factor_bits
         program = Dynamics(
             name=f"{self.program.name}_fixed",
             inputs=self.program.inputs,
             params=tuple((name, "1") for name in self.params),
-            states=tuple(self.start(state) for state in self.program.states),
+            states=states,
             body=tuple(self.body),
             updates=tuple(updates.items()),
             outputs=outputs,

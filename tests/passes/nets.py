@@ -45,8 +45,8 @@ GAINS = [0.5, 1.0, 2.0, -1.0, -0.5, 4.0]
 class Net:
     """Draws a network node by node."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self.draw = draw
+    def __init__(self, draw: st.DrawFn, spiking: bool) -> None:
+        self.draw, self.spiking = draw, spiking
         self.random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         self.nodes: dict[str, Node] = {}
         self.signals: dict[str, Signal] = {}
@@ -68,6 +68,7 @@ class Net:
         return snnir.Tensor((values / 8).astype(np.float32))
 
     def gains(self, shape: Shape, positive: bool = False) -> snnir.Tensor:
+        positive = positive or self.spiking
         values = self.random.choice(GAINS, shape)
         return snnir.Tensor(
             np.abs(values).astype(np.float32) if positive else values.astype(np.float32)
@@ -80,6 +81,8 @@ class Net:
         return tuple((int(a), int(b)) for a, b in self.random.integers(0, 2, (2, 2)))  # type: ignore[return-value]
 
     def synapse(self, source: str) -> str:
+        if self.spiking and self.signals[source].kind is snnir.Kind.ANALOG:
+            source = self.neuron(source)
         shape = self.signals[source].shape
         if len(shape) != 3:
             out = int(self.random.integers(1, 7))
@@ -114,7 +117,7 @@ class Net:
             reset=reset, gain=self.chance(0.3), synapse_gain=self.chance(0.3),
             membrane=str(self.random.choice(["factor", "integrate", "difference"])),
             synapse="factor" if self.chance(0.3) else "none", leak=self.chance(0.3),
-            fire="never" if self.chance(0.1) else "gt",
+            fire="never" if self.chance(0.1) and not self.spiking else "gt",
         )  # fmt: skip
         spread = {n: self.gains(shape, positive=True) for n in step.params if n == "threshold"}
         if self.chance(0.2):  # thresholds that nothing reaches
@@ -178,9 +181,9 @@ class Net:
 
 
 @st.composite
-def nets(draw: st.DrawFn) -> Graph:
-    """Return a verified network of up to 16 nodes."""
-    net = Net(draw)
+def nets(draw: st.DrawFn, spiking: bool = False) -> Graph:
+    """Return a verified network of up to 16 nodes; if `spiking`, with neurons between layers."""
+    net = Net(draw, spiking)
     shape = draw(st.sampled_from([(5,), (2, 4, 4), (2, 5, 4)]))
     last = net.add(Input(Signal(draw(st.sampled_from(list(snnir.Kind))), shape)))
     choices: list[Any] = [net.synapse] * 5 + [net.affine] * 6 + [net.neuron] * 3

@@ -34,7 +34,6 @@ from snnir.ir import (
 )  # fmt: skip
 from tests.helpers import dyadic, feed_forward, graph, lif_step, recurrent, spikes
 
-RANDOM = np.random.default_rng(7)
 Ops = dict[str, tuple[Op, list[str]]]
 
 
@@ -62,17 +61,17 @@ def batch_norm(channels: int, **changes: Any) -> BatchNorm:
     return BatchNorm(**{**known, **changes})
 
 
+def normal(*shape: int) -> snnir.Tensor:
+    """Return weights of no special numbers; the same for the same shape."""
+    return snnir.Tensor(np.random.default_rng(shape).normal(size=shape).astype(np.float32))
+
+
 def conv(out: int, fan_in: int, size: int = 3, **options: Any) -> Conv2d:
-    weight = snnir.Tensor(RANDOM.normal(size=(out, fan_in, size, size)).astype(np.float32))
-    bias = snnir.Tensor(RANDOM.normal(size=out).astype(np.float32))
-    return Conv2d(weight, options.pop("bias", bias), **options)
+    return Conv2d(normal(out, fan_in, size, size), options.pop("bias", normal(out)), **options)
 
 
 def linear(out: int, fan_in: int, bias: bool = True) -> Linear:
-    weight = snnir.Tensor(RANDOM.normal(size=(out, fan_in)).astype(np.float32))
-    return Linear(
-        weight, snnir.Tensor(RANDOM.normal(size=out).astype(np.float32)) if bias else None
-    )
+    return Linear(normal(out, fan_in), normal(out) if bias else None)
 
 
 def after(before: Graph, pipeline: str, close: float = 2e-6) -> Graph:
