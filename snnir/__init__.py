@@ -37,6 +37,7 @@ _PUBLIC = {
     "Target": "snnir.target",
     "Tensor": "snnir.tensors",
     "Value": "snnir.ir",
+    "bisect": "snnir.bisecting",
     "check": "snnir.driver",
     "check_picture": "snnir.plotting",
     "compile": "snnir.driver",
@@ -55,6 +56,7 @@ _PUBLIC = {
     "populations": "snnir.artefact",
     "preset": "snnir.presets",
     "raster": "snnir.plotting",
+    "read_array": "snnir.running",
     "register_model": "snnir.dynamics",
     "register_pass": "snnir.pipeline",
     "register_target": "snnir.target",
@@ -69,6 +71,7 @@ _PUBLIC = {
     "to_nir": "snnir.driver",
     "to_torch": "snnir.driver",
     "update": "snnir.driver",
+    "with_calibration": "snnir.pipeline_text",
 }
 
 __all__ = [
@@ -95,6 +98,7 @@ __all__ = [
     "Tensor",
     "Value",
     "__version__",
+    "bisect",
     "check",
     "check_picture",
     "compile",
@@ -112,6 +116,7 @@ __all__ = [
     "populations",
     "preset",
     "raster",
+    "read_array",
     "register_model",
     "register_pass",
     "register_target",
@@ -126,10 +131,12 @@ __all__ = [
     "to_nir",
     "to_torch",
     "update",
+    "with_calibration",
 ]
 
 if TYPE_CHECKING:
     from snnir.artefact import open_artefact, populations, replacing, semantics_of
+    from snnir.bisecting import bisect
     from snnir.diffing import Diff, diff
     from snnir.driver import (
         check,

@@ -1,7 +1,7 @@
-"""Passes and pipelines: pure functions on graphs, named and composed as text.
+"""Passes and the manager that runs them: pure functions on graphs.
 
-A pipeline is `name{option=value,flag,other=[1,2]},name,…`. Options are the fields of the pass, a
-frozen dataclass; parsing, printing and checking follow from their types.
+The options of a pass are the fields of its class, a frozen dataclass. Pipelines are written as
+text, see `snnir.pipeline_text`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import re
 import time
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, TypeVar, Union
+from typing import Any, ClassVar, TypeVar
 
-from snnir.errors import SnnirError, error
+from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
 
 #: What a pass may do to the spikes.
@@ -57,7 +55,7 @@ class Pass:
                 item.default_factory() if item.default_factory is not MISSING else item.default
             )
             if value != default:
-                options.append(f"{item.name.replace('_', '-')}={_print_option(value)}")
+                options.append(f"{item.name.replace('_', '-')}={print_option(value)}")
         return f"{self.name}{{{','.join(options)}}}" if options else self.name
 
 
@@ -122,28 +120,34 @@ class Manager:
     Attributes:
         verify_each: Verify the graph after every pass.
         before, after: Called with the pass's text and the graph around every pass.
+        patience: Seconds after which a pass is warned of as slow.
     """
 
     verify_each: bool = True
     before: Sequence[Hook] = field(default_factory=tuple)
     after: Sequence[Hook] = field(default_factory=tuple)
+    patience: float = 30.0
 
     def run(self, graph: Graph, passes: Iterable[Pass]) -> PipelineResult:
         """Run passes in order.
 
         Raises:
-            SnnirError: Whatever a pass reports; if the verifier rejects what a pass produced, the
-                message names that pass.
+            SnnirError: Whatever a pass reports. If a pass fails otherwise, or the verifier rejects
+                what it produced, the message names the pass and its place in the pipeline.
         """
         records = []
-        for item in passes:
+        items = list(passes)
+        for number, item in enumerate(items, 1):
+            where = f"pass '{item}' ({number} of {len(items)})"
             for hook in self.before:
                 hook(str(item), graph)
             start = time.perf_counter()
-            result = item.run(graph)
+            result = _result(item, graph, where)
             seconds = time.perf_counter() - start
             if self.verify_each and result is not graph:
-                self._verify(result, item)
+                self._verify(result, where)
+            if seconds > self.patience:
+                warn(Diagnostic("SNN404", f"{where} took {seconds:.1f} s"))
             for hook in self.after:
                 hook(str(item), result)
             records.append(_record(item, graph, result, seconds))
@@ -151,34 +155,30 @@ class Manager:
         return PipelineResult(graph, tuple(records))
 
     @staticmethod
-    def _verify(graph: Graph, item: Pass) -> None:
+    def _verify(graph: Graph, where: str) -> None:
         try:
             graph.verify()
         except SnnirError as failure:
             raise error(
                 "SNN401",
-                f"pass '{item}' left a graph that does not verify: {failure.diagnostics[0]}",
+                f"{where} left a graph that does not verify: {failure.diagnostics[0]}",
                 hint="report this to the author of the pass",
             ) from failure
 
-    def bisect(self, graph: Graph, passes: Sequence[Pass], fails: Callable[[Graph], bool]) -> int:
-        """Return the index of the first pass after which `fails(graph)` holds, by halving.
 
-        Assumes that what has failed keeps failing.
-
-        Raises:
-            SnnirError: SNN401 if the final graph does not fail, or the first one does.
-        """
-        if fails(graph) or not fails(self.run(graph, passes).graph):
-            raise error("SNN401", "nothing to bisect: no pass turns a good graph into a bad one")
-        good, bad = 0, len(passes)
-        while bad - good > 1:
-            middle = (good + bad) // 2
-            if fails(self.run(graph, passes[:middle]).graph):
-                bad = middle
-            else:
-                good = middle
-        return bad - 1
+def _result(item: Pass, graph: Graph, where: str) -> Graph:
+    """Run one pass, whoever wrote it."""
+    try:
+        result: Any = item.run(graph)
+    except SnnirError:
+        raise
+    except Exception as failure:
+        what = f"{type(failure).__name__}: {failure}".splitlines()[0]
+        hint = "report this to the author of the pass"
+        raise error("SNN401", f"{where} failed: {what}", hint=hint) from failure
+    if not isinstance(result, Graph):
+        raise error("SNN401", f"{where} returned a {type(result).__name__}, must be a graph")
+    return result
 
 
 def _record(item: Pass, before: Graph, after: Graph, seconds: float) -> PassRecord:
@@ -191,154 +191,19 @@ def _record(item: Pass, before: Graph, after: Graph, seconds: float) -> PassReco
 
 def run_pipeline(graph: Graph, pipeline: str, manager: Manager | None = None) -> PipelineResult:
     """Parse and run a textual pipeline."""
+    from snnir.pipeline_text import parse_pipeline
+
     return (manager or Manager()).run(graph, parse_pipeline(pipeline))
 
 
-_TOKEN = re.compile(r"\s*(?:([A-Za-z0-9_.+\-]+)|([{}\[\],=])|(\"(?:[^\"\\]|\\.)*\"))")
-
-
-def parse_pipeline(text: str) -> list[Pass]:
-    """Read `a{x=1},b` into passes.
-
-    Raises:
-        SnnirError: SNN401 for bad syntax, an unknown pass or option, or a value of the wrong type.
-    """
-    tokens = _Tokens(text)
-    passes: list[Pass] = []
-    while not tokens.done:
-        passes.append(_parse_pass(tokens))
-        if not tokens.done:
-            tokens.expect(",")
-            if tokens.done:
-                raise tokens.fail("a pass after ','")
-    return passes
-
-
-class _Tokens:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.items = list(self._split(text))
-        self.at = 0
-
-    def _split(self, text: str) -> Iterator[str]:
-        position = 0
-        text = text.rstrip()
-        while position < len(text):
-            match = _TOKEN.match(text, position)
-            if match is None:
-                raise error("SNN401", f"pipeline '{text}': unexpected '{text[position]}'")
-            yield match[0].strip()
-            position = match.end()
-
-    @property
-    def done(self) -> bool:
-        return self.at >= len(self.items)
-
-    @property
-    def next(self) -> str:
-        return "" if self.done else self.items[self.at]
-
-    def take(self) -> str:
-        token = self.next
-        self.at += 1
-        return token
-
-    def word(self, what: str) -> str:
-        if self.done or self.next in "{}[],=":
-            raise self.fail(what)
-        return self.take()
-
-    def expect(self, token: str) -> None:
-        if self.next != token:
-            raise self.fail(f"'{token}'")
-        self.at += 1
-
-    def fail(self, wanted: str) -> SnnirError:
-        found = f"'{self.next}'" if not self.done else "the end"
-        return error("SNN401", f"pipeline '{self.text}': expected {wanted}, found {found}")
-
-
-def _parse_pass(tokens: _Tokens) -> Pass:
-    from snnir.registry import lookup
-
-    name = tokens.word("the name of a pass")
-    cls: type[Pass] = lookup("passes", name, "SNN401")
-    options: dict[str, Any] = {}
-    if tokens.next == "{":
-        tokens.take()
-        while tokens.next != "}":
-            key = tokens.word("an option")
-            name_of_field = _field(cls, key)
-            options[name_of_field] = _parse_option(cls, key, tokens)
-            if tokens.next != "}":
-                tokens.expect(",")
-        tokens.take()
-    try:
-        return cls(**options)
-    except TypeError as failure:
-        raise error("SNN401", f"pass '{name}': {failure}") from failure
-
-
-def _field(cls: type[Pass], key: str) -> str:
-    known = [item.name.replace("_", "-") for item in fields(cls)]
-    if key not in known:
-        hint = f"its options: {', '.join(known)}" if known else "it has none"
-        raise error("SNN401", f"pass '{cls.name}' has no option '{key}'", hint=hint)
-    return key.replace("-", "_")
-
-
-def _parse_option(cls: type[Pass], key: str, tokens: _Tokens) -> Any:
-    kind = typing.get_type_hints(cls)[key.replace("-", "_")]
-    if tokens.next != "=":
-        if kind is bool:
-            return True
-        raise tokens.fail(f"'=' after option '{key}'")
-    tokens.take()
-    if tokens.next == "[":
-        tokens.take()
-        element = (typing.get_args(kind) or (str,))[0]
-        values = []
-        while tokens.next != "]":
-            values.append(_convert(cls, key, element, tokens.word("a value")))
-            if tokens.next != "]":
-                tokens.expect(",")
-        tokens.take()
-        return tuple(values)
-    return _convert(cls, key, kind, tokens.word("a value"))
-
-
-def _convert(cls: type[Pass], key: str, kind: Any, text: str) -> Any:
-    return convert_text(kind, text, f"pass '{cls.name}': option {key}", "SNN401")
-
-
-def convert_text(kind: Any, text: str, what: str, code: str) -> Any:
-    """Convert the text of an option to the type of its field.
-
-    Raises:
-        SnnirError: With the given code, if the text is not of that type.
-    """
-    if typing.get_origin(kind) in (Union, types.UnionType):
-        if text == "none":
-            return None
-        kind = next(arg for arg in typing.get_args(kind) if arg is not type(None))
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text]
-        if kind in (int, float):
-            return kind(text)
-        return json.loads(text) if text.startswith('"') else text
-    except (KeyError, ValueError):
-        wanted = getattr(kind, "__name__", kind)
-        raise error(code, f"{what} is '{text}', must be a {wanted}") from None
-
-
-def _print_option(value: Any) -> str:
+def print_option(value: Any) -> str:
+    """Return the text of an option's value, as pipelines write it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
         return "none"
     if isinstance(value, tuple):
-        return "[" + ",".join(_print_option(item) for item in value) + "]"
+        return "[" + ",".join(print_option(item) for item in value) + "]"
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.\-]*", value):
         return json.dumps(value)
     return repr(value) if isinstance(value, float) else str(value)

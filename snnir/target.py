@@ -19,7 +19,8 @@ import numpy.typing as npt
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
 from snnir.memory import collection_paused
-from snnir.pipeline import PipelineResult, convert_text, run_pipeline
+from snnir.pipeline import PipelineResult, run_pipeline
+from snnir.pipeline_text import convert_text
 from snnir.running import Result
 
 if TYPE_CHECKING:

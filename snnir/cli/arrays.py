@@ -10,7 +10,6 @@ import click
 
 import snnir
 from snnir.errors import error
-from snnir.running import read_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,7 +44,7 @@ def make_input(
     if (given is None) == (poisson is None):
         raise error("SNN701", "give either --input FILE or --poisson RATE")
     if given is not None:
-        return read_array(given)
+        return snnir.read_array(given)
     import numpy as np
 
     rng, rate = np.random.default_rng(seed), float(poisson or 0.0)

@@ -21,6 +21,7 @@ _NOT_OPTIONS = ("model", "target", "level", "passes")
 @click.option("-o", "--output", metavar="DIR", help="Folder to write; default build/MODEL-TARGET.")
 @click.option("-O", "level", type=click.IntRange(0, 2), default=1, show_default=True)
 @click.option("--passes", help="Pipeline to run instead of the level's.")
+@click.option("--calibrate", metavar="X.npz", help="Inputs for passes that calibrate.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Target option.")
 @click.option("--allow-lossy", is_flag=True, help="Accept passes that change spikes.")
 @click.option("--verify", is_flag=True, help="Run the folder and compare every spike.")
@@ -31,6 +32,7 @@ def compile_command(  # noqa: PLR0913, PLR0917  (one per option)
     output: str | None,
     level: int,
     passes: str | None,
+    calibrate: str | None,
     settings: tuple[str, ...],
     allow_lossy: bool,
     verify: bool,
@@ -42,6 +44,8 @@ def compile_command(  # noqa: PLR0913, PLR0917  (one per option)
     """
     graph = load_model(model, reading)
     options = _target_options(settings, target)
+    if calibrate is not None:
+        passes = snnir.with_calibration(passes or "", calibrate)
     compiled = snnir.compile(graph, target, level=level, passes=passes, **options)
     if compiled.history.approximations and not allow_lossy:
         raise error(

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import snnir
+from snnir.cli.arrays import make_input
 from snnir.cli.printing import note, printable, table
 from snnir.cli.reading import load_model, model_options, pairs
 from snnir.errors import error, shown
@@ -79,16 +80,22 @@ def _tell(found: snnir.LossReport) -> None:
 @click.command("opt")
 @click.argument("model")
 @click.option("--passes", required=True, metavar="PIPELINE", help="name{option=value},name,…")
-@click.option("-o", "--output", required=True, metavar="OUT", help="File, or - for text.")
+@click.option("-o", "--output", default="-", metavar="OUT", help="File; - for text, the default.")
+@click.option("--calibrate", metavar="X.npz", help="Inputs for passes that calibrate.")
+@click.option("--bisect", is_flag=True, help="Find the first pass that changes spikes or fails.")
+@click.option("--input", "given", metavar="X.npz", help="With --bisect: inputs; default random.")
 @click.option("--print-before", multiple=True, metavar="PASS", help="Print the graph; all for all.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph; all for all.")
 @click.option("--timing", is_flag=True, help="Print what each pass took and changed.")
 @click.option("--verify-each/--no-verify-each", default=True, show_default=True)
 @model_options
-def opt_command(
+def opt_command(  # noqa: PLR0913, PLR0917  (one per option)
     model: str,
     passes: str,
     output: str,
+    calibrate: str | None,
+    bisect: bool,
+    given: str | None,
     print_before: tuple[str, ...],
     print_after: tuple[str, ...],
     timing: bool,
@@ -102,6 +109,11 @@ def opt_command(
     for name in {*print_before, *print_after} - {"all"}:
         lookup("passes", name, "SNN401")
     graph = load_model(model, reading)
+    if calibrate is not None:
+        passes = snnir.with_calibration(passes, calibrate)
+    if bisect:
+        _bisect(graph, passes, given)
+        return
     manager = snnir.Manager(
         verify_each, (_hook("before", print_before),), (_hook("after", print_after),)
     )
@@ -117,6 +129,18 @@ def opt_command(
         return
     snnir.save(result.graph, output)
     click.echo(output)
+
+
+def _bisect(graph: snnir.Graph, passes: str, given: str | None) -> None:
+    shapes = {name: signal.shape for name, signal in graph.inputs.items()}
+    x = make_input(shapes, given, None if given else 0.2, steps=50, batch=2, seed=0)
+    inputs = x if isinstance(x, dict) else dict.fromkeys(shapes, x)
+    found = snnir.bisect(graph, passes, inputs)
+    if found is None:
+        click.echo("no pass changes a spike")
+        return
+    click.echo(printable(f"pass {found.number}, '{found.spec}': {found.what}"))
+    raise SystemExit(1)
 
 
 def _hook(when: str, wanted: tuple[str, ...]) -> Any:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
+import typing
 from dataclasses import fields
 from typing import Any
 
 import click
 
 import snnir
-from snnir.cli.printing import emit_json, table
+from snnir.cli.printing import emit_json, printable, table
 from snnir.errors import error
 from snnir.registry import load_plugin, lookup, names
 
@@ -19,8 +22,11 @@ from snnir.registry import load_plugin, lookup, names
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--matrix", is_flag=True, help="With neurons: what every target keeps of every op.")
+@click.option("-v", "--verbose", is_flag=True, help="With passes: what each does and takes.")
 @click.option("--plugin", multiple=True, help="File or module that adds passes …")
-def list_command(what: str, as_json: bool, matrix: bool, plugin: tuple[str, ...]) -> None:
+def list_command(
+    what: str, as_json: bool, matrix: bool, verbose: bool, plugin: tuple[str, ...]
+) -> None:
     """List what there is.
 
     Example: snnir list passes
@@ -29,6 +35,11 @@ def list_command(what: str, as_json: bool, matrix: bool, plugin: tuple[str, ...]
         load_plugin(item)
     if matrix and what != "neurons":
         raise error("SNN701", f"--matrix goes with neurons, not with {what}")
+    if verbose and what != "passes":
+        raise error("SNN701", f"--verbose goes with passes, not with {what}")
+    if verbose and not as_json:
+        click.echo("\n\n".join(_described(name) for name in names("passes")))
+        return
     rows = snnir.support_matrix() if matrix else _LISTS[what]()
     if as_json:
         emit_json(rows)
@@ -57,6 +68,20 @@ def _passes() -> list[dict[str, Any]]:
         {"name": n, "fidelity": c.fidelity, "options": _options(c), "does": _first_line(c)}
         for n, c in found
     ]
+
+
+def _described(name: str) -> str:
+    """Return all that a pass says of itself, and its options with their types."""
+    cls = lookup("passes", name, "SNN401")
+    kinds = typing.get_type_hints(cls)
+    lines = [
+        f"{name}: {cls.fidelity}",
+        *textwrap.indent(inspect.getdoc(cls) or "", "    ").splitlines(),
+    ]
+    for item in fields(cls):
+        kind = getattr(kinds[item.name], "__name__", str(kinds[item.name]))
+        lines.append(f"    {item.name.replace('_', '-')}: {kind} = {item.default}")
+    return "\n".join(map(printable, lines))
 
 
 def _targets() -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.pipeline import LEVELS, parse_pipeline
+from snnir.pipeline import LEVELS
+from snnir.pipeline_text import parse_pipeline
 from tests.corpora.test_corpus import READABLE
 from tests.helpers import quiet_load, spikes
 from tests.passes.test_exact import PASSES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.ir import Add, Current, Delay, Flatten, Graph, Neuron, Reshape, Scale
-from snnir.pipeline import LEVELS, Manager, Pass, parse_pipeline
+from snnir.ir import Add, Current, Delay, Flatten, FrozenDict, Graph, Neuron, Reshape, Scale, Step
+from snnir.pipeline import LEVELS, Manager, Pass
+from snnir.pipeline_text import parse_pipeline
 from snnir.registry import load_plugin, lookup, names
 from tests.helpers import cli, continuous, feed_forward, nir_file, recurrent, spikes
 
@@ -111,7 +112,7 @@ class Bend(Pass):
 
 
 def test_the_manager_names_the_pass_that_broke_the_graph() -> None:
-    with pytest.raises(snnir.SnnirError, match="pass 'break' left a graph"):
+    with pytest.raises(snnir.SnnirError, match=r"pass 'break' \(1 of 1\) left a graph"):
         Manager().run(feed_forward(), [Break()])
 
 
@@ -119,15 +120,83 @@ def test_losses_are_collected() -> None:
     assert Manager().run(feed_forward(), [Bend()]).losses == ["bend: approximate"]
 
 
-def test_bisect_finds_the_pass() -> None:
-    passes = [*parse_pipeline("verify,infer,dead-code"), Bend(), *parse_pipeline("infer,verify")]
+@dataclass(frozen=True)
+class Spoil(Pass):
+    """Doubles a threshold and keeps quiet about it."""
 
-    def fails(graph: Graph) -> bool:
-        return "tail" in graph.nodes
+    name: ClassVar[str] = "spoil"
 
-    assert Manager().bisect(feed_forward(), passes, fails) == 3
-    with pytest.raises(snnir.SnnirError, match="nothing to bisect"):
-        Manager().bisect(feed_forward(), passes[:2], fails)
+    def run(self, graph: Graph) -> Graph:
+        editor = graph.edit()
+        op = editor.nodes["lif"].op
+        assert isinstance(op, Step)
+        params = {**op.params, "threshold": snnir.tensor(2.0)}
+        editor.set_op("lif", replace(op, params=FrozenDict(params)))
+        return editor.graph()
+
+
+@dataclass(frozen=True)
+class Fail(Pass):
+    """Raises, or returns no graph."""
+
+    name: ClassVar[str] = "fail"
+    quietly: bool = False
+
+    def run(self, graph: Graph) -> Graph:
+        if self.quietly:
+            return None  # type: ignore[return-value]
+        raise KeyError("oh\nno")
+
+
+@pytest.fixture
+def rogues() -> None:
+    for rogue in (Spoil, Break, Fail):
+        snnir.register_pass(rogue)
+
+
+@pytest.mark.usefixtures("rogues")
+@pytest.mark.parametrize(
+    ("pipeline", "number", "words"),
+    [
+        ("verify,infer,dead-code,spoil,infer,verify", 4, "spikes of 'lif' differ"),
+        ("spoil,verify,infer,dead-code,infer,verify", 1, "spikes of 'lif' differ"),
+        ("verify,infer,dead-code,spoil", 4, "spikes of 'lif' differ"),
+        ("verify,infer,break,infer", 3, "pass 'break' (3 of 3) left a graph"),
+        ("verify,fail,infer", 2, "pass 'fail' (2 of 2) failed: KeyError"),
+    ],
+)
+def test_bisect_finds_the_pass(pipeline: str, number: int, words: str) -> None:
+    found = snnir.bisect(feed_forward(), pipeline, {"input": spikes((20, 2, 3))})
+    assert found is not None
+    assert (found.number, found.spec) == (number, pipeline.split(",")[number - 1])
+    assert words in found.what
+    assert (found.after is None) == ("spikes" not in words)
+    assert found.before == feed_forward()
+
+
+def test_bisect_finds_nothing_where_nothing_is() -> None:
+    x = {"input": spikes((20, 2, 3))}
+    assert snnir.bisect(feed_forward(), "verify,infer,cse", x) is None
+
+
+@pytest.mark.usefixtures("rogues")
+def test_failing_passes_are_named_with_their_place() -> None:
+    with pytest.raises(snnir.SnnirError, match=r"pass 'fail' \(2 of 3\) failed: KeyError: 'oh"):
+        feed_forward().apply("verify,fail,infer")
+    with pytest.raises(snnir.SnnirError, match=r"\(1 of 1\) returned a NoneType"):
+        feed_forward().apply("fail{quietly}")
+
+
+def test_slow_passes_are_named() -> None:
+    with pytest.warns(snnir.SnnirWarning, match=r"SNN404.*pass 'verify' \(1 of 1\) took"):
+        Manager(patience=-1.0).run(feed_forward(), parse_pipeline("verify"))
+
+
+def test_calibration_goes_where_it_is_wanted() -> None:
+    text = snnir.with_calibration('discretize,quantize,quantize{calibrate="y.npz"}', "a b.npz")
+    assert text == 'discretize,quantize{calibrate="a b.npz"},quantize{calibrate=y.npz}'
+    with pytest.raises(snnir.SnnirError, match="no pass of 'discretize'"):
+        snnir.with_calibration("discretize", "x.npz")
 
 
 def test_discretize_names_the_default_it_takes() -> None:
@@ -144,7 +213,7 @@ def test_discretize_names_the_default_it_takes() -> None:
 
 
 PLUGIN = '''
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 import snnir
 

@@ -132,7 +132,7 @@ WRONG = {
             + f'dynamics @p "p" {dtype} {{\n  inputs x\n  {line}\n}}\n', code, part,
         )
         for dtype, line, code, part in (
-            ("f99", "emit x : analog", "SNN102", "f32 or f64"),
+            ("f99", "emit x : analog", "SNN102", "f32, f64, i32 or i64"),
             ("f32", "y = frob x", "SNN201", "line 7"), ("f32", "inputs y", "SNN102", "statement"),
             ("f32", "emit x : loud", "SNN102", "spikes, counts"),
             ("f32", "state 3 = 0.0", "SNN102", "a name"),
