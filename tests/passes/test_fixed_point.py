@@ -88,7 +88,7 @@ def test_integers_and_float64_compute_the_same(
 def once(form: Format, v: int, beta: float) -> int:
     """Return one decay of a membrane."""
     step = lif_step(reset="none", fire="never")
-    fixed = fixed_point(step.program, {"beta": np.float64(beta)}, np.asarray(1.0), form)
+    fixed = fixed_point(step.program, {"beta": np.asarray(beta)}, np.asarray(1.0), form)
     env = {"x": np.int64(0), "v": np.int64(v), **fixed.params}
     compile_step(fixed.program, np.int64)(env)
     return int(env[str(dict(fixed.program.updates)["v"])])
@@ -127,7 +127,7 @@ def test_a_bias_and_a_shift_come_before_all_else() -> None:
 
 def test_spikes_are_counted_towards_zero() -> None:
     step = lif_step(spikes="multi", reset="subtract", membrane="integrate")
-    fixed = fixed_point(step.program, {"threshold": np.float64(10)}, np.asarray(1.0), Format(16))
+    fixed = fixed_point(step.program, {"threshold": np.asarray(10.0)}, np.asarray(1.0), Format(16))
     out, states = stepped(fixed.program, fixed.params, np.array([[35.0, -35.0, 9.0]]), np.int64)
     np.testing.assert_array_equal(out[0], [3, 0, 0])
     np.testing.assert_array_equal(states["v"][0], [5, -35, 9])
@@ -168,7 +168,7 @@ def unknown(x: Any, v: Any, a: Any, b: Any) -> Any:
     [(growing, "'exp'"), (squared, "two signals"), (unknown, "nothing tells whether")],
 )
 def test_what_has_no_such_form_is_named(program: Dynamics, words: str) -> None:
-    params = {name: np.float64(0.5) for name, _ in program.params}
+    params = {name: np.asarray(0.5) for name, _ in program.params}
     with pytest.raises(NoFixedPoint, match=words):
         fixed_point(program, params, np.asarray(0.1), Format())
 

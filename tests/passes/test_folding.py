@@ -299,6 +299,7 @@ def test_delays_merge_and_move() -> None:
 def test_equal_things_are_computed_once() -> None:
     built = feed_forward().edit()
     lif = built.nodes["lif"].op
+    assert isinstance(lif, Step)
     built.add("fc2", built.nodes["fc"].op, ["input"])
     built.add("lif2", lif, ["fc2"])
     built.add("lif3", replace(lif, params=lif_step(reset="none").params), ["fc2"])
