@@ -202,7 +202,8 @@ with `declare-inputs`; NIR cannot). The weights of a population become `i8` or `
 its own, or of each channel or neuron; sums are `i32`. Neurons become programs of integers:
 membranes, currents and thresholds are whole numbers of a unit that is a power of two finer, a
 decay is `(v * m + half) >> n`, a state saturates at its width, refractory counters stay as they
-are. Biases and the constant part of batch norms are added in the fine unit. All of it is in the text form:
+are. Biases and the constant part of batch norms are added in the fine unit. The text form has all
+of it:
 
     q0 = mul v, beta_15
     q1 = add q0, 16384.0
