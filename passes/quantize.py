@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,8 +17,10 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.synapses import Bias, Scale
 from snnir.passes.affine import compact
+from snnir.passes.precision_search import Search
 from snnir.passes.quantized_trees import NotLinear, Tree, Weights
 from snnir.pipeline import APPROXIMATE, Pass
+from snnir.running import read_array
 from snnir.streams import Kind
 from snnir.tensors import FrozenDict, Tensor
 
@@ -49,6 +51,10 @@ class Quantize(Pass):
             taken; without, it is what can be proved, and 16 thresholds at most. Beyond its range
             a state saturates.
         power_of_two: Units are powers of two.
+        layer_bits: Other bits for single layers, `NAME=BITS` each, by population (or by the node
+            that is an output).
+        budget: Largest share of differing spikes on the calibration inputs: every layer gets as
+            few bits as that allows, the largest first; `bits` is where the search begins.
     """
 
     name: ClassVar[str] = "quantize"
@@ -63,6 +69,8 @@ class Quantize(Pass):
     shifts: bool = False
     calibrate: str = ""
     power_of_two: bool = False
+    layer_bits: tuple[str, ...] = ()
+    budget: float = 0.0
 
     def __post_init__(self) -> None:
         choices = {
@@ -79,6 +87,12 @@ class Quantize(Pass):
                 raise error("SNN401", what, hint=f"use {words}")
         if not 0 < self.percentile <= 100:
             raise error("SNN401", f"pass 'quantize': option percentile is {self.percentile}")
+        if not 0 <= self.budget <= 1:
+            what = f"pass 'quantize': option budget is {self.budget}"
+            raise error("SNN401", what, hint="it is a share from 0 to 1")
+        if self.budget and not self.calibrate:
+            hint = "give --calibrate X.npz or calibrate="
+            raise error("SNN401", "pass 'quantize': a budget needs calibration inputs", hint=hint)
 
     def run(self, graph: Graph) -> Graph:
         """Return the integer graph.
@@ -92,18 +106,50 @@ class Quantize(Pass):
                 "SNN403", "is a continuous model; quantisation needs step programs",
                 node=continuous[0], hint="run discretize before quantize",
             )  # fmt: skip
-        return _Quantizer(self, graph).run()
+        inputs = read_array(self.calibrate) if self.calibrate else None
+        ranges = _recorded(graph, inputs) if self.calibrate else {}
+
+        def quantized(bits: Mapping[str, int]) -> tuple[Graph, Mapping[str, int]]:
+            attempt = _Quantizer(self, graph, ranges, bits)
+            return attempt.run(), attempt.weights
+
+        bits = self.chosen(graph)
+        if self.budget:
+            bits = Search(graph, quantized, inputs, self.budget).run(self.bits) | bits
+        made, weights = quantized(bits)
+        unknown = [name for name in bits if name not in weights]
+        if unknown:
+            hint = f"its layers: {', '.join(weights)}"
+            what = f"pass 'quantize': there is no layer '{unknown[0]}'"
+            raise error("SNN401", what, hint=hint)
+        used = ", ".join(f"{name} {bits.get(name, self.bits)}" for name in weights)
+        note = f"quantised to integers; bits of weights: {used}"
+        notes = (*made.provenance.notes, note)
+        return replace(made, provenance=replace(made.provenance, notes=notes))
+
+    def chosen(self, graph: Graph) -> dict[str, int]:
+        """Return the layers that were given other bits."""
+        found = {}
+        for text in self.layer_bits:
+            name, _, bits = text.rpartition("=")
+            if not bits.isdigit() or int(bits) not in range(2, 17):
+                what = f"pass 'quantize': option layer-bits has '{text}'"
+                raise error("SNN401", what, hint="write NAME=BITS, 2 to 16 bits")
+            found[name] = int(bits)
+        return found
 
 
 class _Quantizer:
-    def __init__(self, options: Quantize, graph: Graph) -> None:
-        self.options, self.graph = options, graph
+    def __init__(
+        self, options: Quantize, graph: Graph, ranges: Mapping[str, float], bits: Mapping[str, int]
+    ) -> None:
+        self.options, self.graph, self.ranges, self.bits = options, graph, ranges, bits
         self.form = Format(
             options.state_bits, options.factor_bits, options.rounding, options.shifts
         )
         self.editor = graph.edit()
         self.problems: list[Diagnostic] = []
-        self.ranges = _recorded(graph, options.calibrate) if options.calibrate else {}
+        self.weights: dict[str, int] = {}
         self.bounds = value_bounds(graph)
 
     def run(self) -> Graph:
@@ -130,9 +176,13 @@ class _Quantizer:
 
     # --- Units -----------------------------------------------------------------------------------
 
-    def unit(self, trees: list[Tree], shape: tuple[int, ...]) -> Array:
+    def top(self, layer: str) -> int:
+        """Return the largest weight of a layer."""
+        return int(2 ** (self.bits.get(layer, self.options.bits) - 1) - 1)
+
+    def unit(self, trees: list[Tree], shape: tuple[int, ...], top: int) -> Array:
         """Return one unit of the currents of a population: the finest that all weights fit."""
-        unit = np.max([tree.needed(self.largest) for tree in trees], axis=0)
+        unit = np.max([tree.needed(lambda w: self.largest(w, top)) for tree in trees], axis=0)
         if not self.options.per_channel:
             unit = np.full(shape, unit.max(initial=0.0))
         elif len(shape) > 1 or any(tree.shares_channels for tree in trees):
@@ -141,9 +191,8 @@ class _Quantizer:
         unit = np.where(unit > 0, unit, 1.0)
         return 2.0 ** np.ceil(np.log2(unit)) if self.options.power_of_two else unit
 
-    def largest(self, weights: Weights) -> Array:
+    def largest(self, weights: Weights, top: int) -> Array:
         """Return the unit with which each row of weights fits."""
-        top = 2 ** (self.options.bits - 1) - 1
         rows = np.abs(weights.rows)
         limit: Array
         if self.options.calibration == "minmax":
@@ -164,15 +213,16 @@ class _Quantizer:
             raise NoFixedPoint("its states are in fixed point already")
         shape = self.graph.signal(node.name).shape
         trees = [Tree(self.graph, self.editor, value) for value in node.operands]
-        unit = self.unit(trees, shape)
+        top = self.top(node.name)
+        unit = self.unit(trees, shape, top)
         shift, unit = self.state_unit(node, op, unit)
         constants = [tree.constant() for tree in trees]
         bias = np.rint(sum(constants) * 2.0**shift / unit).astype(np.int64)
         small = compact(unit / 2.0**shift)
         params = {name: value.numpy() for name, value in op.params.items()}
         fixed = fixed_point(op.program, params, small, self.form, shift, compact(bias))
-        top = 2 ** (self.options.bits - 1) - 1
         operands = tuple(tree.quantized(unit, top) for tree in trees)
+        self.weights[node.name] = sum(tree.weights for tree in trees)
         self.place(node, fixed, operands)
         for index, (_, kind) in enumerate(op.program.outputs):
             if kind is Kind.ANALOG:
@@ -239,8 +289,10 @@ class _Quantizer:
     def readout(self, name: str, value: Value) -> None:
         """Quantise synapses whose sum is an output."""
         tree = Tree(self.graph, self.editor, value)
-        unit = self.unit([tree], self.graph.signals[value].shape)
-        whole = tree.quantized(unit, 2 ** (self.options.bits - 1) - 1)
+        top = self.top(value.node)
+        unit = self.unit([tree], self.graph.signals[value].shape, top)
+        whole = tree.quantized(unit, top)
+        self.weights[value.node] = tree.weights
         scale = Scale(Tensor(compact(unit).astype(np.float32)))
         real = self.editor.add(self.editor.fresh(f"{value.node}.real"), scale, [whole])
         constant = tree.constant()
@@ -263,10 +315,9 @@ def _least_squares(rows: Array, top: int) -> Array:
     return best
 
 
-def _recorded(graph: Graph, path: str) -> Mapping[str, float]:
+def _recorded(graph: Graph, inputs: Any) -> Mapping[str, float]:
     """Return the largest size of every state over a run on calibration inputs."""
     from snnir.driver import compile
-    from snnir.running import read_array
 
     states = [
         f"{node.name}:{state.name}"
@@ -274,5 +325,5 @@ def _recorded(graph: Graph, path: str) -> Mapping[str, float]:
         if isinstance(node.op, Step)
         for state in node.op.program.states
     ]
-    made = compile(graph, "numpy", level=0).run(read_array(path), states)
+    made = compile(graph, "numpy", level=0).run(inputs, states)
     return {name: float(np.abs(trace).max(initial=0.0)) for name, trace in made.recorded.items()}

@@ -69,6 +69,7 @@ class Tree:
         self.graph, self.editor, self.value = graph, editor, value
         self.kept = {read.node for read in graph.outputs.values()}
         self.shares_channels = False
+        self.weights = 0
         self._inside: list[str] = []
         self._check(value)
 
@@ -167,6 +168,7 @@ class _Synapse(Rule):
         op: Any = node.op
         units = self.gathered(node, unit).reshape(-1, *(1,) * (len(op.weight.shape) - 1))
         weight = whole(op.weight.numpy().astype(np.float64), units, top)
+        tree.weights += weight.size
         return tree.place(node, replace(op, weight=weight, bias=None), list(node.operands))
 
     @staticmethod
@@ -225,7 +227,9 @@ class _Elementwise(Rule):
     def quantized(self, tree: Tree, node: Node, unit: Array, top: int) -> Value:
         gain, _ = self.parts(tree, node)
         if tree.is_spikes(node.operands[0]):
-            return tree.place(node, Scale(whole(gain, unit, top)), list(node.operands))
+            weight = whole(gain, unit, top)
+            tree.weights += weight.size
+            return tree.place(node, Scale(weight), list(node.operands))
         return tree.quantized(unit / gain, top, node.operands[0])
 
 

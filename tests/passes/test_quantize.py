@@ -253,9 +253,44 @@ def test_all_problems_come_at_once() -> None:
     assert len(caught.value.diagnostics) == 2
 
 
+def test_layers_have_their_own_bits() -> None:
+    made = readout().apply('quantize{layer-bits=["lif=4","li=3"]}')
+    largest = {n: np.abs(made[n].op.tensors()["weight"].numpy()).max() for n in ("conv", "fc")}
+    assert largest == {"conv": 7, "fc": 127}
+    assert np.abs(made["own"].op.tensors()["scale"].numpy()).max() == 3
+    assert made.provenance.notes[-1].endswith("bits of weights: lif 4, lif2 8, li 3")
+
+
+def test_a_budget_gives_each_layer_what_it_needs(tmp_path: Path) -> None:
+    from examples.digits.demo import load_samples
+
+    x = load_samples()[0][:, :30]
+    np.savez(tmp_path / "x.npz", pixels=x)
+    built = snnir.load(ROOT / "examples" / "digits" / "digits.nir").apply("discretize")
+    plain = recorded(built, "numpy", x)
+    for budget in (0.2, 0.6):
+        made = built.apply(f'quantize{{budget={budget},calibrate="{tmp_path / "x.npz"}"}}')
+        found = recorded(made, "numpy", x)
+        names = list(snnir.populations(built))
+        differing = sum((found[n] != plain[n]).sum() for n in names)
+        assert differing <= budget * sum(plain[n].sum() for n in names)
+        notes = made.provenance.notes[-1]
+        assert "hidden" in notes
+        bits = [int(part.split()[-1]) for part in notes.split(": ")[1].split(", ")]
+        assert min(bits) < 8
+    path = tmp_path / "x.npz"
+    with pytest.raises(snnir.SnnirError, match=r"16 bits change .* more than the budget of 0.01%"):
+        built.apply(f'quantize{{budget=0.0001,state-bits=8,calibrate="{path}"}}')
+
+
 @pytest.mark.parametrize(
     ("pipeline", "words"),
     [
+        ("quantize{budget=0.1}", "a budget needs calibration inputs"),
+        ("quantize{budget=2}", "a share from 0 to 1"),
+        ('quantize{layer-bits=["lif=1"]}', "write NAME=BITS"),
+        ('quantize{layer-bits=["lif"]}', "write NAME=BITS"),
+        ('quantize{layer-bits=["lfi=4"]}', "there is no layer 'lfi'; its layers: lif"),
         ("quantize{bits=1}", "option bits is 1; use 2 to 16"),
         ("quantize{state-bits=64}", "use 8 to 32"),
         ("quantize{rounding=up}", "use nearest, floor, zero"),

@@ -1,0 +1,77 @@
+"""Choosing the width of every layer under a budget of differing spikes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from snnir.artefact import populations
+from snnir.errors import error
+from snnir.ir.graph import Graph
+
+#: Widths that are tried, from the widest.
+WIDTHS = (16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
+Bits = dict[str, int]
+#: Bits by layer to the integer graph and the number of weights by layer.
+Quantized = Callable[[Mapping[str, int]], tuple[Graph, Mapping[str, int]]]
+
+
+class Search:
+    """Narrows layers, the largest first, as long as the spikes stay within the budget.
+
+    Args:
+        graph: The graph in floating point.
+        quantized: Bits by layer to the integer graph and the number of weights by layer.
+        x: Inputs, [T, B, *shape] each.
+        budget: Largest share of differing spikes, of those in floating point.
+    """
+
+    def __init__(
+        self, graph: Graph, quantized: Quantized,
+        x: Any, budget: float,
+    ) -> None:  # fmt: skip
+        self.quantized, self.x, self.budget = quantized, x, budget
+        self.names = list(populations(graph))
+        if not self.names:
+            raise error("SNN403", "no neuron spikes, so there are no spikes to budget")
+        self.wanted = self.spikes(graph)
+        self.total = max(1.0, sum(float(y.sum()) for y in self.wanted.values()))
+
+    def spikes(self, graph: Graph) -> Mapping[str, Any]:
+        """Return the spikes of every population."""
+        from snnir.driver import compile
+
+        return compile(graph, "numpy", level=0).run(self.x, self.names).recorded
+
+    def difference(self, bits: Mapping[str, int]) -> float:
+        """Return the share of spikes that differ."""
+        found = self.spikes(self.quantized(bits)[0])
+        differing = sum(int((found[name] != y).sum()) for name, y in self.wanted.items())
+        return differing / self.total
+
+    def run(self, most: int) -> Bits:
+        """Return the bits of every layer, `most` or fewer where that suffices.
+
+        Raises:
+            SnnirError: SNN403 if 16 bits are too few.
+        """
+        _, weights = self.quantized({})
+        bits: Bits = {}
+        for width in sorted({16, most, *WIDTHS} & set(range(most, 17))):
+            bits = dict.fromkeys(weights, width)
+            least = self.difference(bits)
+            if least <= self.budget:
+                break
+        else:
+            raise error(
+                "SNN403",
+                f"16 bits change {least:.2%} of the spikes, more than the budget of "
+                f"{self.budget:.2%}",
+                hint="give states more bits, or calibrate on inputs like those of use",
+            )
+        for layer in sorted(weights, key=lambda name: (-weights[name], name)):
+            for width in (w for w in WIDTHS if w < bits[layer]):
+                if self.difference({**bits, layer: width}) > self.budget:
+                    break
+                bits[layer] = width
+        return bits
