@@ -235,7 +235,25 @@ every row). A spike that comes a step later counts twice:
 | 4 bits | 105 %, 127 %, 80 %, 56 %, 56 % |
 | 16 bits, 24-bit states | 0.05 %, 0.2 %, 1.9 %, 8.3 %, 14 % |
 
-Not yet: zero points, mixed precision under a budget, quantisation-aware training.
+`layer-bits=["lif1=4"]` sets the bits of single layers. `budget=0.1` chooses them: every layer gets as
+few bits as leave at most that share of spikes different on the calibration inputs, the largest layer
+first; the choice is in the notes of the graph.
+
+A graph of integers can be trained. The torch module holds real weights, rounds them whenever they
+are used and lets gradients through (straight through; those of spikes are the surrogates', relative
+to the threshold), so that it fires exactly as the graph that `update` returns:
+
+```python
+q = g.apply("quantize{bits=2}")
+net = snnir.to_torch(q, start=g)          # real weights of g, rounded to -1, 0, 1 units
+train(net)
+q = snnir.update(q, net)                  # XOR 0 against net
+```
+
+On the digits classifier 30 steps on 120 images take weights of three levels from 40 % to over 85 %
+of the other 80 images (`python3 x.py test -k quantized_training`).
+
+Not yet: zero points; training of the thresholds and biases of integer graphs.
 
 ## Speed
 

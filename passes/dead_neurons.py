@@ -164,7 +164,9 @@ def _rows(narrower: _Narrower, node: Node, keep: Indices) -> None:
     bias = op.bias
     if bias is not None and bias.shape == (op.weight.shape[0],) and bias.size > 1:
         bias = Tensor(bias.numpy()[keep])
-    narrower.set(node.name, replace(op, weight=Tensor(op.weight.numpy()[keep]), bias=bias))
+    unit = None if op.unit is None else _taken(op.unit, keep, 1)
+    weight = Tensor(op.weight.numpy()[keep])
+    narrower.set(node.name, replace(op, weight=weight, bias=bias, unit=unit))
 
 
 def _all_operands(narrower: _Narrower, node: Node, keep: Indices) -> None:

@@ -22,7 +22,7 @@ from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
 from snnir.ir.structure import Add, Concat, Current, Flatten, Pad, Permute, Reshape
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
-from snnir.passes.affine import as_affine
+from snnir.passes.affine import as_affine, compact
 from snnir.streams import Kind
 from snnir.tensors import Tensor
 
@@ -169,7 +169,10 @@ class _Synapse(Rule):
         units = self.gathered(node, unit).reshape(-1, *(1,) * (len(op.weight.shape) - 1))
         weight = whole(op.weight.numpy().astype(np.float64), units, top)
         tree.weights += weight.size
-        return tree.place(node, replace(op, weight=weight, bias=None), list(node.operands))
+        real = Tensor(compact(units.reshape(-1)).astype(np.float32))
+        bits = int(top).bit_length() + 1
+        made = replace(op, weight=weight, bias=None, unit=real, bits=bits)
+        return tree.place(node, made, list(node.operands))
 
     @staticmethod
     def rows(node: Node) -> Array:
@@ -229,7 +232,9 @@ class _Elementwise(Rule):
         if tree.is_spikes(node.operands[0]):
             weight = whole(gain, unit, top)
             tree.weights += weight.size
-            return tree.place(node, Scale(weight), list(node.operands))
+            real = Tensor(compact(unit).astype(np.float32))
+            made = Scale(weight, real, int(top).bit_length() + 1)
+            return tree.place(node, made, list(node.operands))
         return tree.quantized(unit / gain, top, node.operands[0])
 
 

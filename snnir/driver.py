@@ -203,22 +203,28 @@ def export(graph: Graph, framework: str, **options: Any) -> Any:
     return built.module()
 
 
-def to_torch(graph: Graph, **options: Any) -> Any:
+def to_torch(graph: Graph, *, start: Graph | None = None, **options: Any) -> Any:
     """Return a graph as a trainable `torch.nn.Module` over [T, B, *shape].
 
     Parameters carry the names of the graph, such as `fc1.weight`. The module starts every call at
     rest unless `net.stateful` is set.
 
     Args:
-        graph: The graph; continuous neurons are stepped as their record says.
+        graph: The graph; continuous neurons are stepped as their record says. The weights of a
+            graph of integers are trained as real numbers that are rounded when they are used.
+        start: The graph in floating point that `graph` was quantised from: training starts at its
+            weights instead of the rounded ones, from which few would ever move.
         options: Options of the target: `surrogate="atan{alpha=2}"`, `detach_reset=True`,
             `trained="weights"|"all"|"none"`, `backend`, `precision`, `device`.
 
     Raises:
         SnnirError: SNN503 if torch, the backend or the device is not there; SNN501 listing what
             cannot be expressed.
+        ValueError: If weights of `start` have another shape than those of the graph.
     """
     built: Any = build_for(target_from("torch", options), graph.verify(), level=0)
+    if start is not None:
+        built.net.start_at({name: value.numpy() for name, value in start.tensors().items()})
     return built.net
 
 

@@ -104,6 +104,8 @@ class Model:
         offset: Steps by which outputs and records are reported late.
         populations: Nodes whose values are spikes.
         loops: Recurrences that have a compiled form, by their first node.
+        whole: Tensors of whole numbers whose size is known: the tensor of their unit and their
+            bits, by name.
     """
 
     stages: Sequence[tuple[str, Sequence[str]]]
@@ -115,3 +117,4 @@ class Model:
     offset: int = 0
     populations: Sequence[str] = ()
     loops: Mapping[str, Loop] = field(default_factory=dict)
+    whole: Mapping[str, tuple[str, int]] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from snnir.artefact import populations
@@ -70,6 +70,7 @@ class NetworkBuilder:
             acc=acc,
             offset=graph.record_offset,
             populations=tuple(populations(graph)),
+            whole=dict(pair for node in graph.nodes.values() for pair in whole_tensors(node)),
         )
 
     def unit(self, node: Node) -> Unit:
@@ -120,6 +121,15 @@ class NetworkBuilder:
         name = f"step_{len(self.programs) + 1}"
         self.programs[name] = program
         return name
+
+
+def whole_tensors(node: Node) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Yield the tensors of a node that are whole numbers of a known unit; that, and the bits."""
+    tensors, bits = node.op.tensors(), getattr(node.op, "bits", 0)
+    if "unit" in tensors and bits:
+        for path, value in tensors.items():
+            if value.dtype.startswith("i"):
+                yield f"{node.name}.{path}", (f"{node.name}.unit", bits)
 
 
 def unsupported(graph: Graph, kernels: Container[str], target: str) -> list[Diagnostic]:

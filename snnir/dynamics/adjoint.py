@@ -11,6 +11,8 @@ Where a function is not smooth:
 - the number of spikes, trunc(h / threshold), has the surrogate at the nearest multiple of the
   threshold, at least one;
 - other floor, trunc and round count as the identity (straight through);
+- in integers (lowered to float64) the difference is taken relative to its right side, the
+  threshold, so that surrogates do not depend on the unit;
 - a select passes gradients to the chosen side, and to its condition only where that says
   "a spike was there" (spike > 0), as resets do;
 - with `detach`, a spike passes gradients to nothing but the output it becomes: resets and what
@@ -28,6 +30,7 @@ from functools import lru_cache
 from snnir.dynamics.program import Dynamics, Let, Operand
 from snnir.dynamics.surrogate import Surrogate
 from snnir.dynamics.trace import Builder, Number, Symbol
+from snnir.dynamics.whole import Lowered
 from snnir.streams import Kind
 
 #: Operations through which a spike stays a spike on its way to an output.
@@ -187,7 +190,12 @@ class _Differentiator:
             return
         left, right = let.args if let.op in ("gt", "ge") else let.args[::-1]
         distance = self.as_symbol(_minus(self.value(left), self.value(right)))
-        slope = g * self.surrogate(distance)
+        if isinstance(self.program, Lowered) and isinstance(right, str):
+            # Integers: thresholds stand for 1, the size that surrogates are made for.
+            size = self.builder.apply("max", self.builder.apply("abs", self.value(right)), 1.0)
+            slope = g * self.surrogate(distance / size) / size
+        else:
+            slope = g * self.surrogate(distance)
         self.give(left, slope, user)
         if isinstance(right, str):
             self.give(right, -slope, user)

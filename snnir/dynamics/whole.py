@@ -7,10 +7,16 @@ integers below 2**31 lies far enough from a whole number for its floor to be rig
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 from snnir.dynamics.program import Dynamics, Let
+
+
+@dataclass(frozen=True)
+class Lowered(Dynamics):
+    """A program of integers in float64; its signals are in units that say nothing of their size."""
 
 
 @lru_cache(maxsize=1024)
@@ -32,7 +38,8 @@ def as_float(program: Dynamics) -> Dynamics:
         else:
             body.append(Let(inner, "div", (first, second)))
         body.append(Let(let.target, "floor", (inner,)))
-    return replace(program, body=tuple(body), dtype="f64")
+    changed: dict[str, Any] = {"body": tuple(body), "dtype": "f64"}
+    return Lowered(**{**{f.name: getattr(program, f.name) for f in fields(program)}, **changed})
 
 
 def _fresh(name: str, taken: set[str]) -> str:

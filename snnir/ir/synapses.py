@@ -27,6 +27,12 @@ def optional(**tensors: Tensor | None) -> dict[str, Tensor]:
     return {name: value for name, value in tensors.items() if value is not None}
 
 
+def check_unit(unit: Tensor | None, out: int) -> None:
+    """Raise `OpError` unless there is one unit, or one per output."""
+    if unit is not None and unit.shape not in ((), (1,), (out,)):
+        raise OpError("SNN202", f"unit {list(unit.shape)} does not fit {out} outputs")
+
+
 @register_op
 @dataclass(frozen=True)
 class Linear(Op):
@@ -35,11 +41,16 @@ class Linear(Op):
     Attributes:
         weight: [out, in].
         bias: [out] or a scalar, or None.
+        unit: Of whole weights: how much one of them is, [out] or a scalar; the result is in these
+            units. Information: nothing is multiplied by it.
+        bits: Of whole weights: how many bits they may use, sign included; 0 if unknown.
     """
 
     name: ClassVar[str] = "linear"
     weight: Tensor
     bias: Tensor | None = None
+    unit: Tensor | None = None
+    bits: int = 0
 
     def infer(self, operands: Operands) -> Results:
         """[..., in] to analog [..., out]."""
@@ -50,6 +61,7 @@ class Linear(Op):
             raise OpError(
                 "SNN202", f"bias {list(self.bias.shape)} does not fit {out} output neurons"
             )
+        check_unit(self.unit, out)
         operand = operands[0]
         if operand is None:
             return (analog((out,)),)
@@ -71,10 +83,13 @@ class Scale(Op):
 
     Attributes:
         scale: Broadcastable to the operand.
+        unit, bits: Of whole factors, as those of `linear`; broadcastable to the operand.
     """
 
     name: ClassVar[str] = "scale"
     scale: Tensor
+    unit: Tensor | None = None
+    bits: int = 0
 
     def infer(self, operands: Operands) -> Results:
         """Analog, common shape."""
@@ -162,6 +177,7 @@ class _Convolution(Op):
         stride, dilation: Per spatial axis.
         padding: (before, after) per spatial axis.
         groups: Channel groups.
+        unit, bits: Of whole weights, as those of `linear`.
     """
 
     rank: ClassVar[int]
@@ -171,6 +187,8 @@ class _Convolution(Op):
     padding: tuple[tuple[int, int], ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    unit: Tensor | None = None
+    bits: int = 0
 
     def __post_init__(self) -> None:
         for name, default in (("stride", 1), ("padding", (0, 0)), ("dilation", 1)):
@@ -206,6 +224,7 @@ class _Convolution(Op):
             raise OpError(
                 "SNN202", f"bias {list(self.bias.shape)} does not fit {shape[0]} channels"
             )
+        check_unit(self.unit, shape[0])
 
     def call(self, operands: Sequence[Signal]) -> KernelCall:
         """Sliding windows times weights."""

@@ -174,14 +174,39 @@ def split(items: Sequence[Any], *sizes: int) -> list[list[Any]]:
 # --- The network ---------------------------------------------------------------------------------
 
 
+class Rounded(torch.autograd.Function):
+    """Whole numbers of a unit, within limits; gradients pass where nothing is cut off."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, unit: Tensor, limit: int) -> Tensor:
+        """Return value / unit, rounded to even."""
+        exact = value / unit
+        ctx.save_for_backward(exact.abs() <= limit + 0.5, unit)
+        return exact.round().clamp(-limit, limit)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient as if nothing had been rounded."""
+        inside, unit = ctx.saved_tensors
+        return gradient * inside / unit, None, None
+
+
 class Scope(nn.Module):
     """A part of a node's dotted name."""
+
+
+def by_row(unit: Tensor, like: Tensor) -> Tensor:
+    """Return units, one or one per index of the first axis, so that they broadcast."""
+    one_axis = unit.ndim == 1 and like.ndim > 1
+    return unit.reshape(-1, *(1,) * (like.ndim - 1)) if one_axis else unit
 
 
 class Network(nn.Module):
     """A spiking network over [T, B, *shape].
 
-    Parameters carry the names of the graph, `node.attribute`.
+    Parameters carry the names of the graph, `node.attribute`. Those of whole numbers hold real
+    numbers that are rounded whenever they are used (straight through), so that what is trained is
+    what the graph of integers gets.
 
     Args:
         model: What is run.
@@ -218,7 +243,10 @@ class Network(nn.Module):
         self.read_outside |= {aliases.get(name, name) for name in self.read_outside}
         layout = getattr(kit, "stored", lambda net, name, value: value)
         for name, value in tensors.items():
-            self._place(name, layout(self, name, value), name in trained)
+            real = value
+            if name in model.whole:
+                real = value.float() * by_row(tensors[model.whole[name][0]], value)
+            self._place(name, layout(self, name, real), name in trained)
 
     def _place(self, name: str, value: Tensor, trained: bool) -> None:
         """Register a tensor under its dotted name; names that are taken get a `_`."""
@@ -244,7 +272,28 @@ class Network(nn.Module):
         """Return a tensor of the graph by `node.attribute`."""
         holder, last = self._places[name]
         value: Tensor = holder[last]
-        return value
+        if name not in self.model.whole:
+            return value
+        unit, bits = self.model.whole[name]
+        whole: Tensor = Rounded.apply(value, by_row(self.tensor(unit), value), 2 ** (bits - 1) - 1)
+        return whole
+
+    def start_at(self, weights: Mapping[str, Any]) -> None:
+        """Take real numbers, by `node.attribute`, as what is rounded to whole weights.
+
+        Raises:
+            ValueError: If a tensor has another shape.
+        """
+        for name in self.model.whole:
+            if name not in weights:
+                continue
+            holder, last = self._places[name]
+            given = torch.tensor(weights[name], dtype=torch.float32)
+            if given.shape != holder[last].shape:
+                shapes = f"{list(given.shape)}, must be {list(holder[last].shape)}"
+                raise ValueError(f"'{name}' has shape {shapes}")
+            with torch.no_grad():
+                holder[last].copy_(given)
 
     def tensor_names(self) -> Iterator[str]:
         """Yield the name of every tensor as the graph has it."""

@@ -361,7 +361,7 @@ def test_names_that_torch_does_not_allow() -> None:
 )
 def test_wrong_options_are_named(options: dict[str, str], word: str) -> None:
     with pytest.raises(snnir.SnnirError, match=word):
-        snnir.to_torch(feed_forward(), **options)
+        snnir.to_torch(feed_forward(), **options)  # type: ignore[arg-type]
 
 
 def test_a_missing_compiler_is_named_or_done_without(
