@@ -235,9 +235,9 @@ every row). A spike that comes a step later counts twice:
 | 4 bits | 105 %, 127 %, 80 %, 56 %, 56 % |
 | 16 bits, 24-bit states | 0.05 %, 0.2 %, 1.9 %, 8.3 %, 14 % |
 
-`layer-bits=["lif1=4"]` sets the bits of single layers. `budget=0.1` chooses them: every layer gets as
-few bits as leave at most that share of spikes different on the calibration inputs, the largest layer
-first; the choice is in the notes of the graph.
+`layer-bits=["lif1=4"]` sets the bits of single layers. `budget=0.1` chooses them: every layer gets
+as few bits as leave at most that share of spikes different on the calibration inputs, the largest
+layer first; the choice is in the notes of the graph.
 
 A graph of integers can be trained. The torch module holds real weights, rounds them whenever they
 are used and lets gradients through (straight through; those of spikes are the surrogates', relative
