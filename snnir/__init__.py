@@ -37,6 +37,7 @@ _PUBLIC = {
     "Target": "snnir.target",
     "Tensor": "snnir.tensors",
     "Value": "snnir.ir",
+    "all_models": "snnir.dynamics",
     "bisect": "snnir.bisecting",
     "check": "snnir.driver",
     "check_picture": "snnir.plotting",
@@ -57,6 +58,7 @@ _PUBLIC = {
     "preset": "snnir.presets",
     "raster": "snnir.plotting",
     "read_array": "snnir.running",
+    "register_frontend": "snnir.registry",
     "register_model": "snnir.dynamics",
     "register_pass": "snnir.pipeline",
     "register_target": "snnir.target",
@@ -98,6 +100,7 @@ __all__ = [
     "Tensor",
     "Value",
     "__version__",
+    "all_models",
     "bisect",
     "check",
     "check_picture",
@@ -117,6 +120,7 @@ __all__ = [
     "preset",
     "raster",
     "read_array",
+    "register_frontend",
     "register_model",
     "register_pass",
     "register_target",
@@ -152,7 +156,7 @@ if TYPE_CHECKING:
         to_torch,
         update,
     )
-    from snnir.dynamics import MODELS, Dynamics, LifStep, flow_model, register_model
+    from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
     from snnir.dynamics.trace import dynamics
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value

@@ -34,7 +34,7 @@ def load(
     """Read a model; the format is found from the content.
 
     Args:
-        path: A `.nir` file, a `.snnir` file, or the text form.
+        path: A `.nir` file, a `.snnir` file, the text form, or what a plug-in reads.
         semantics: Preset for what the file leaves open, such as `snntorch`; see `snnir.presets`.
         dt: Seconds per step.
         repair: Apply repairs to an inconsistent NIR file; they are listed as warnings and in
@@ -49,9 +49,12 @@ def load(
         SnnirError: Whatever keeps the file from being read.
     """
     from snnir.ir.file import read_snnir, sniff
-    from snnir.registry import lookup
+    from snnir.registry import frontend_for, lookup
 
     path = Path(path)
+    plugged = frontend_for(path)
+    if plugged is not None:
+        return _read_by(plugged, path, semantics=semantics, dt=dt, **options)
     form = sniff(path)
     if form == "nir":
         reader = lookup("frontends", "nir", "SNN101")
@@ -61,6 +64,23 @@ def load(
     if semantics is None and dt is None and not options:
         return graph
     return restep(graph, semantics, dt, options)
+
+
+def _read_by(reader: Any, path: Path, **options: Any) -> Graph:
+    """Read a file with a plug-in, whoever wrote that."""
+    where = f"frontend '{path.suffix[1:]}'"
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        graph = reader(path, **given)
+    except SnnirError:
+        raise
+    except Exception as failure:
+        what = f"{type(failure).__name__}: {failure}".splitlines()[0]
+        hint = "report this to the author of the plug-in, if the file is right"
+        raise error("SNN101", f"{where} failed: {what}", source=str(path), hint=hint) from failure
+    if not isinstance(graph, Graph):
+        raise error("SNN101", f"{where} returned a {type(graph).__name__}", source=str(path))
+    return graph.verify()
 
 
 def from_torch(

@@ -12,11 +12,13 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from snnir.errors import error
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 BUILTIN: dict[str, dict[str, str]] = {
     "passes": {
@@ -124,6 +126,29 @@ def lookup(group: str, name: str, code: str) -> Any:
     hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(names(group))}"
     kind = {"passes": "pass", "targets": "target", "frontends": "frontend", "live": "runner"}[group]
     raise error(code, f"there is no {kind} called '{name}'", hint=hint)
+
+
+def register_frontend(suffix: str) -> Callable[[F], F]:
+    """Decorator for plug-ins: let a function read the files with a suffix, written without dot.
+
+    It takes a path, and `dt`, `semantics` and whatever else `load` was given as keywords, and
+    returns a graph.
+    """
+
+    def define(function: F) -> F:
+        register("frontends", suffix, function)
+        return function
+
+    return define
+
+
+def frontend_for(path: Path) -> Callable[..., Any] | None:
+    """Return the plug-in that reads files like this one, by their suffix."""
+    suffix = path.suffix[1:]
+    if not suffix or suffix in BUILTIN["frontends"] or suffix not in names("frontends"):
+        return None
+    found: Callable[..., Any] = lookup("frontends", suffix, "SNN101")
+    return found
 
 
 def load_plugin(where: str) -> None:

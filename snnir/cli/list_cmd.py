@@ -113,7 +113,7 @@ def _neurons() -> list[dict[str, Any]]:
             "parameters": dict(model.params),
             "equations": model.equations() if model.flow is None else ["given by its flow program"],
         }
-        for model in snnir.MODELS.values()
+        for model in snnir.all_models().values()
     ]
 
 

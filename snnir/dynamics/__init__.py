@@ -1,7 +1,15 @@
 """The dynamics level: scalar step programs, continuous models and the LIF family."""
 
 from snnir.dynamics.lif import LifStep
-from snnir.dynamics.models import MODELS, Filter, Model, flow_model, register_model
+from snnir.dynamics.models import (
+    MODELS,
+    Filter,
+    Model,
+    all_models,
+    find_model,
+    flow_model,
+    register_model,
+)
 from snnir.dynamics.program import Dynamics, Let, State
 from snnir.dynamics.trace import (
     dynamics,
@@ -25,8 +33,10 @@ __all__ = [
     "LifStep",
     "Model",
     "State",
+    "all_models",
     "dynamics",
     "exp",
+    "find_model",
     "floor",
     "flow_model",
     "log",

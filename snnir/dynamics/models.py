@@ -116,6 +116,33 @@ def register_model(model: Model) -> Model:
     return model
 
 
+def find_model(name: str) -> Model | None:
+    """Return a model by name, also one that an installed package brings.
+
+    Raises:
+        SnnirError: SNN402 if such a package cannot be loaded.
+    """
+    return MODELS.get(name) or all_models().get(name)
+
+
+def all_models() -> Mapping[str, Model]:
+    """Return all models by name, those of the entry-point group `snnir.neurons` included.
+
+    Raises:
+        SnnirError: SNN402 if one of them cannot be loaded.
+    """
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="snnir.neurons"):
+        if point.name not in MODELS:
+            try:
+                point.load()  # registers what it defines
+            except Exception as failure:
+                message = f"plug-in {point.value} cannot be loaded: {failure}"
+                raise error("SNN402", message) from failure
+    return MODELS
+
+
 _LEAK = {"tau": "s", "r": "Ohm", "v_leak": "V"}
 _FIRE = {"v_threshold": "V", "v_reset": "V"}
 _CUBA = {"tau_syn": "s", "tau_mem": "s", "r": "Ohm", "v_leak": "V", "w_in": "1"}

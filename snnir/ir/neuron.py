@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from snnir.dynamics.lif import LifStep
-from snnir.dynamics.models import MODELS, Model
+from snnir.dynamics.models import Model, find_model
 from snnir.dynamics.program import Dynamics
 from snnir.ir.op import Op, Operands, OpError, Results, analog, broadcast, register_op
 from snnir.semantics import Stepping
@@ -87,9 +87,10 @@ class Neuron(_NeuronOp):
     @property
     def definition(self) -> Model:
         """The model's equations."""
-        if self.model not in MODELS:
+        model = find_model(self.model)
+        if model is None:
             raise OpError("SNN106", f"no neuron model is called '{self.model}'")
-        return MODELS[self.model]
+        return model
 
     def infer(self, operands: Operands) -> Results:
         """Spikes of the input's shape, or analog for models that do not spike."""
