@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Activity": "snnir.operations",
     "Compiled": "snnir.target",
     "Diagnostic": "snnir.errors",
     "Diff": "snnir.diffing",
@@ -37,6 +38,7 @@ _PUBLIC = {
     "Target": "snnir.target",
     "Tensor": "snnir.tensors",
     "Value": "snnir.ir",
+    "activity": "snnir.operations",
     "all_models": "snnir.dynamics",
     "bisect": "snnir.bisecting",
     "check": "snnir.driver",
@@ -79,6 +81,7 @@ _PUBLIC = {
 __all__ = [
     "MODELS",
     "PRESETS",
+    "Activity",
     "Compiled",
     "Diagnostic",
     "Diff",
@@ -100,6 +103,7 @@ __all__ = [
     "Tensor",
     "Value",
     "__version__",
+    "activity",
     "all_models",
     "bisect",
     "check",
@@ -162,6 +166,7 @@ if TYPE_CHECKING:
     from snnir.ir import Graph, Node, Value
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
+    from snnir.operations import Activity, activity
     from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset

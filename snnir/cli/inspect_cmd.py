@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 import snnir
+from snnir.cli.arrays import input_options, make_input
 from snnir.cli.printing import emit_json, exit_with, printable, table, to_json
 from snnir.cli.reading import load_model, model_options
-from snnir.errors import shown
+from snnir.errors import error, shown
 
 FORMATS = ("table", "text", "json", "dot", "equations", "schedule")
 
@@ -20,17 +21,34 @@ FORMATS = ("table", "text", "json", "dot", "equations", "schedule")
 @click.command("inspect")
 @click.argument("model")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@input_options
 @model_options
-def inspect_command(model: str, form: str, reading: dict[str, Any]) -> None:
-    """Show MODEL, a file or an artefact folder.
+def inspect_command(
+    model: str,
+    form: str,
+    given: str | None,
+    poisson: float | None,
+    steps: int,
+    batch: int,
+    seed: int,
+    reading: dict[str, Any],
+) -> None:
+    """Show MODEL, a file or an artefact folder; with an input, also what it does on that.
 
-    Example: snnir inspect model.nir --semantics norse --format text
+    Example: snnir inspect model.nir --semantics norse --poisson 0.1 --steps 100
     """
     if Path(model).is_dir():
         emit_json(snnir.open_artefact(model).manifest)
         return
     graph = load_model(model, reading)
     click.echo(_PRINTERS[form](graph), nl=False)
+    if given is None and poisson is None:
+        return
+    if form != "table":
+        raise error("SNN701", f"an input goes with --format table, not with {form}")
+    shapes = {name: signal.shape for name, signal in graph.inputs.items()}
+    x = make_input(shapes, given, poisson, steps, batch, seed)
+    click.echo(_activity(snnir.activity(graph, x)), nl=False)
 
 
 def _table(graph: snnir.Graph) -> str:
@@ -57,6 +75,24 @@ def _table(graph: snnir.Graph) -> str:
     head += [f"note     {text}" for text in graph.provenance.notes]
     columns = ("node", "op", "type", "parameters", "reads", "stepping")
     return "\n".join([*map(printable, head), "", table(columns, rows)]) + "\n"
+
+
+def _activity(found: snnir.Activity) -> str:
+    """Print what a network did on an input."""
+    spikes = [(p.node, p.neurons, p.spikes, p.rate) for p in found.populations]
+    work = [(s.node, s.connections, s.operations, s.products) for s in found.synapses]
+    energy = [
+        (name, *("-" if joules is None else f"{joules * 1e9:.4g} nJ" for joules in both))
+        for name, both in found.energy().items()
+    ]
+    pace = "" if found.per_second is None else f", {found.per_second:.4g} per second"
+    parts = [
+        f"per sample, {found.steps} steps: {found.operations:.6g} synaptic operations{pace}",
+        table(("population", "neurons", "spikes", "rate"), spikes),
+        table(("synapse", "connections", "operations", "dense products"), work),
+        table(("energy", "events", "dense"), energy),
+    ]
+    return "\n" + "\n\n".join(parts) + "\n"
 
 
 def _json(graph: snnir.Graph) -> str:
