@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from snnir.artefact import populations
 from snnir.errors import error
 from snnir.ir.graph import Graph
+from snnir.passes.spike_budget import SpikeBudget
 
 #: Widths that are tried, from the widest.
 WIDTHS = (16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
@@ -30,24 +30,12 @@ class Search:
         self, graph: Graph, quantized: Quantized,
         x: Any, budget: float,
     ) -> None:  # fmt: skip
-        self.quantized, self.x, self.budget = quantized, x, budget
-        self.names = list(populations(graph))
-        if not self.names:
-            raise error("SNN403", "no neuron spikes, so there are no spikes to budget")
-        self.wanted = self.spikes(graph)
-        self.total = max(1.0, sum(float(y.sum()) for y in self.wanted.values()))
-
-    def spikes(self, graph: Graph) -> Mapping[str, Any]:
-        """Return the spikes of every population."""
-        from snnir.driver import compile
-
-        return compile(graph, "numpy", level=0).run(self.x, self.names).recorded
+        self.quantized, self.limit = quantized, budget
+        self.budget = SpikeBudget(graph, x)
 
     def difference(self, bits: Mapping[str, int]) -> float:
         """Return the share of spikes that differ."""
-        found = self.spikes(self.quantized(bits)[0])
-        differing = sum(int((found[name] != y).sum()) for name, y in self.wanted.items())
-        return differing / self.total
+        return self.budget.difference(self.quantized(bits)[0])
 
     def run(self, most: int) -> Bits:
         """Return the bits of every layer, `most` or fewer where that suffices.
@@ -60,18 +48,18 @@ class Search:
         for width in sorted({16, most, *WIDTHS} & set(range(most, 17))):
             bits = dict.fromkeys(weights, width)
             least = self.difference(bits)
-            if least <= self.budget:
+            if least <= self.limit:
                 break
         else:
             raise error(
                 "SNN403",
                 f"16 bits change {least:.2%} of the spikes, more than the budget of "
-                f"{self.budget:.2%}",
+                f"{self.limit:.2%}",
                 hint="give states more bits, or calibrate on inputs like those of use",
             )
         for layer in sorted(weights, key=lambda name: (-weights[name], name)):
             for width in (w for w in WIDTHS if w < bits[layer]):
-                if self.difference({**bits, layer: width}) > self.budget:
+                if self.difference({**bits, layer: width}) > self.limit:
                     break
                 bits[layer] = width
         return bits

@@ -35,6 +35,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "infer": "snnir.passes.infer:Infer",
         "linear-to-conv": "snnir.passes.lower_synapses:LinearToConv",
         "merge-delays": "snnir.passes.merge_delays:MergeDelays",
+        "prune": "snnir.passes.prune:Prune",
         "quantize": "snnir.passes.quantize:Quantize",
         "remove-identity": "snnir.passes.remove_identity:RemoveIdentity",
         "verify": "snnir.passes.verify:Verify",
