@@ -34,6 +34,7 @@ CODES: dict[str, str] = {
     "SNN402": "a name is registered twice, or a plug-in cannot be loaded",
     "SNN403": "a graph cannot be quantised",
     "SNN404": "a pass takes long",
+    "SNN405": "a network cannot be made spiking",
     "SNN501": "the target cannot express this graph",
     "SNN502": "the artefact folder is damaged or not an artefact",
     "SNN503": "an option of the target is unknown or wrong",

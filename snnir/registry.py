@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 BUILTIN: dict[str, dict[str, str]] = {
     "passes": {
+        "ann2snn": "snnir.passes.ann2snn:Ann2snn",
         "canonicalize": "snnir.passes.canonicalize:Canonicalize",
         "conv-to-linear": "snnir.passes.lower_synapses:ConvToLinear",
         "cse": "snnir.passes.cse:Cse",

@@ -61,3 +61,38 @@ def test_a_leaky_membrane_is_bounded_closely() -> None:
     assert float(bound["v"].low) == pytest.approx(-0.4, rel=1e-3)
     fires = invariant(step.program, {**known, "x": Interval.of(0.0, 0.13)})
     assert fires["spike"].high == 1.0
+
+
+def test_comparisons_are_sure_only_if_all_values_agree() -> None:
+    from snnir.dynamics.intervals import step_bounds
+    from snnir.dynamics.program import Dynamics, Let
+
+    for op in ("gt", "ge", "lt", "le", "eq"):
+        program = Dynamics("p", ("x", "y"), (), (), (Let("z", op, ("x", "y")),), (), ())
+        for low, high, other_low, other_high in [
+            (0, 1, 2, 3),
+            (0, 2, 1, 3),
+            (0, 5, 1, 2),
+            (2, 3, 0, 1),
+            (1, 1, 1, 1),
+        ]:
+            known = {"x": Interval.of(low, high), "y": Interval.of(other_low, other_high)}
+            found = step_bounds(program, known)["z"]
+            pairs = [(x, y) for x in range(low, high + 1) for y in range(other_low, other_high + 1)]
+            truths = {
+                bool(
+                    getattr(
+                        np,
+                        {
+                            "gt": "greater",
+                            "ge": "greater_equal",
+                            "lt": "less",
+                            "le": "less_equal",
+                            "eq": "equal",
+                        }[op],
+                    )(x, y)
+                )
+                for x, y in pairs
+            }
+            assert float(found.high) == float(True in truths), op
+            assert float(found.low) == float(False not in truths), op

@@ -313,6 +313,32 @@ def test_equal_things_are_computed_once() -> None:
     assert set(other.graph().apply("cse").nodes) == {"input", "fc", "lif", "lif3"}
 
 
+def test_second_results_are_computed_once_too() -> None:
+    step = lif_step(exposes_v=True)
+    nodes: Ops = {
+        "input": (Input(Signal(snnir.Kind.SPIKES, (3,))), []),
+        "fc": (linear(4, 3), ["input"]),
+        "one": (step, ["fc"]),
+        "two": (step, ["fc"]),
+    }
+    editor = graph(nodes, "one", dt=1e-3).edit()
+    editor.outputs["v"] = snnir.Value("two", 1)
+    made = after(editor.graph().verify(), "cse", 0)
+    assert made.outputs["v"] == snnir.Value("one", 1)
+
+
+def test_a_current_stays_where_an_identity_hides_a_sum() -> None:
+    nodes: Ops = {
+        "input": (Input(Signal(snnir.Kind.SPIKES, (3,))), []),
+        "fc": (linear(3, 3), ["input"]),
+        "current": (Current(), ["input"]),
+        "one": (Scale(snnir.tensor(1.0)), ["current"]),
+        "sum": (Add(), ["fc", "one"]),
+    }
+    made = after(graph(nodes, "sum", dt=1e-3).verify(), "remove-identity", 0)
+    assert sorted(ops(made)) == ["add", "current", "linear"]
+
+
 def test_reshapes_around_neurons_go() -> None:
     step = lif_step()
     spread = {**step.params, "threshold": snnir.Tensor(dyadic((8,)))}

@@ -122,6 +122,29 @@ def test_wide_integers_keep_most_spikes(graph: Graph) -> None:
             assert (two[name] != y).mean() < 0.1
 
 
+def test_fine_integers_keep_the_spikes_of_every_layer() -> None:
+    built = readout()
+    made = built.apply("quantize{bits=16,state-bits=32,factor-bits=16}")
+    x = spikes((40, 4, 2, 6, 6), 0.4)
+    real, whole = recorded(built, "numpy", x), recorded(made, "numpy", x)
+    for name in snnir.populations(built):
+        assert real[name].mean() > 0.02, name
+        assert (real[name] != whole[name]).mean() < 0.01, name
+    assert np.abs(real[""] - whole[""]).max() < 0.02 * np.abs(real[""]).max()
+
+
+def test_narrow_states_make_coarse_units() -> None:
+    weight = snnir.Tensor(np.ones((2, 10), np.float32))
+    step = lif_step(membrane="integrate", reset="subtract")
+    params = {**step.params, "threshold": snnir.tensor(100.0)}
+    built = spiking((10,), Linear(weight), Step(step.dynamics, snnir.ir.FrozenDict(params)))
+    x = np.ones((60, 1, 10), np.float32)
+    made = built.apply("quantize{bits=16,state-bits=12}")
+    one, two = (snnir.compile(g, level=0).run(x).output for g in (built, made))
+    assert one.sum() == 10
+    assert two.sum() == pytest.approx(10, abs=1)
+
+
 def test_what_is_in_an_integer_graph() -> None:
     made = readout().apply("quantize")
     assert made["conv"].op.tensors()["weight"].dtype == "i8"
