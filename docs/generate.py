@@ -255,6 +255,45 @@ of the other 80 images (`python3 x.py test -k quantized_training`).
 
 Not yet: zero points; training of the thresholds and biases of integer graphs.
 
+## Rectifiers to spikes
+
+`ann2snn` turns a network of rectifiers, read by `from_torch`, into integrate-and-fire neurons:
+
+```
+g = snnir.from_torch(ann, (1, 28, 28))
+g = g.apply('fold-batchnorm,ann2snn{steps=16,calibrate="x.npz"},fuse-linear')
+y = snnir.compile(g, "torch").run(np.repeat(x[None], 16, axis=0)).output.mean(axis=0)
+```
+
+The modes `max`, `percentile` and `factor`, per layer or channel, give the scales of SpikingJelly's
+converter and the same spikes; `sinabs` those of `normalize_weights` and `from_model`
+(`tests/frameworks/test_ann2snn.py`). `calibrated` is ours. `python3 x.py bench ann2snn`:
+
+Means over 3 trainings on digits under noise, 540 test pictures each (the network itself answers
+88.1 %; a picture is 0.06 %), calibrated on 200:
+
+| conversion | T = 4 | T = 8 | T = 16 | T = 32 | T = 64 |
+| --- | --- | --- | --- | --- | --- |
+| the network itself | 88.1% | 88.1% | 88.1% | 88.1% | 88.1% |
+| SpikingJelly max | 31.7% | 77.1% | 85.9% | 87.8% | 88.2% |
+| SpikingJelly 99.9% | 61.5% | 83.8% | 87.7% | 87.8% | 88.5% |
+| SpikingJelly 0.5 | 76.0% | 86.0% | 87.8% | 88.3% | 88.3% |
+| SpikingJelly max, channels | 57.9% | 82.5% | 87.3% | 88.0% | 88.0% |
+| SpikingJelly 99.9%, channels, half | 83.0% | 86.4% | 88.1% | 88.2% | 88.1% |
+| Sinabs (several spikes per step) | 84.8% | 87.6% | 88.0% | 88.2% | 88.3% |
+| Sinabs, normalised | 13.3% | 15.6% | 15.7% | 15.4% | 15.4% |
+| `mode=max` | 31.7% | 77.1% | 85.9% | 87.8% | 88.2% |
+| `mode=percentile` | 61.5% | 83.8% | 87.7% | 87.8% | 88.5% |
+| `mode=factor,factor=0.5` | 76.0% | 86.0% | 87.8% | 88.3% | 88.3% |
+| `mode=max,channel-wise` | 57.9% | 82.5% | 87.3% | 88.0% | 88.0% |
+| `mode=percentile,channel-wise,half-threshold` | 82.9% | 86.3% | 88.1% | 88.2% | 88.1% |
+| `mode=calibrated,steps=T` | 86.7% | 87.7% | 87.9% | 88.4% | 88.5% |
+| `mode=calibrated,multi-spike,steps=T` | 88.5% | 88.0% | 88.3% | 88.1% | 88.2% |
+
+Where spikes may be several per step, `multi-spike` is ahead up to T = 16; with one per step,
+`calibrated` is ahead at T = 4, 8 and 32, equal at 64, and 3 pictures of 1,620 behind at 16.
+(Sinabs' own normalisation does not see the batch norms between synapse and rectifier.)
+
 ## Speed
 
 `python3 x.py bench levels`, how many times as fast as `-O0` (one core; in the workloads of

@@ -24,9 +24,11 @@ MODES = ("calibrated", "max", "percentile", "factor", "sinabs")
 #: Candidates for a threshold, as shares of the largest activation, and rounds of bias correction.
 _SHARES = np.linspace(0.1, 1.0, 46)
 _ROUNDS = 2
-#: Percentiles that are tried as thresholds.
-_PERCENTILES = (99.0, 99.9, 100.0)
+#: Percentiles that are tried as thresholds, and, of several spikes per step, shares of the largest.
+_PERCENTILES, _PARTS = (99.0, 99.9, 100.0), (0.25, 0.5, 1.0)
 _TINY = 1e-6
+#: Samples on which thresholds are compared and biases corrected.
+_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Ann2snn(Pass):
         momentum: Weight of a new batch in the moving average.
         channel_wise: A scale for each channel; always in mode `calibrated`.
         half_threshold: Neurons start at half the threshold; always in mode `calibrated`.
+        multi_spike: Neurons may fire several times in a step (always in mode `sinabs`); mode
+            `calibrated` then tries lower thresholds.
         steps: Length of the run that mode `calibrated` is made for.
     """
 
@@ -64,6 +68,7 @@ class Ann2snn(Pass):
     momentum: float = 0.1
     channel_wise: bool = False
     half_threshold: bool = False
+    multi_spike: bool = False
     steps: int = 32
 
     def __post_init__(self) -> None:
@@ -100,8 +105,11 @@ class Ann2snn(Pass):
             return _normalized(graph, relus, x)
         seen = _recorded(graph, x, relus)
         if self.mode == "calibrated":
-            return _Calibration(graph, seen, x, self.steps).best()
-        layers = {name: Layer(self.scale(name, seen[name]), self.half_threshold) for name in relus}
+            return _Calibration(graph, seen, x, self.steps, self.multi_spike).best()
+        layers = {
+            name: Layer(self.scale(name, seen[name]), self.half_threshold, multi=self.multi_spike)
+            for name in relus
+        }
         return spiking(graph, layers)
 
     def scale(self, name: str, seen: Array) -> Array:
@@ -128,11 +136,13 @@ class Layer:
         scale: What a spike is worth, one number or one per channel.
         half: The neurons start at half the threshold.
         bias: Added to the input, one number per channel, or None.
+        multi: The neurons may fire several times in a step.
     """
 
     scale: Array
     half: bool
     bias: Array | None = None
+    multi: bool = False
 
 
 def is_relu(node: Node) -> bool:
@@ -180,14 +190,17 @@ def spiking(graph: Graph, layers: Mapping[str, Layer]) -> Graph:
             source = editor.add(editor.fresh(f"{name}.bias"), bias, [source])
         inverse = Scale(_broadcast(1.0 / layer.scale, rank))
         source = editor.add(editor.fresh(f"{name}.inverse"), inverse, [source])
-        editor.put(replace(node, op=_neuron(layer.half), operands=(source,)))
+        editor.put(replace(node, op=_neuron(layer), operands=(source,)))
         editor.put(Node(out, Scale(_broadcast(layer.scale, rank)), (Value(name),)))
     return editor.graph()
 
 
-def _neuron(half: bool) -> Step:
-    rules = LifStep(membrane="integrate", fire="ge", reset="subtract", start=half)
-    params = {"threshold": np.float32(1.0), **({"v_start": np.float32(0.5)} if half else {})}
+def _neuron(layer: Layer) -> Step:
+    count = "multi" if layer.multi else "single"
+    rules = LifStep(
+        membrane="integrate", fire="ge", spikes=count, reset="subtract", start=layer.half
+    )
+    params = {"threshold": np.float32(1.0), **({"v_start": np.float32(0.5)} if layer.half else {})}
     return Step(rules, FrozenDict({name: Tensor(value) for name, value in params.items()}), "if")
 
 
@@ -277,23 +290,50 @@ class _Calibration:
         wanted: Activations of its rectifiers, [batches, B, *shape].
         x: The inputs they belong to.
         steps: Length of the run.
+        multi: Neurons may fire several times in a step.
     """
 
-    def __init__(self, graph: Graph, wanted: Mapping[str, Array], x: Any, steps: int) -> None:
-        self.graph, self.wanted, self.steps = graph, wanted, steps
+    def __init__(
+        self, graph: Graph, wanted: Mapping[str, Array], x: Any, steps: int, multi: bool
+    ) -> None:
+        self.graph, self.wanted, self.steps, self.multi = graph, wanted, steps, multi
         given = x if isinstance(x, Mapping) else dict.fromkeys(graph.inputs, x)
         arrays = {name: np.asarray(array) for name, array in given.items()}
-        merged = {name: a.reshape(1, -1, *a.shape[2:]) for name, a in arrays.items()}
+        merged = {name: _some(a.reshape(-1, *a.shape[2:]))[None] for name, a in arrays.items()}
         self.repeated = {name: np.repeat(a, steps, axis=0) for name, a in merged.items()}
         self.answers = _run(graph, merged)
 
     def best(self) -> Graph:
         """Return the spiking graph whose answers come closest."""
-        choices = [{n: _fitted(n, seen, self.steps) for n, seen in self.wanted.items()}]
-        for percentile in _PERCENTILES:
-            choices.append({n: _ranked(n, seen, percentile) for n, seen in self.wanted.items()})
-        candidates = [spiking(self.graph, self.corrected(choice)) for choice in choices]
-        return min(candidates, key=self.error)
+        ways = sorted(self.ways(), key=lambda way: self.error(spiking(self.graph, way)))
+        made = [self.levelled(spiking(self.graph, self.corrected(way))) for way in ways[:2]]
+        return min(made, key=self.error)
+
+    def ways(self) -> list[dict[str, Layer]]:
+        """Return several choices of thresholds."""
+        if self.multi:
+            largest = {n: _ranked(n, seen, 100.0) for n, seen in self.wanted.items()}
+            return [
+                {n: replace(way, scale=way.scale * part, multi=True) for n, way in largest.items()}
+                for part in _PARTS
+            ]
+        fitted = {n: _fitted(n, seen, self.steps) for n, seen in self.wanted.items()}
+        ranked = [
+            {n: _ranked(n, seen, percentile) for n, seen in self.wanted.items()}
+            for percentile in _PERCENTILES
+        ]
+        return [fitted, *ranked]
+
+    def levelled(self, made: Graph) -> Graph:
+        """Return a spiking graph whose answers have the mean of the network's."""
+        found = _run(made, self.repeated)
+        editor = made.edit()
+        for name, y in self.answers.items():
+            missing = (y[0] - found[name].mean(axis=0)).mean(axis=0)
+            bias = Bias(Tensor(missing.astype(np.float32)))
+            value = made.outputs[name]
+            editor.outputs[name] = editor.add(editor.fresh(f"{name}.bias"), bias, [value])
+        return editor.graph()
 
     def error(self, made: Graph) -> float:
         """Return the squared error of the mean answers, in the size of each output."""
@@ -309,7 +349,7 @@ class _Calibration:
         """Return layers with biases that make up for the mean error of each channel."""
         found = dict(layers)
         for name in layers:
-            target = self.wanted[name].reshape(-1, *self.wanted[name].shape[2:])
+            target = _some(self.wanted[name].reshape(-1, *self.wanted[name].shape[2:]))
             axes = (0, *range(2, target.ndim))
             for _ in range(_ROUNDS):
                 made = spiking(self.graph, found)
@@ -320,6 +360,13 @@ class _Calibration:
                 bias = missing if before is None else before + missing
                 found[name] = replace(found[name], bias=bias)
         return found
+
+
+def _some(samples: Array) -> Array:
+    """Return evenly spaced samples, as many as are run for many steps."""
+    count = len(samples)
+    chosen: Array = samples[np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int)]
+    return chosen
 
 
 def _run(graph: Graph, x: Any) -> Mapping[str, Array]:
