@@ -185,7 +185,7 @@ snnir compile model.nir … --passes declare-inputs,quantize --calibrate x.npz -
 
 ```python
 g = g.apply("fold-batchnorm,fuse-linear,quantize{bits=8}")
-snnir.bisect(g, "cse,quantize{bits=6}", {"input": x})         # Guilty(number=2, what="12 of …")
+snnir.bisect(g, "cse,quantize{bits=6}", {"input": x})  # Guilty(number=2, what="12 of …")
 ```
 
 The levels, `-O1` by default:
@@ -245,9 +245,9 @@ to the threshold), so that it fires exactly as the graph that `update` returns:
 
 ```python
 q = g.apply("quantize{bits=2}")
-net = snnir.to_torch(q, start=g)          # real weights of g, rounded to -1, 0, 1 units
+net = snnir.to_torch(q, start=g)  # real weights of g, rounded to -1, 0, 1 units
 train(net)
-q = snnir.update(q, net)                  # XOR 0 against net
+q = snnir.update(q, net)  # XOR 0 against net
 ```
 
 On the digits classifier 30 steps on 120 images take weights of three levels from 40 % to over 85 %
