@@ -32,6 +32,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "discretize": "snnir.passes.discretize:Discretize",
         "eliminate-reshape": "snnir.passes.eliminate_reshape:EliminateReshape",
         "fold-batchnorm": "snnir.passes.fold_batchnorm:FoldBatchnorm",
+        "fold-constants": "snnir.passes.fold_constants:FoldConstants",
         "fuse-linear": "snnir.passes.fuse_linear:FuseLinear",
         "infer": "snnir.passes.infer:Infer",
         "linear-to-conv": "snnir.passes.lower_synapses:LinearToConv",

@@ -13,7 +13,7 @@ from tests.helpers import spikes
 from tests.passes.nets import nets
 
 PASSES = [
-    "canonicalize", "conv-to-linear", "cse", "dead-code", "dead-neurons", "eliminate-reshape", "fold-batchnorm",
+    "canonicalize", "conv-to-linear", "cse", "dead-code", "dead-neurons", "eliminate-reshape", "fold-batchnorm", "fold-constants",
     "fuse-linear", "linear-to-conv", "merge-delays", "remove-identity",
 ]  # fmt: skip
 

@@ -313,6 +313,51 @@ def test_equal_things_are_computed_once() -> None:
     assert set(other.graph().apply("cse").nodes) == {"input", "fc", "lif", "lif3"}
 
 
+def constant_sum(weak: float = 0.01, zero: float = 0.0) -> Graph:
+    """Return a sum of a current, a bias behind weights, and what a weakly driven population sends."""
+    behind = Linear(snnir.Tensor(np.full((4, 3), zero, np.float32)), snnir.Tensor(dyadic((4,))))
+    nodes: Ops = {
+        "input": (Input(Signal(snnir.Kind.SPIKES, (3,))), []),
+        "fc": (linear(4, 3), ["input"]),
+        "zero": (behind, ["input"]),
+        "weak": (Linear(snnir.Tensor(np.full((2, 3), weak, np.float32))), ["input"]),
+        "silent": (lif_step(), ["weak"]),
+        "late": (Delay(2), ["silent"]),
+        "sent": (linear(4, 2), ["late"]),
+        "more": (Scale(snnir.tensor(2.0)), ["sent"]),
+        "sum": (Add(), ["fc", "zero", "more"]),
+        "lif": (lif_step(), ["sum"]),
+    }
+    return graph(nodes, "lif", dt=1e-3).verify()
+
+
+def test_constants_in_sums_become_a_bias() -> None:
+    made = after(constant_sum(), "fold-constants,dead-code", 0)
+    assert ops(made) == ["linear", "bias", "step"]
+    fused = after(constant_sum(), "fold-constants,fuse-linear,dead-code", 0)
+    assert ops(fused) == ["linear", "step"]
+
+
+def test_what_is_not_constant_stays_in_the_sum() -> None:
+    loud = after(constant_sum(weak=1.0), "fold-constants,dead-code", 0)
+    assert ops(loud).count("step") == 2
+    assert "sum.rest" in loud.nodes
+    passing = constant_sum(weak=1.0, zero=0.5)
+    assert passing.apply("fold-constants") is passing
+
+
+def test_a_delayed_bias_is_not_constant() -> None:
+    nodes: Ops = {
+        "input": (Input(Signal(snnir.Kind.SPIKES, (3,))), []),
+        "fc": (linear(4, 3), ["input"]),
+        "zero": (Linear(snnir.Tensor(np.zeros((4, 3), np.float32)), snnir.Tensor(dyadic((4,)))), ["input"]),
+        "late": (Delay(2), ["zero"]),
+        "sum": (Add(), ["fc", "late"]),
+    }  # fmt: skip
+    built = graph(nodes, "sum", dt=1e-3).verify()
+    assert built.apply("fold-constants") is built
+
+
 def test_second_results_are_computed_once_too() -> None:
     step = lif_step(exposes_v=True)
     nodes: Ops = {
