@@ -362,6 +362,8 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     done = cli(*words, "--allow-lossy", "--verify")
     assert done.returncode == 0, done.stderr
+    assert "traces identical" in done.stderr
+    assert "changed by passes" in done.stderr
     assert "quantize{bits=6}: approximate" in (tmp_path / "out" / "manifest.json").read_text()
 
 
