@@ -34,7 +34,11 @@ def read_inputs(path: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, A
 
     try:
         data = np.load(path, allow_pickle=False)
-        arrays = dict(data) if hasattr(data, "files") else {next(iter(shapes)): data}
+        if hasattr(data, "files"):
+            with data:
+                arrays = dict(data)
+        else:
+            arrays = {next(iter(shapes)): data}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as problem:
         raise SystemExit(f"cannot read {path}: {problem}") from None
     if "names" in arrays and arrays["names"].dtype.kind == "U":

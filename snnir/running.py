@@ -51,7 +51,10 @@ def read_array(path: str) -> Any:
     """
     try:
         data = np.load(path, allow_pickle=False)
-        return dict(data) if hasattr(data, "files") else data
+        if not hasattr(data, "files"):
+            return data
+        with data:
+            return dict(data)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as failure:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
         message = f"cannot be read as .npy or .npz ({reason})"

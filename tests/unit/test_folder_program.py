@@ -23,7 +23,8 @@ def test_results_can_be_inputs(tmp_path: Path) -> None:
     write_results(path, {"y": np.ones((5, 2, 3))}, {"../n": np.zeros((5, 2, 4))}, {"n": 2.0})
     found = read_inputs(path, {"output/y": (3,), "record/../n": (4,)})
     assert found["output/y"].sum() == 30
-    assert np.load(path)["spike_sums"].tolist() == [2.0]
+    with np.load(path) as data:
+        assert data["spike_sums"].tolist() == [2.0]
 
 
 @pytest.mark.parametrize(

@@ -306,7 +306,8 @@ def test_the_export_runs_alone_for_any_shape(name: str, tmp_path: Path) -> None:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        data = np.load(tmp_path / "y.npz")
+        with np.load(tmp_path / "y.npz") as file:
+            data = dict(file)
         want = snnir.compile(built, "numpy").run(x)
         for index, key in enumerate(data["names"]):
             expected = want.outputs[str(key).removeprefix("output/")]
@@ -451,8 +452,9 @@ def test_a_folder_runs_on_its_mesh(tmp_path: Path) -> None:
         assert words in done.stderr
         assert "Traceback" not in done.stderr
         assert bool(done.returncode) == bool(words)
-    made = np.load(tmp_path / "output.npz")
-    np.testing.assert_array_equal(made["array_0"], snnir.compile(built, "numpy").run(x).output)
+    with np.load(tmp_path / "output.npz") as made:
+        found = made["array_0"]
+    np.testing.assert_array_equal(found, snnir.compile(built, "numpy").run(x).output)
 
 
 CLUSTER = """
