@@ -27,10 +27,19 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDTHS = [
     "bits=8", "bits=6", "bits=4", "bits=3", "bits=2",
     "bits=4,calibration=mse", "bits=3,calibration=mse", "bits=4,per-channel=false",
+    "bits=4,zero-point", "bits=3,zero-point", "bits=2,zero-point", "bits=4,balance",
+    "bits=3,balance", "bits=2,balance", "bits=2,zero-point,calibration=mse,balance",
     "bits=8,state-bits=12", "bits=8,state-bits=8", "bits=8,factor-bits=6", "bits=8,shifts",
     "bits=8,rounding=floor", "bits=16,state-bits=24",
 ]  # fmt: skip
-EVENTS = ["bits=8", "bits=6", "bits=4", "bits=16,state-bits=24"]
+EVENTS = [
+    "bits=8",
+    "bits=6",
+    "bits=4",
+    "bits=4,zero-point",
+    "bits=4,balance",
+    "bits=16,state-bits=24",
+]
 
 
 def runs(graph: Graph, x: Any) -> tuple[dict[str, Any], bool]:

@@ -16,7 +16,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
 from snnir.ir.structure import Add, Current, Flatten
-from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
+from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.timing import Delay
 from snnir.pipeline import EXACT_REAL, Pass
 from snnir.streams import Kind
@@ -69,7 +69,7 @@ def _ignored(editor: Editor, name: str, shape: tuple[int, ...]) -> npt.NDArray[n
     for user in users:
         if not isinstance(user.op, Linear) or len(shape) != 1:
             return np.zeros(shape, bool)
-        ignored &= ~user.op.weight.numpy().any(axis=0)
+        ignored &= ~without_zero(user.op).any(axis=0)
     read = any(value.node == name for value in editor.outputs.values())
     return ignored if users and not read else np.zeros(shape, bool)
 
@@ -164,9 +164,9 @@ def _rows(narrower: _Narrower, node: Node, keep: Indices) -> None:
     bias = op.bias
     if bias is not None and bias.shape == (op.weight.shape[0],) and bias.size > 1:
         bias = Tensor(bias.numpy()[keep])
-    unit = None if op.unit is None else _taken(op.unit, keep, 1)
+    unit, zero = (None if t is None else _taken(t, keep, 1) for t in (op.unit, op.zero))
     weight = Tensor(op.weight.numpy()[keep])
-    narrower.set(node.name, replace(op, weight=weight, bias=bias, unit=unit))
+    narrower.set(node.name, replace(op, weight=weight, bias=bias, unit=unit, zero=zero))
 
 
 def _all_operands(narrower: _Narrower, node: Node, keep: Indices) -> None:

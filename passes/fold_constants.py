@@ -15,7 +15,7 @@ from snnir.dynamics.intervals import Interval
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.structure import Add, Input
-from snnir.ir.synapses import Bias, Conv1d, Conv2d, Linear, Scale
+from snnir.ir.synapses import Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.timing import Delay
 from snnir.pipeline import EXACT_REAL, Pass
 from snnir.streams import Kind
@@ -88,7 +88,7 @@ def _constant(
     operands = [known.get(value) for value in node.operands]
     if isinstance(op, Delay):  # which begins with zeros
         return zero if operands[0] is not None and not operands[0].any() else None
-    nothing_passes = isinstance(op, (Linear, Conv1d, Conv2d)) and not op.weight.numpy().any()
+    nothing_passes = isinstance(op, (Linear, Conv1d, Conv2d)) and not without_zero(op).any()
     if nothing_passes or (isinstance(op, Scale) and not op.scale.numpy().any()):
         operands = [np.zeros(graph.signals[value].shape, np.float32) for value in node.operands]
     if any(operand is None for operand in operands):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from snnir.ir.graph import Editor, Graph, Node
 from snnir.ir.structure import Flatten, Reshape
-from snnir.ir.synapses import Conv1d, Conv2d, Linear
+from snnir.ir.synapses import Conv1d, Conv2d, Linear, without_zero
 from snnir.pipeline import EXACT_REAL, Pass
 from snnir.tensors import Tensor
 
@@ -47,17 +47,19 @@ class ConvToLinear(Pass):
 def _unroll(editor: Editor, node: Node, op: Conv1d | Conv2d, source: Shape, target: Shape) -> None:
     flat = editor.add(editor.fresh(f"{node.name}.flat"), Flatten(), node.operands)
     weight = Tensor(unrolled(op, source, target))
-    bias = None
-    if op.bias is not None:
-        per_channel = np.broadcast_to(op.bias.numpy(), (target[0],))
-        bias = Tensor(np.repeat(per_channel, prod(target[1:])))
-    product = editor.add(editor.fresh(f"{node.name}.linear"), Linear(weight, bias), [flat])
+    bias, unit = (
+        t if t is None or t.size == 1 else Tensor(np.repeat(t.numpy(), prod(target[1:])))
+        for t in (op.bias, op.unit)
+    )
+    bits = op.bits if op.zero is None else 0
+    matrix = Linear(weight, bias, unit, bits)
+    product = editor.add(editor.fresh(f"{node.name}.linear"), matrix, [flat])
     editor.put(replace(node, op=Reshape(target), operands=(product,)))
 
 
 def unrolled(op: Conv1d | Conv2d, source: Shape, target: Shape) -> npt.NDArray[np.generic]:
     """Return the matrix [outputs, inputs] of a convolution between flattened streams."""
-    weight = op.weight.numpy()
+    weight = without_zero(op)
     out, per_group, *kernel = weight.shape
     matrix = np.zeros((*target, *source), weight.dtype)
     channel = np.arange(out)
@@ -112,5 +114,6 @@ def _as_picture(graph: Graph, editor: Editor, node: Node, op: Linear) -> None:
         name = editor.fresh(f"{node.name}.picture")
         picture = editor.add(name, Reshape(shape), node.operands)
     weight = Tensor(op.weight.numpy().reshape(out, *shape))
-    product = editor.add(editor.fresh(f"{node.name}.conv"), Conv2d(weight, op.bias), [picture])
+    conv = Conv2d(weight, op.bias, unit=op.unit, bits=op.bits, zero=op.zero)
+    product = editor.add(editor.fresh(f"{node.name}.conv"), conv, [picture])
     editor.put(replace(node, op=Reshape((out,)), operands=(product,)))

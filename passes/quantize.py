@@ -19,6 +19,8 @@ from snnir.ir.synapses import Bias, Scale
 from snnir.passes.affine import compact
 from snnir.passes.precision_search import Search
 from snnir.passes.quantized_trees import NotLinear, Tree, Weights
+from snnir.passes.threshold_balance import Balance
+from snnir.passes.weight_grid import Grid, calibration
 from snnir.pipeline import APPROXIMATE, Pass
 from snnir.running import read_array
 from snnir.streams import Kind
@@ -45,6 +47,7 @@ class Quantize(Pass):
         calibration: How the unit follows from weights: `minmax` (the largest just fits),
             `percentile` (that many percent fit), `mse` (least squared error).
         percentile: See there.
+        zero_point: Each row of weights has a number of its own that stands for 0.
         rounding: Of products in neurons: `nearest` (half up), `floor` or `zero`.
         shifts: Decays by shifts alone: 2^-s or 1 - 2^-s, whichever comes closer.
         calibrate: A .npz (or .npy) with inputs [T, B, *shape] from which the ranges of states are
@@ -55,6 +58,8 @@ class Quantize(Pass):
             that is an output).
         budget: Largest share of differing spikes on the calibration inputs: every layer gets as
             few bits as that allows, the largest first; `bits` is where the search begins.
+        balance: Scale the thresholds of each population, by a half to twice, so that it fires as
+            often on the calibration inputs as before.
     """
 
     name: ClassVar[str] = "quantize"
@@ -65,12 +70,14 @@ class Quantize(Pass):
     per_channel: bool = True
     calibration: str = "minmax"
     percentile: float = 99.9
+    zero_point: bool = False
     rounding: str = "nearest"
     shifts: bool = False
     calibrate: str = ""
     power_of_two: bool = False
     layer_bits: tuple[str, ...] = ()
     budget: float = 0.0
+    balance: bool = False
 
     def __post_init__(self) -> None:
         choices = {
@@ -90,9 +97,11 @@ class Quantize(Pass):
         if not 0 <= self.budget <= 1:
             what = f"pass 'quantize': option budget is {self.budget}"
             raise error("SNN401", what, hint="it is a share from 0 to 1")
-        if self.budget and not self.calibrate:
-            hint = "give --calibrate X.npz or calibrate="
-            raise error("SNN401", "pass 'quantize': a budget needs calibration inputs", hint=hint)
+        for option in ("budget", "balance"):
+            if getattr(self, option) and not self.calibrate:
+                hint = "give --calibrate X.npz or calibrate="
+                what = f"pass 'quantize': option {option} needs calibration inputs"
+                raise error("SNN401", what, hint=hint)
 
     def run(self, graph: Graph) -> Graph:
         """Return the integer graph.
@@ -117,6 +126,8 @@ class Quantize(Pass):
         if self.budget:
             bits = Search(graph, quantized, inputs, self.budget).run(self.bits) | bits
         made, weights = quantized(bits)
+        if self.balance:
+            made = Balance(graph, inputs).run(made)
         unknown = [name for name in bits if name not in weights]
         if unknown:
             hint = f"its layers: {', '.join(weights)}"
@@ -151,6 +162,7 @@ class _Quantizer:
         self.problems: list[Diagnostic] = []
         self.weights: dict[str, int] = {}
         self.bounds = value_bounds(graph)
+        self.calibrated = calibration(options.calibration, options.percentile)
 
     def run(self) -> Graph:
         for node in self.graph.nodes.values():
@@ -176,13 +188,13 @@ class _Quantizer:
 
     # --- Units -----------------------------------------------------------------------------------
 
-    def top(self, layer: str) -> int:
-        """Return the largest weight of a layer."""
-        return int(2 ** (self.bits.get(layer, self.options.bits) - 1) - 1)
+    def grid(self, layer: str) -> Grid:
+        """Return what the weights of a layer can be."""
+        return Grid(self.bits.get(layer, self.options.bits), self.options.zero_point)
 
-    def unit(self, trees: list[Tree], shape: tuple[int, ...], top: int) -> Array:
+    def unit(self, trees: list[Tree], shape: tuple[int, ...], grid: Grid) -> Array:
         """Return one unit of the currents of a population: the finest that all weights fit."""
-        unit = np.max([tree.needed(lambda w: self.largest(w, top)) for tree in trees], axis=0)
+        unit = np.max([tree.needed(lambda w: self.needed(w, grid)) for tree in trees], axis=0)
         if not self.options.per_channel:
             unit = np.full(shape, unit.max(initial=0.0))
         elif len(shape) > 1 or any(tree.shares_channels for tree in trees):
@@ -191,18 +203,9 @@ class _Quantizer:
         unit = np.where(unit > 0, unit, 1.0)
         return 2.0 ** np.ceil(np.log2(unit)) if self.options.power_of_two else unit
 
-    def largest(self, weights: Weights, top: int) -> Array:
+    def needed(self, weights: Weights, grid: Grid) -> Array:
         """Return the unit with which each row of weights fits."""
-        rows = np.abs(weights.rows)
-        limit: Array
-        if self.options.calibration == "minmax":
-            limit = rows.max(axis=1, initial=0.0)
-        elif self.options.calibration == "percentile":
-            limit = np.percentile(rows, self.options.percentile, axis=1)
-        else:
-            limit = _least_squares(weights.rows, top)
-        unit: Array = limit / top
-        return unit
+        return self.calibrated(weights.rows, grid.symmetric() if weights.balanced else grid)
 
     # --- Populations -----------------------------------------------------------------------------
 
@@ -213,30 +216,38 @@ class _Quantizer:
             raise NoFixedPoint("its states are in fixed point already")
         shape = self.graph.signal(node.name).shape
         trees = [Tree(self.graph, self.editor, value) for value in node.operands]
-        top = self.top(node.name)
-        unit = self.unit(trees, shape, top)
-        shift, unit = self.state_unit(node, op, unit)
-        constants = [tree.constant() for tree in trees]
-        bias = np.rint(sum(constants) * 2.0**shift / unit).astype(np.int64)
+        grid = self.grid(node.name)
+        unit = self.unit(trees, shape, grid)
+        constant: Array = np.sum([tree.constant() for tree in trees], axis=0)
+        shift, unit = self.state_unit(np.maximum(self.reach(node, op), np.abs(constant)), unit)
+        bias = np.rint(constant * 2.0**shift / unit).astype(np.int64)
         small = compact(unit / 2.0**shift)
         params = {name: value.numpy() for name, value in op.params.items()}
         fixed = fixed_point(op.program, params, small, self.form, shift, compact(bias))
-        operands = tuple(tree.quantized(unit, top) for tree in trees)
+        operands = tuple(tree.quantized(unit, grid) for tree in trees)
         self.weights[node.name] = sum(tree.weights for tree in trees)
-        self.place(node, fixed, operands)
+        self.place(node, fixed, operands, small)
         for index, (_, kind) in enumerate(op.program.outputs):
             if kind is Kind.ANALOG:
                 self.scale_back(Value(node.name, index), small)
 
-    def place(self, node: Node, fixed: Fixed, operands: tuple[Value, ...]) -> None:
+    def place(self, node: Node, fixed: Fixed, operands: tuple[Value, ...], unit: Array) -> None:
         kind = np.int32 if fixed.program.dtype == "i32" else np.int64
         params = {name: Tensor(value.astype(kind)) for name, value in fixed.params.items()}
-        step = Step(fixed.program, FrozenDict(params), getattr(node.op, "model", ""))
+        size = Tensor(unit.astype(np.float32))
+        step = Step(
+            fixed.program, FrozenDict(params), getattr(node.op, "model", ""), size,
+            self.options.state_bits,
+        )  # fmt: skip
         self.editor.put(Node(node.name, step, operands, node.metadata))
 
-    def state_unit(self, node: Node, op: Step, unit: Array) -> tuple[int, Array]:
-        """Return by how many bits states are finer than currents, and the unit of currents."""
-        reach = self.reach(node, op)
+    def state_unit(self, reach: Array, unit: Array) -> tuple[int, Array]:
+        """Return by how many bits states are finer than currents, and the unit of currents.
+
+        Args:
+            reach: Largest size of any signal of the population, per element.
+            unit: The finest unit of currents with which all weights fit.
+        """
         with np.errstate(divide="ignore"):
             room = np.where(reach > 0, self.form.largest * unit / reach, np.inf)
         least = float(room.min(initial=np.inf))
@@ -289,9 +300,9 @@ class _Quantizer:
     def readout(self, name: str, value: Value) -> None:
         """Quantise synapses whose sum is an output."""
         tree = Tree(self.graph, self.editor, value)
-        top = self.top(value.node)
-        unit = self.unit([tree], self.graph.signals[value].shape, top)
-        whole = tree.quantized(unit, top)
+        grid = self.grid(value.node)
+        unit = self.unit([tree], self.graph.signals[value].shape, grid)
+        whole = tree.quantized(unit, grid)
         self.weights[value.node] = tree.weights
         scale = Scale(Tensor(compact(unit).astype(np.float32)))
         real = self.editor.add(self.editor.fresh(f"{value.node}.real"), scale, [whole])
@@ -300,19 +311,6 @@ class _Quantizer:
             bias = Bias(Tensor(compact(constant).astype(np.float32)))
             real = self.editor.add(self.editor.fresh(f"{value.node}.bias"), bias, [real])
         self.editor.outputs[name] = real
-
-
-def _least_squares(rows: Array, top: int) -> Array:
-    """Return the limit per row, of 41 between a fifth and all of the largest, with least error."""
-    largest: Array = np.abs(rows).max(axis=1, initial=0.0)
-    best, least = largest, np.full(len(rows), np.inf)
-    for share in np.linspace(0.2, 1.0, 41):
-        unit = np.where(largest > 0, largest * share / top, 1.0)[:, None]
-        whole = np.clip(np.rint(rows / unit), -top, top)
-        wrong = ((whole * unit - rows) ** 2).sum(axis=1)
-        best = np.where(wrong < least, largest * share, best)
-        least = np.minimum(wrong, least)
-    return best
 
 
 def _recorded(graph: Graph, inputs: Any) -> Mapping[str, float]:

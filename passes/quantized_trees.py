@@ -23,6 +23,7 @@ from snnir.ir.structure import Add, Concat, Current, Flatten, Pad, Permute, Resh
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
 from snnir.passes.affine import as_affine, compact
+from snnir.passes.weight_grid import Grid
 from snnir.streams import Kind
 from snnir.tensors import Tensor
 
@@ -44,9 +45,11 @@ class Weights:
 
     Attributes:
         rows: [units, weights], float64.
+        balanced: Whether 0 must stay 0.
     """
 
     rows: Array
+    balanced: bool = True
 
 
 #: Rows of weights to the unit each of them needs.
@@ -103,10 +106,10 @@ class Tree:
         node = self.graph.nodes[(value or self.value).node]
         return rule_of(self, node).constant(self, node)
 
-    def quantized(self, unit: Array, top: int, value: Value | None = None) -> Value:
+    def quantized(self, unit: Array, grid: Grid, value: Value | None = None) -> Value:
         """Put the tree in integers of a unit per element, and return its value."""
         node = self.graph.nodes[(value or self.value).node]
-        return rule_of(self, node).quantized(self, node, unit, top)
+        return rule_of(self, node).quantized(self, node, unit, grid)
 
     def place(self, node: Node, op: Op, operands: list[Value]) -> Value:
         """Put an integer node, in the place of the old one if nobody else reads that."""
@@ -133,15 +136,9 @@ class Rule:
         """See `Tree.constant`."""
         raise NotImplementedError
 
-    def quantized(self, tree: Tree, node: Node, unit: Array, top: int) -> Value:
+    def quantized(self, tree: Tree, node: Node, unit: Array, grid: Grid) -> Value:
         """See `Tree.quantized`."""
         raise NotImplementedError
-
-
-def whole(weights: Array, unit: Array, top: int) -> Tensor:
-    """Return weights as whole numbers of a unit, in the smallest integers they fit."""
-    kind = np.int8 if top < 2**7 else np.int16
-    return Tensor(np.clip(np.rint(weights / unit), -top, top).astype(kind))
 
 
 class _Synapse(Rule):
@@ -156,7 +153,7 @@ class _Synapse(Rule):
         return []
 
     def needed(self, tree: Tree, node: Node, largest: Largest) -> Array:
-        return self.spread(tree, node, largest(Weights(self.rows(node))))
+        return self.spread(tree, node, largest(Weights(self.rows(node), balanced=False)))
 
     def constant(self, tree: Tree, node: Node) -> Array:
         op: Any = node.op
@@ -164,14 +161,15 @@ class _Synapse(Rule):
         bias = np.zeros(out) if op.bias is None else op.bias.numpy().astype(np.float64)
         return self.spread(tree, node, np.broadcast_to(bias, (out,)))
 
-    def quantized(self, tree: Tree, node: Node, unit: Array, top: int) -> Value:
+    def quantized(self, tree: Tree, node: Node, unit: Array, grid: Grid) -> Value:
         op: Any = node.op
-        units = self.gathered(node, unit).reshape(-1, *(1,) * (len(op.weight.shape) - 1))
-        weight = whole(op.weight.numpy().astype(np.float64), units, top)
+        units, rows = self.gathered(node, unit), self.rows(node)
+        zeros = grid.zero(rows, units)
+        weight = grid.whole(rows, units[:, None], zeros[:, None]).reshape(op.weight.shape)
         tree.weights += weight.size
-        real = Tensor(compact(units.reshape(-1)).astype(np.float32))
-        bits = int(top).bit_length() + 1
-        made = replace(op, weight=weight, bias=None, unit=real, bits=bits)
+        real = Tensor(compact(units).astype(np.float32))
+        zero = Tensor(compact(zeros).astype(np.int16)) if grid.shifted else None
+        made = replace(op, weight=Tensor(weight), bias=None, unit=real, bits=grid.bits, zero=zero)
         return tree.place(node, made, list(node.operands))
 
     @staticmethod
@@ -227,15 +225,15 @@ class _Elementwise(Rule):
             return shift
         return tree.constant(node.operands[0]) * gain + shift
 
-    def quantized(self, tree: Tree, node: Node, unit: Array, top: int) -> Value:
+    def quantized(self, tree: Tree, node: Node, unit: Array, grid: Grid) -> Value:
         gain, _ = self.parts(tree, node)
         if tree.is_spikes(node.operands[0]):
-            weight = whole(gain, unit, top)
+            weight = Tensor(grid.symmetric().whole(gain, unit))
             tree.weights += weight.size
             real = Tensor(compact(unit).astype(np.float32))
-            made = Scale(weight, real, int(top).bit_length() + 1)
+            made = Scale(weight, real, grid.bits)
             return tree.place(node, made, list(node.operands))
-        return tree.quantized(unit / gain, top, node.operands[0])
+        return tree.quantized(unit / gain, grid, node.operands[0])
 
 
 class _Sum(Rule):
@@ -249,8 +247,8 @@ class _Sum(Rule):
         total: Array = np.sum([tree.constant(value) for value in node.operands], axis=0)
         return total
 
-    def quantized(self, tree: Tree, node: Node, unit: Array, top: int) -> Value:
-        operands = [tree.quantized(unit, top, value) for value in node.operands]
+    def quantized(self, tree: Tree, node: Node, unit: Array, grid: Grid) -> Value:
+        operands = [tree.quantized(unit, grid, value) for value in node.operands]
         return tree.place(node, node.op, operands)
 
 
@@ -277,18 +275,19 @@ class _Pool(Rule):
         function = getattr(kernels, f"{op.reduction}_pool")
         return function(inner[None], op.kernel, op.stride, op.padding)[0]  # type: ignore[no-any-return]
 
-    def quantized(self, tree: Tree, node: Node, unit: Array, top: int) -> Value:
+    def quantized(self, tree: Tree, node: Node, unit: Array, grid: Grid) -> Value:
         op: Any = node.op
         counted = SumPool2d(op.kernel, op.stride, op.padding)
         if tree.is_spikes(node.operands[0]):  # a mean of spikes: their number, and a weight
             count = tree.editor.fresh(f"{node.name}.sum")
             tree.editor.put(Node(count, counted, node.operands))
-            weight = whole(np.full(unit.shape, self.share(node)), unit, top)
+            share = np.full(unit.shape, self.share(node))
+            weight = Tensor(grid.symmetric().whole(share, unit))
             return tree.place(node, Scale(weight), [Value(count)])
         channels = unit.reshape(len(unit), -1).max(axis=1).reshape(-1, 1, 1)
         inner = np.broadcast_to(channels / self.share(node), tree.shape(node.operands[0]))
         pooled = counted if isinstance(op, AvgPool2d) else op
-        return tree.place(node, pooled, [tree.quantized(inner, top, node.operands[0])])
+        return tree.place(node, pooled, [tree.quantized(inner, grid, node.operands[0])])
 
     @staticmethod
     def share(node: Node) -> float:
@@ -318,9 +317,9 @@ class _Move(Rule):
             raise NotLinear("delays a bias, which begins late", node.name, hint)
         return self.forth(node.op, inner)
 
-    def quantized(self, tree: Tree, node: Node, unit: Array, top: int) -> Value:
+    def quantized(self, tree: Tree, node: Node, unit: Array, grid: Grid) -> Value:
         inner = self.back(node.op, unit, tree.shape(node.operands[0]))
-        value = tree.quantized(inner, top, node.operands[0])
+        value = tree.quantized(inner, grid, node.operands[0])
         shape = tree.shape(Value(node.name))
         op = Reshape(shape) if isinstance(node.op, (Flatten, Reshape)) else node.op
         return tree.place(node, op, [value])
@@ -337,12 +336,12 @@ class _Join(Rule):
         parts = [tree.constant(value) for value in node.operands]
         return np.concatenate(parts, node.op.axis)  # type: ignore[attr-defined]
 
-    def quantized(self, tree: Tree, node: Node, unit: Array, top: int) -> Value:
+    def quantized(self, tree: Tree, node: Node, unit: Array, grid: Grid) -> Value:
         axis = node.op.axis  # type: ignore[attr-defined]
         ends = np.cumsum([tree.shape(value)[axis] for value in node.operands])[:-1]
         parts = np.split(unit, ends, axis)
         pairs = zip(parts, node.operands, strict=True)
-        return tree.place(node, node.op, [tree.quantized(part, top, v) for part, v in pairs])
+        return tree.place(node, node.op, [tree.quantized(part, grid, v) for part, v in pairs])
 
 
 def _inner(op: Pad, array: Array, shape: Shape) -> Array:

@@ -14,7 +14,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.structure import Input
-from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
+from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.timing import Delay
 from snnir.ir.winner import Winner
 from snnir.streams import Kind, Signal
@@ -114,7 +114,7 @@ def _rounded(bound: Interval, size: Array, terms: int) -> Interval:
 
 def _linear(graph: Graph, node: Node, op: Op, x: Interval) -> Interval:
     assert isinstance(op, (Linear, Conv1d, Conv2d))
-    weight = op.weight.numpy().astype(np.float64)
+    weight = without_zero(op).astype(np.float64)
     bias = None if op.bias is None else op.bias.numpy().astype(np.float64)
     up, down = np.maximum(weight, 0.0), np.minimum(weight, 0.0)
 

@@ -85,8 +85,22 @@ def batch_norm(
     return x * gain.astype(x.dtype).reshape(channels) + shift.astype(x.dtype).reshape(channels)
 
 
-def linear(x: Array, weight: Array, bias: Array | None = None, acc: Any = np.float64) -> Array:
-    """Return x W^T + bias over the last axis; the bias is added after the sum is rounded."""
+def centred(weight: Array, zero: Array | None) -> Array:
+    """Return whole weights less what stands for 0, one number or one per row."""
+    if zero is None:
+        return weight
+    return weight.astype(np.int32) - zero.reshape(-1, *(1,) * (weight.ndim - 1))
+
+
+def linear(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    zero: Array | None = None,
+    acc: Any = np.float64,
+) -> Array:
+    """Return x (W - zero)^T + bias over the last axis; the bias is added after rounding."""
+    weight = centred(weight, zero)
     rows = x.reshape(-1, x.shape[-1]).astype(acc, copy=False)
     y = np.empty((rows.shape[0], weight.shape[0]), x.dtype)
     step = max(1, BLOCK // max(1, weight.shape[1]))
@@ -120,9 +134,11 @@ def convolution(
     padding: tuple[tuple[int, int], ...] = ((0, 0),),
     dilation: tuple[int, ...] = (1,),
     groups: int = 1,
+    zero: Array | None = None,
     acc: Any = np.float64,
 ) -> Array:
     """Cross-correlation over the axes after the channels; the bias is added after rounding."""
+    weight = centred(weight, zero)
     kernel = weight.shape[2:]
     space = x.ndim - 2
     patches = windows(pad(x, ((0, 0), *padding)), kernel, stride, dilation)

@@ -91,6 +91,22 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """What a tensor of whole numbers stands for: (value - zero) * unit.
+
+    Attributes:
+        unit: The tensor of its unit.
+        low, high: What its bits can hold.
+        zero: The tensor of what stands for 0, or "" for 0.
+    """
+
+    unit: str
+    low: int
+    high: int
+    zero: str = ""
+
+
+@dataclass(frozen=True)
 class Model:
     """A scheduled network without its tensors.
 
@@ -104,8 +120,7 @@ class Model:
         offset: Steps by which outputs and records are reported late.
         populations: Nodes whose values are spikes.
         loops: Recurrences that have a compiled form, by their first node.
-        whole: Tensors of whole numbers whose size is known: the tensor of their unit and their
-            bits, by name.
+        whole: Tensors of whole numbers whose size is known, by name.
     """
 
     stages: Sequence[tuple[str, Sequence[str]]]
@@ -117,4 +132,4 @@ class Model:
     offset: int = 0
     populations: Sequence[str] = ()
     loops: Mapping[str, Loop] = field(default_factory=dict)
-    whole: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    whole: Mapping[str, Whole] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from snnir.ir.neuron import Step as StepOp
 from snnir.ir.op import KernelCall
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
-from snnir.network import Model, Unit
+from snnir.network import Model, Unit, Whole
 from snnir.schedule import schedule
 from snnir.tensors import Tensor
 
@@ -123,13 +123,11 @@ class NetworkBuilder:
         return name
 
 
-def whole_tensors(node: Node) -> Iterator[tuple[str, tuple[str, int]]]:
-    """Yield the tensors of a node that are whole numbers of a known unit; that, and the bits."""
-    tensors, bits = node.op.tensors(), getattr(node.op, "bits", 0)
-    if "unit" in tensors and bits:
-        for path, value in tensors.items():
-            if value.dtype.startswith("i"):
-                yield f"{node.name}.{path}", (f"{node.name}.unit", bits)
+def whole_tensors(node: Node) -> Iterator[tuple[str, Whole]]:
+    """Yield the tensors of a node that are whole numbers of a known unit, by `node.attribute`."""
+    for path, facts in node.op.whole().items():
+        unit, zero = (f"{node.name}.{name}" if name else "" for name in (facts.unit, facts.zero))
+        yield f"{node.name}.{path}", Whole(unit, facts.low, facts.high, zero)
 
 
 def unsupported(graph: Graph, kernels: Container[str], target: str) -> list[Diagnostic]:

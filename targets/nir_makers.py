@@ -12,7 +12,7 @@ from snnir.ir.graph import Node
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.pooling import AvgPool2d, SumPool2d
 from snnir.ir.structure import Add, Current, Flatten, Input
-from snnir.ir.synapses import Conv1d, Conv2d, Linear, Scale
+from snnir.ir.synapses import Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.timing import Delay
 from snnir.targets.nir_lift import NOMINAL_DT, lift
 from snnir.tensors import Tensor
@@ -54,9 +54,9 @@ def _linear(writer: Writer, node: Node) -> Entry:
     op = node.op
     assert isinstance(op, Linear)
     if op.bias is None:
-        return Entry("Linear", {"weight": op.weight.numpy()})
+        return Entry("Linear", {"weight": without_zero(op)})
     bias = full(op.bias, (op.weight.shape[0],))
-    return Entry("Affine", {"weight": op.weight.numpy(), "bias": bias})
+    return Entry("Affine", {"weight": without_zero(op), "bias": bias})
 
 
 def _convolution(writer: Writer, node: Node) -> Entry:
@@ -65,7 +65,7 @@ def _convolution(writer: Writer, node: Node) -> Entry:
     space = writer.signal_shape(node)[1:]
     out = op.weight.shape[0]
     bias = np.zeros(out, np.float32) if op.bias is None else full(op.bias, (out,))
-    fields: Attributes = {"weight": op.weight.numpy(), "groups": op.groups, "bias": bias}
+    fields: Attributes = {"weight": without_zero(op), "groups": op.groups, "bias": bias}
     if isinstance(op, Conv1d):
         fields |= {"input_shape": space[0], "stride": op.stride[0], "dilation": op.dilation[0]}
     else:

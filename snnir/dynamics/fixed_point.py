@@ -25,6 +25,11 @@ class NoFixedPoint(Exception):
     """A program has no form in fixed point; the message says why."""
 
 
+#: Unit of the parameters that are signals in a program of integers.
+WHOLE_UNIT = "unit"
+#: Name of a bias that was moved into a program.
+BIAS = "bias_fixed"
+
 SIGNAL, NUMBER, FACTOR, RATIO = "signal", "number", "factor", "ratio"
 
 _ALIKE = ("add", "sub", "min", "max", "gt", "ge", "lt", "le", "eq")
@@ -206,6 +211,7 @@ class _Writer:
         self.kinds = classify(program)
         self.units = dict(program.params)
         self.params: dict[str, Array] = {}
+        self.signals: set[str] = set()
         self.body: list[Let] = []
         self.names: dict[str, Operand] = {}
         self.taken = {*program.inputs, *self.given, *(s.name for s in program.states)}
@@ -224,7 +230,7 @@ class _Writer:
         program = Dynamics(
             name=f"{self.program.name}_fixed",
             inputs=self.program.inputs,
-            params=tuple((name, "1") for name in self.params),
+            params=tuple((n, WHOLE_UNIT if n in self.signals else "1") for n in self.params),
             states=states,
             body=tuple(self.body),
             updates=tuple(updates.items()),
@@ -255,7 +261,9 @@ class _Writer:
     def input(self, name: str, shift: int, bias: Array | None) -> str:
         now = self.let("mul", name, float(2**shift)) if shift else name
         if bias is not None and np.any(bias):
-            now = self.let("add", now, self.param(self.fresh("bias_fixed"), bias))
+            name = self.fresh(BIAS)
+            self.signals.add(name)
+            now = self.let("add", now, self.param(name, bias))
         return now
 
     def start(self, state: State) -> State:
@@ -283,6 +291,7 @@ class _Writer:
 
     def signal(self, name: str, value: Array) -> str:
         low, high = -self.form.largest - 1, self.form.largest
+        self.signals.add(name)
         return self.param(name, np.clip(np.rint(value / self.unit), low, high))
 
     def operand(self, arg: Operand, like: str = NUMBER) -> Operand:

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from snnir.dynamics.fixed_point import WHOLE_UNIT
 from snnir.dynamics.lif import LifStep
 from snnir.dynamics.models import Model, find_model
 from snnir.dynamics.program import Dynamics
-from snnir.ir.op import Op, Operands, OpError, Results, analog, broadcast, register_op
+from snnir.ir.op import Op, Operands, OpError, Results, Whole, analog, broadcast, register_op
 from snnir.semantics import Stepping
 from snnir.streams import Kind, Signal
 from snnir.tensors import FrozenDict, Tensor
@@ -116,17 +117,30 @@ class Step(_NeuronOp):
         dynamics: A member of the LIF family, or any step program.
         params: The program's parameters, each broadcastable to the input's shape.
         model: Name of the continuous model it came from, if any.
+        unit: Of a program of integers: how much one of its signals (parameters of unit `unit`)
+            is, broadcastable to the input's shape. Information: nothing is multiplied by it.
+        bits: Of a program of integers: those of its signals, sign included; 0 if unknown.
     """
 
     name: ClassVar[str] = "step"
     dynamics: LifStep | Dynamics
     params: FrozenDict[Tensor] = field(default_factory=FrozenDict)
     model: str = ""
+    unit: Tensor | None = None
+    bits: int = 0
 
     @property
     def program(self) -> Dynamics:
         """The step program."""
         return self.dynamics.program if isinstance(self.dynamics, LifStep) else self.dynamics
+
+    def whole(self) -> dict[str, Whole]:
+        """Thresholds and the like, in a program of integers that float32 can hold."""
+        if self.unit is None or "unit" in self.params or not 0 < self.bits <= 24:
+            return {}
+        most = 2 ** (self.bits - 1) - 1
+        signals = [name for name, unit in self.program.params if unit == WHOLE_UNIT]
+        return dict.fromkeys(signals, Whole("unit", -most - 1, most))
 
     @property
     def operand_count(self) -> int:

@@ -40,6 +40,22 @@ class KernelCall:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """What a tensor of whole numbers stands for: (value - zero) * unit.
+
+    Attributes:
+        unit: Attribute with the size of one.
+        low, high: What its bits can hold.
+        zero: Attribute with what stands for 0, or "" for 0.
+    """
+
+    unit: str
+    low: int
+    high: int
+    zero: str = ""
+
+
+@dataclass(frozen=True)
 class Op:
     """Base of all ops. A concrete op is a frozen dataclass registered with `@register_op`.
 
@@ -72,6 +88,10 @@ class Op:
     def is_stateless(self) -> bool:
         """Whether a step depends on nothing but that step's operands."""
         return True
+
+    def whole(self) -> dict[str, Whole]:
+        """Return the tensors that are whole numbers of a known unit, by attribute."""
+        return {}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor among the attributes, by a dotted path."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from snnir.ir.op import (
     KernelCall,
@@ -12,6 +15,7 @@ from snnir.ir.op import (
     Operands,
     OpError,
     Results,
+    Whole,
     analog,
     broadcast,
     product_of,
@@ -27,10 +31,31 @@ def optional(**tensors: Tensor | None) -> dict[str, Tensor]:
     return {name: value for name, value in tensors.items() if value is not None}
 
 
-def check_unit(unit: Tensor | None, out: int) -> None:
-    """Raise `OpError` unless there is one unit, or one per output."""
-    if unit is not None and unit.shape not in ((), (1,), (out,)):
-        raise OpError("SNN202", f"unit {list(unit.shape)} does not fit {out} outputs")
+def check_rows(out: int, **tensors: Tensor | None) -> None:
+    """Raise `OpError` unless each tensor has one element, or one per output."""
+    for name, value in optional(**tensors).items():
+        if value.shape not in ((), (1,), (out,)):
+            raise OpError("SNN202", f"{name} {list(value.shape)} does not fit {out} outputs")
+
+
+def without_zero(op: Linear | _Convolution) -> npt.NDArray[Any]:
+    """Return the weights less what stands for 0."""
+    weight = op.weight.numpy()
+    if op.zero is None:
+        return weight
+    zero = op.zero.numpy().reshape(-1, *(1,) * (weight.ndim - 1))
+    centred: npt.NDArray[Any] = weight.astype(np.int32) - zero
+    return centred
+
+
+def whole_weights(name: str, op: Linear | Scale | _Convolution) -> dict[str, Whole]:
+    """Return what whole weights stand for; with a zero point they use all that bits can hold."""
+    if op.unit is None or not op.bits or not op.tensors()[name].dtype.startswith("i"):
+        return {}
+    most = 2 ** (op.bits - 1) - 1
+    if getattr(op, "zero", None) is None:
+        return {name: Whole("unit", -most, most)}
+    return {name: Whole("unit", -most - 1, most, "zero")}
 
 
 @register_op
@@ -44,6 +69,7 @@ class Linear(Op):
         unit: Of whole weights: how much one of them is, [out] or a scalar; the result is in these
             units. Information: nothing is multiplied by it.
         bits: Of whole weights: how many bits they may use, sign included; 0 if unknown.
+        zero: Of whole weights: what stands for 0, [out] or a scalar: y = (W - zero) x + b.
     """
 
     name: ClassVar[str] = "linear"
@@ -51,6 +77,7 @@ class Linear(Op):
     bias: Tensor | None = None
     unit: Tensor | None = None
     bits: int = 0
+    zero: Tensor | None = None
 
     def infer(self, operands: Operands) -> Results:
         """[..., in] to analog [..., out]."""
@@ -61,7 +88,7 @@ class Linear(Op):
             raise OpError(
                 "SNN202", f"bias {list(self.bias.shape)} does not fit {out} output neurons"
             )
-        check_unit(self.unit, out)
+        check_rows(out, unit=self.unit, zero=self.zero)
         operand = operands[0]
         if operand is None:
             return (analog((out,)),)
@@ -73,7 +100,12 @@ class Linear(Op):
 
     def call(self, operands: Sequence[Signal]) -> KernelCall:
         """Matrix product."""
-        return KernelCall("linear", optional(weight=self.weight, bias=self.bias), sums=True)
+        tensors = optional(weight=self.weight, bias=self.bias, zero=self.zero)
+        return KernelCall("linear", tensors, sums=True)
+
+    def whole(self) -> dict[str, Whole]:
+        """Its weights, if they are."""
+        return whole_weights("weight", self)
 
 
 @register_op
@@ -98,6 +130,10 @@ class Scale(Op):
     def call(self, operands: Sequence[Signal]) -> KernelCall:
         """One multiplication."""
         return KernelCall("scale", {"factor": self.scale})
+
+    def whole(self) -> dict[str, Whole]:
+        """Its factors, if they are."""
+        return whole_weights("scale", self)
 
 
 @register_op
@@ -177,7 +213,7 @@ class _Convolution(Op):
         stride, dilation: Per spatial axis.
         padding: (before, after) per spatial axis.
         groups: Channel groups.
-        unit, bits: Of whole weights, as those of `linear`.
+        unit, bits, zero: Of whole weights, as those of `linear`.
     """
 
     rank: ClassVar[int]
@@ -189,6 +225,7 @@ class _Convolution(Op):
     groups: int = 1
     unit: Tensor | None = None
     bits: int = 0
+    zero: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name, default in (("stride", 1), ("padding", (0, 0)), ("dilation", 1)):
@@ -224,13 +261,13 @@ class _Convolution(Op):
             raise OpError(
                 "SNN202", f"bias {list(self.bias.shape)} does not fit {shape[0]} channels"
             )
-        check_unit(self.unit, shape[0])
+        check_rows(shape[0], unit=self.unit, zero=self.zero)
 
     def call(self, operands: Sequence[Signal]) -> KernelCall:
         """Sliding windows times weights."""
         return KernelCall(
             "convolution",
-            optional(weight=self.weight, bias=self.bias),
+            optional(weight=self.weight, bias=self.bias, zero=self.zero),
             {
                 "stride": self.stride,
                 "padding": self.padding,
@@ -239,6 +276,10 @@ class _Convolution(Op):
             },
             sums=True,
         )
+
+    def whole(self) -> dict[str, Whole]:
+        """Its weights, if they are."""
+        return whole_weights("weight", self)
 
 
 @register_op

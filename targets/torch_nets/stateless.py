@@ -12,7 +12,7 @@ from snnir.errors import error
 from snnir.ir.op import Op
 from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
 from snnir.ir.structure import Concat, Flatten, Pad, Permute, Reshape, Slice
-from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
+from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.winner import Winner
 from snnir.streams import Signal
 from snnir.tensors import Tensor
@@ -53,7 +53,7 @@ def _full(value: Tensor, size: int) -> Tensor:
 
 def _linear(op: Linear, operands: Sequence[Signal]) -> Call:
     out, fan_in = op.weight.shape
-    arrays = {"weight": op.weight}
+    arrays = {"weight": Tensor(without_zero(op))}
     if op.bias is not None:
         arrays["bias"] = _full(op.bias, out)
     extra = "" if op.bias is not None else ", bias=False"
@@ -77,7 +77,7 @@ def _convolution(op: Conv1d | Conv2d, operands: Sequence[Signal]) -> Call:
         options.append(f"dilation={op.dilation!r}")
     if op.groups != 1:
         options.append(f"groups={op.groups}")
-    arrays = {"weight": op.weight}
+    arrays = {"weight": Tensor(without_zero(op))}
     if op.bias is not None:
         arrays["bias"] = _full(op.bias, out)
     else:

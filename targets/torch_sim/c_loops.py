@@ -108,7 +108,7 @@ def _fits(unit: Unit, programs: Mapping[str, Dynamics]) -> bool:
     if unit.kind == "delay":
         return "steps" not in unit.tensors and unit.steps > 0
     if unit.function == "linear":
-        return len(unit.shape) == 1
+        return len(unit.shape) == 1 and "zero" not in unit.tensors
     return unit.function in ("add", "scale", "offset", "identity", "reshape")
 
 

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 
 from snnir import folder_program, network
+from snnir.dynamics.fixed_point import BIAS
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.errors import error
 from snnir.ir.graph import Graph
+from snnir.ir.neuron import Step as StepOp
+from snnir.ir.synapses import Scale
 from snnir.network import Model, Step
 from snnir.network_source import TORCH, literal, steps_source
 from snnir.targets.torch_sim import compiled, engine, gpu, kernels, kit, loops, program
@@ -95,10 +98,13 @@ class Source:
             return []
         neurons = {unit.name for unit in self.model.units.values() if unit.kind == "neuron"}
         every = self.target.trained == "all"
+        units = {facts.unit for facts in self.model.whole.values()}
+        units |= {f"{name}.scale" for name in self.graph.nodes if gives_size(self.graph, name)}
         return [
             name
             for name in self.builder.tensors
-            if every or (_is_synapse(name) and name.rpartition(".")[0] not in neurons)
+            if name not in units
+            and (every or _is_trained(name, name.rpartition(".")[0] in neurons))
         ]  # fmt: skip
 
     def tensors(self) -> Mapping[str, Tensor]:
@@ -168,7 +174,7 @@ class Source:
             _RULE.format("compiled kernels"),
             "\n\n".join(module_body(part) for part in (compiled, loops, gpu, kit)),
             _RULE.format("stateless ops"),
-            "\n\n\n".join(function_sources(kernels, used)),
+            "\n\n\n".join(function_sources(kernels, {*used, "centred"})),
             _RULE.format("the network: step programs"),
             "STEPS: dict[str, Step] = {}\n\n",
             self.steps_source(),
@@ -184,8 +190,24 @@ class Source:
         return "".join(parts)
 
 
+def gives_size(graph: Graph, name: str) -> bool:
+    """Return whether a node does nothing but give whole numbers their size in real units."""
+    node = graph.nodes[name]
+    if not isinstance(node.op, Scale) or not node.op.scale.dtype.startswith("f"):
+        return False
+    (source,) = node.operands
+    op = graph.nodes[source.node].op
+    in_neuron = isinstance(op, StepOp) and op.program.is_whole
+    return in_neuron or graph.signals[source].dtype.startswith("i")
+
+
 def _is_synapse(name: str) -> bool:
     return name.rpartition(".")[2] in _SYNAPSES
+
+
+def _is_trained(name: str, in_neuron: bool) -> bool:
+    """Return whether a tensor is a weight, or a bias that quantisation moved into a neuron."""
+    return name.rpartition(".")[2].startswith(BIAS) if in_neuron else _is_synapse(name)
 
 
 def _main_source() -> str:

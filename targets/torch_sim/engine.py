@@ -178,17 +178,17 @@ class Rounded(torch.autograd.Function):
     """Whole numbers of a unit, within limits; gradients pass where nothing is cut off."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, unit: Tensor, limit: int) -> Tensor:
-        """Return value / unit, rounded to even."""
-        exact = value / unit
-        ctx.save_for_backward(exact.abs() <= limit + 0.5, unit)
-        return exact.round().clamp(-limit, limit)
+    def forward(ctx: Any, value: Tensor, unit: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
+        """Return value / unit + zero, rounded to even."""
+        exact = value / unit + zero
+        ctx.save_for_backward((exact >= low - 0.5) & (exact <= high + 0.5), unit)
+        return exact.round().clamp(low, high)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient as if nothing had been rounded."""
         inside, unit = ctx.saved_tensors
-        return gradient * inside / unit, None, None
+        return gradient * inside / unit, None, None, None, None
 
 
 class Scope(nn.Module):
@@ -244,8 +244,10 @@ class Network(nn.Module):
         layout = getattr(kit, "stored", lambda net, name, value: value)
         for name, value in tensors.items():
             real = value
-            if name in model.whole:
-                real = value.float() * by_row(tensors[model.whole[name][0]], value)
+            facts = model.whole.get(name)
+            if facts is not None:
+                zero = by_row(tensors[facts.zero], value) if facts.zero else 0
+                real = (value.float() - zero) * by_row(tensors[facts.unit], value)
             self._place(name, layout(self, name, real), name in trained)
 
     def _place(self, name: str, value: Tensor, trained: bool) -> None:
@@ -272,10 +274,12 @@ class Network(nn.Module):
         """Return a tensor of the graph by `node.attribute`."""
         holder, last = self._places[name]
         value: Tensor = holder[last]
-        if name not in self.model.whole:
+        facts = self.model.whole.get(name)
+        if facts is None:
             return value
-        unit, bits = self.model.whole[name]
-        whole: Tensor = Rounded.apply(value, by_row(self.tensor(unit), value), 2 ** (bits - 1) - 1)
+        unit = by_row(self.tensor(facts.unit), value)
+        zero = by_row(self.tensor(facts.zero), value) if facts.zero else unit.new_zeros(())
+        whole: Tensor = Rounded.apply(value, unit, zero, facts.low, facts.high)
         return whole
 
     def start_at(self, weights: Mapping[str, Any]) -> None:
@@ -289,8 +293,9 @@ class Network(nn.Module):
                 continue
             holder, last = self._places[name]
             given = torch.tensor(weights[name], dtype=torch.float32)
-            if given.shape != holder[last].shape:
-                shapes = f"{list(given.shape)}, must be {list(holder[last].shape)}"
+            shape = holder[last].shape
+            if given.numel() != 1 and given.shape != shape:
+                shapes = f"{list(given.shape)}, must be {list(shape)}"
                 raise ValueError(f"'{name}' has shape {shapes}")
             with torch.no_grad():
                 holder[last].copy_(given)

@@ -79,9 +79,17 @@ def batch_norm(
     return x * gain.to(x.dtype).reshape(channels) + shift.to(x.dtype).reshape(channels)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, acc: str = "float64") -> Tensor:
-    """Return x W^T + bias over the last axis; the bias is added after the sum is rounded."""
-    kind = getattr(torch, acc)
+def centred(weight: Tensor, zero: Tensor | None) -> Tensor:
+    """Return whole weights less what stands for 0, one number or one per row."""
+    return weight if zero is None else weight - zero.reshape(-1, *(1,) * (weight.ndim - 1))
+
+
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, zero: Tensor | None = None,
+    acc: str = "float64",
+) -> Tensor:  # fmt: skip
+    """Return x (W - zero)^T + bias over the last axis; the bias is added after rounding."""
+    kind, weight = getattr(torch, acc), centred(weight, zero)
     y = functional.linear(x.to(kind), weight.to(kind)).to(x.dtype)
     return y if bias is None else y + bias.to(y.dtype)
 
@@ -94,10 +102,11 @@ def convolution(
     padding: Sequence[Sequence[int]] = ((0, 0),),
     dilation: Sequence[int] = (1,),
     groups: int = 1,
+    zero: Tensor | None = None,
     acc: str = "float64",
 ) -> Tensor:
     """Cross-correlation over the axes after the channels; the bias is added after rounding."""
-    kind = getattr(torch, acc)
+    kind, weight = getattr(torch, acc), centred(weight, zero)
     convolve = functional.conv1d if x.ndim == 3 else functional.conv2d
     even = all(before == after for before, after in padding)
     inside = [before for before, _ in padding] if even else [0] * len(padding)

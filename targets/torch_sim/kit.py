@@ -28,6 +28,7 @@ from snnir.targets.torch_sim.compiled import (
     turned,
 )
 from snnir.targets.torch_sim.gpu import TritonScan, interpreted, module
+from snnir.targets.torch_sim.kernels import centred
 from snnir.targets.torch_sim.loops import CompiledLoop
 
 
@@ -114,7 +115,7 @@ class Kit:
             return self.max_pool(self._sums, rows[0], options)
         if function not in ("linear", "convolution"):
             return None
-        x, weight, bias = rows[0], own["weight"], own.get("bias")
+        x, weight, bias = rows[0], centred(own["weight"], own.get("zero")), own.get("bias")
         if not is_plain(x, weight, bias) or not x.numel():
             return None
         if bias is not None and bias.numel() != len(weight):
@@ -175,7 +176,7 @@ class Kit:
 
         The bias is added to the maximum: rounding keeps the order, so the result is the same.
         """
-        weight, bias = own["weight"], own.get("bias")
+        weight, bias = centred(own["weight"], own.get("zero")), own.get("bias")
         padded = any(width for widths in pooling["padding"] for width in widths)
         if self._sums is None or padded or x.ndim != 4 or not x.numel():
             return None

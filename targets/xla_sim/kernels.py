@@ -110,11 +110,19 @@ def batch_norm(
     return mul(x, gain, low) + shift
 
 
+def centred(weight: Array, zero: Array | None) -> Array:
+    """Return whole weights less what stands for 0, one number or one per row."""
+    if zero is None:
+        return weight
+    return weight.astype(jnp.int32) - zero.reshape(-1, *(1,) * (weight.ndim - 1))
+
+
 def linear(
-    x: Array, weight: Array, bias: Array | None = None, acc: str = "float64",
-    low: Array | None = None,
+    x: Array, weight: Array, bias: Array | None = None, zero: Array | None = None,
+    acc: str = "float64", low: Array | None = None,
 ) -> Array:  # fmt: skip
-    """Return x W^T + bias over the last axis; the bias is added after the sum is rounded."""
+    """Return x (W - zero)^T + bias over the last axis; the bias is added after rounding."""
+    weight = centred(weight, zero)
     axes = (((x.ndim - 1,), (1,)), ((), ()))
     y = lax.dot_general(x.astype(acc), weight.astype(acc), axes, precision=HIGHEST)
     return with_bias(y.astype(x.dtype), bias, low)
@@ -128,12 +136,13 @@ def with_bias(y: Array, bias: Array | None, low: Array | None) -> Array:
 def convolution(
     x: Array, weight: Array, bias: Array | None = None, stride: Sequence[int] = (1,),
     padding: Sequence[Sequence[int]] = ((0, 0),), dilation: Sequence[int] = (1,), groups: int = 1,
-    acc: str = "float64", low: Array | None = None,
+    zero: Array | None = None, acc: str = "float64", low: Array | None = None,
 ) -> Array:  # fmt: skip
     """Cross-correlation over the axes after the channels; the bias is added after rounding.
 
     The channels go last: only so does XLA take its fast convolution inside a loop on CPU.
     """
+    weight = centred(weight, zero)
     axes = range(2, x.ndim)
     y = lax.conv_general_dilated(
         x.astype(acc).transpose(0, *axes, 1), weight.astype(acc).transpose(*axes, 1, 0),

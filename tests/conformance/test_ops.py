@@ -141,6 +141,17 @@ def test_linear() -> None:
     assert apply(op, X.astype(np.float64)).dtype == np.float64
 
 
+def test_zero_points() -> None:
+    whole = snnir.Tensor(np.array([[1, -2, 3], [4, 5, -6]], np.int8))
+    zero = snnir.Tensor(np.array([100, -100], np.int16))
+    x = np.array([[1, 0, 2]], np.float32)
+    assert apply(Linear(whole, zero=zero), x).tolist() == [[7 - 300, -8 + 300]]
+    pixels = np.ones((1, 1, 2, 1), np.float32)
+    conv = Conv2d(snnir.Tensor(np.array([[[[1], [2]]]], np.int8)), padding=((1, 0), (0, 0)),
+                  zero=snnir.Tensor(np.array(5, np.int16)))  # fmt: skip
+    assert apply(conv, pixels)[0, 0, :, 0].tolist() == [-3, -7]  # nothing comes from the edge
+
+
 def test_wide_weights_are_summed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     op = Linear(t(9, 7))
     whole = apply(op, X)

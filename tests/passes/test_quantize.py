@@ -68,7 +68,16 @@ def recorded(built: Graph, target: str, x: Any, **options: Any) -> dict[str, Any
 
 
 @pytest.mark.parametrize(
-    "options", ["", "bits=4", "bits=16,state-bits=24", "shifts,rounding=floor", "per-channel=false"]
+    "options",
+    [
+        "",
+        "bits=4",
+        "bits=16,state-bits=24",
+        "shifts,rounding=floor",
+        "per-channel=false",
+        "zero-point",
+        "zero-point,bits=16",
+    ],
 )
 def test_every_target_gives_the_same_bits(options: str, tmp_path: Path) -> None:
     made = readout().apply(f"quantize{{{options}}}")
@@ -212,6 +221,58 @@ def test_calibrations() -> None:
     assert (clipped["linear"].op.tensors()["weight"].numpy()[:, 1:] != 0).mean() > 0.5
 
 
+def real_weights(made: Graph, name: str) -> Any:
+    """Return the weights that whole ones stand for."""
+    tensors = {k: t.numpy().astype(np.float64) for k, t in made[name].op.tensors().items()}
+    zero = tensors.get("zero", np.zeros(1)).reshape(-1, 1)
+    return (tensors["weight"] - zero) * tensors["unit"].reshape(-1, 1)
+
+
+@pytest.mark.parametrize("per_channel", ["true", "false"])
+@pytest.mark.parametrize("how", ["minmax", "mse", "percentile"])
+def test_zero_points_use_all_bits_of_unbalanced_rows(how: str, per_channel: str) -> None:
+    rng = np.random.default_rng(0)
+    weight = (rng.random((3, 40)) * [[1.0], [-2.0], [1.0]] + [[0.0], [0.0], [0.5]]).astype("f4")
+    built = spiking((40,), Linear(snnir.Tensor(weight)), lif_step())
+    options = f"bits=4,per-channel={per_channel},calibration={how}"
+    shifted = built.apply(f"quantize{{{options},zero-point}}")
+    whole = shifted["linear"].op.tensors()["weight"].numpy()
+    assert per_channel == "false" or (whole.min(), whole.max()) == (-8, 7)
+    wrong = np.abs(real_weights(shifted, "linear") - weight)
+    balanced = np.abs(real_weights(built.apply(f"quantize{{{options}}}"), "linear") - weight)
+    assert wrong.mean() < 0.6 * balanced.mean()
+    units = np.broadcast_to(shifted["linear"].op.tensors()["unit"].numpy(), 3)
+    if how == "minmax":  # 0 is one of the values, so the ends may be up to half a unit off
+        assert (wrong.max(axis=1) <= 1.001 * units).all()
+
+
+def test_zero_points_survive_other_passes() -> None:
+    built = readout().apply("quantize{zero-point}")
+    x = spikes((20, 3, 2, 6, 6), 0.4)
+    wanted = recorded(built, "numpy", x)
+    for passes in ("conv-to-linear", "dead-neurons,fold-constants", "cse,fuse-linear"):
+        found = recorded(built.apply(passes), "numpy", x)
+        for name, y in wanted.items():
+            np.testing.assert_array_equal(found[name], y)
+
+
+def test_balanced_thresholds_keep_the_number_of_spikes(tmp_path: Path) -> None:
+    x = spikes((60, 4, 2, 6, 6), 0.4)
+    np.savez(tmp_path / "x.npz", input=x)
+    built = readout()
+    options = f'bits=3,per-channel=false,calibrate="{tmp_path / "x.npz"}"'
+    plain, balanced = (
+        built.apply(f"quantize{{{options}{more}}}") for more in ("", ",balance=true")
+    )
+    real, before, after = (recorded(g, "numpy", x) for g in (built, plain, balanced))
+    for name in ("lif", "lif2"):
+        count = real[name].sum()
+        assert abs(before[name].sum() - count) > 0.1 * count
+        assert abs(after[name].sum() - count) < 0.5 * abs(before[name].sum() - count)
+    changed = [n for n in plain.nodes if plain[n].op != balanced[n].op]
+    assert changed == ["lif", "lif2"]
+
+
 def test_ranges_come_from_calibration_inputs(tmp_path: Path) -> None:
     built = recurrent()
     np.savez(tmp_path / "x.npz", input=spikes((20, 2, 3)))
@@ -309,7 +370,8 @@ def test_a_budget_gives_each_layer_what_it_needs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "words"),
     [
-        ("quantize{budget=0.1}", "a budget needs calibration inputs"),
+        ("quantize{budget=0.1}", "option budget needs calibration inputs"),
+        ("quantize{balance}", "option balance needs calibration inputs"),
         ("quantize{budget=2}", "a share from 0 to 1"),
         ('quantize{layer-bits=["lif=1"]}', "write NAME=BITS"),
         ('quantize{layer-bits=["lif"]}', "write NAME=BITS"),

@@ -74,6 +74,36 @@ def test_training_weights_of_three_levels(backend: str) -> None:
     np.testing.assert_array_equal(snnir.compile(after, level=0).run(x).output, trained)
 
 
+@pytest.mark.parametrize("options", ["bits=4", "bits=4,zero-point"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_biases_and_thresholds_are_trained(backend: str, options: str) -> None:
+    before = readout().apply(f"quantize{{{options}}}")
+    x = spikes((20, 6, 2, 6, 6), 0.4)
+    biases = {"lif.bias_fixed", "lif2.bias_fixed", "li.bias_fixed"}
+    plain = snnir.to_torch(before, backend=backend)
+    assert biases <= {name for name, p in plain.named_parameters() if p.requires_grad}
+    net = snnir.to_torch(before, backend=backend, trained="all")
+    names = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert {*biases, "lif.threshold", "lif2.threshold", "lif2.v_reset"} <= names
+    assert not {name for name in names if name.endswith("unit")}
+    optimiser = torch.optim.Adam(net.parameters(), 3e-2)
+    losses = []
+    for _ in range(20):
+        optimiser.zero_grad()
+        loss = (net(torch.from_numpy(x)).mean(0) - 1.0).pow(2).mean()
+        loss.backward()
+        losses.append(loss.item())
+        optimiser.step()
+    assert losses[-1] < 0.5 * losses[0]
+    after = snnir.update(before, net)
+    for node in ("lif", "lif2"):
+        own, old = (g[node].op.tensors() for g in (after, before))
+        assert {key for key in own if own[key] != old[key]} >= {"bias_fixed", "threshold"}
+    with torch.no_grad():
+        trained = net(torch.from_numpy(x)).numpy()
+    np.testing.assert_array_equal(snnir.compile(after, level=0).run(x).output, trained)
+
+
 def test_a_start_of_other_shapes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'fc.weight' has shape \[4, 3\], must be \[5, 8\]"):
         snnir.to_torch(readout().apply("quantize"), start=recurrent())
