@@ -115,6 +115,7 @@ class Quantize(Pass):
                 "SNN403", "is a continuous model; quantisation needs step programs",
                 node=continuous[0], hint="run discretize before quantize",
             )  # fmt: skip
+        graph = graph.apply("densify")
         inputs = read_array(self.calibrate) if self.calibrate else None
         ranges = _recorded(graph, inputs) if self.calibrate else {}
 

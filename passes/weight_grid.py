@@ -46,10 +46,8 @@ class Grid:
         """Return the unit with which weights between two numbers, and 0, fit."""
         low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
         if self.shifted:
-            unit: Array = (high - low) / (self.high - self.low)
-            return unit
-        unit = np.maximum(-low, high) / self.high
-        return unit
+            return np.asarray((high - low) / (self.high - self.low))
+        return np.asarray(np.maximum(-low, high) / self.high)
 
     def zero(self, rows: Array, unit: Array) -> Array:
         """Return what stands for 0 in each row, [rows], given their units."""

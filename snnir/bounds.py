@@ -13,6 +13,7 @@ from snnir.dynamics.intervals import EVERYTHING, ROUNDING, Interval, invariant
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.op import Op
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Input
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.timing import Delay
@@ -138,6 +139,25 @@ def _linear(graph: Graph, node: Node, op: Op, x: Interval) -> Interval:
     return Interval(found.low + channels, found.high + channels).widened()
 
 
+def _sparse(graph: Graph, node: Node, op: Op, x: Interval) -> Interval:
+    """Bound a sparse product like a dense one, of its positive and of its negative weights."""
+    assert isinstance(op, SparseLinear)
+    values, layout = op.values.numpy().astype(np.float64), (op.columns.numpy(), op.starts.numpy())
+
+    def times(a: Array, w: Array) -> Array:
+        found: Array = kernels.sparse_linear(a, w, *layout, outputs=op.outputs)
+        return np.where(np.isnan(found), np.inf, found)
+
+    up, down = np.maximum(values, 0.0), np.minimum(values, 0.0)
+    largest = np.maximum(np.abs(x.low), np.abs(x.high))
+    if not np.isfinite(largest).all():
+        return EVERYTHING
+    low, high = times(x.low, up) + times(x.high, down), times(x.high, up) + times(x.low, down)
+    found = _rounded(Interval(low, high), times(largest, np.abs(values)), op.inputs)
+    bias = 0.0 if op.bias is None else op.bias.numpy().astype(np.float64)
+    return Interval(found.low + bias, found.high + bias).widened()
+
+
 def _applied(op: Linear | Conv1d | Conv2d, x: Array, weight: Array) -> Array:
     if isinstance(op, Linear):
         product: Array = x @ weight.T
@@ -169,6 +189,7 @@ _RULES: dict[type[Op], Callable[[Graph, Node, Op, Interval], Interval]] = {
     Linear: _linear,
     Conv1d: _linear,
     Conv2d: _linear,
+    SparseLinear: _sparse,
     Scale: _affine,
     Bias: _affine,
     BatchNorm: _affine,

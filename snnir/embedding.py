@@ -39,11 +39,12 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def function_sources(module: ModuleType, names: Iterable[str]) -> list[str]:
-    """Return the source of functions of a module and of whatever they call there, in its order."""
+    """Return the source of functions of a module and of whatever they use there, in its order."""
     functions = {
         name: value
         for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__
+        if inspect.isfunction(value) or inspect.isclass(value)
+        if value.__module__ == module.__name__
     }
     wanted: set[str] = set()
     pending = sorted(names)

@@ -111,6 +111,32 @@ def linear(
     return y if bias is None else y + bias.astype(x.dtype)
 
 
+def sparse_linear(
+    x: Array,
+    values: Array,
+    columns: Array,
+    starts: Array,
+    bias: Array | None = None,
+    outputs: int = 0,
+    acc: Any = np.float64,
+) -> Array:
+    """Return x W^T + bias over the last axis; W is given by its columns of `block` rows.
+
+    `values` are [blocks, block]; those from starts[g] to starts[g + 1] belong to the g-th group of
+    rows. The bias is added after the sum is rounded.
+    """
+    rows = x.reshape(-1, x.shape[-1]).astype(acc, copy=False)
+    wide = values.astype(acc, copy=False)
+    y = np.zeros((rows.shape[0], len(starts) - 1, values.shape[1]), x.dtype)
+    filled = np.flatnonzero(np.diff(starts))  # the sum over nothing is no such sum in NumPy
+    step = max(1, BLOCK // max(1, values.size))
+    for first in range(0, rows.shape[0] if filled.size else 0, step):
+        terms = rows[first : first + step][:, columns, None] * wide
+        y[first : first + step, filled] = np.add.reduceat(terms, starts[filled], axis=1)
+    y = y.reshape(*x.shape[:-1], -1)[..., :outputs]
+    return y if bias is None else y + bias.astype(x.dtype)
+
+
 def windows(
     x: Array,
     kernel: tuple[int, ...],

@@ -17,6 +17,7 @@ from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.pooling import AvgPool2d, SumPool2d
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.synapses import BatchNorm, Conv1d, Conv2d, Linear
 from snnir.pipeline import APPROXIMATE, EXACT, EXACT_REAL
 from snnir.streams import Kind
@@ -108,9 +109,10 @@ def arithmetic_level(graph: Graph, node: Node) -> tuple[str, str]:
     on: then no partial sum rounds.
     """
     op = node.op
-    if isinstance(op, (Linear, Conv1d, Conv2d)):
+    if isinstance(op, (Linear, Conv1d, Conv2d, SparseLinear)):
         spikes = graph.signals[node.operands[0]].kind is Kind.SPIKES
-        if spikes and sums_exactly(op.weight, op.bias):
+        weight = op.values if isinstance(op, SparseLinear) else op.weight
+        if spikes and sums_exactly(weight, op.bias):
             return EXACT, "no sum of its weights rounds"
         return EXACT_REAL, "float32 sums are rounded in the order the library takes"
     if isinstance(op, BatchNorm):

@@ -1,9 +1,9 @@
 """How much a network does on an input: spikes, synaptic operations, and what they would cost.
 
 A synaptic operation is one event arriving over one connection, as Sinabs' analyser counts it: the
-sum of a synapse's input times the number of outputs each element reaches, connections over the edge
-left out. A mean pool before a synapse does not make events smaller. For binary spikes this is
-also what SpikingJelly's `SynOpCounter` counts.
+sum of a synapse's input times the number of outputs each element reaches; connections over the edge
+do not count, nor do those that a sparse matrix does not have. A mean pool before a synapse does not
+make events smaller. For binary spikes this is also what SpikingJelly's `SynOpCounter` counts.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ import numpy.typing as npt
 from snnir.artefact import populations
 from snnir.ir.graph import Graph, Value
 from snnir.ir.pooling import AvgPool2d
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Flatten, Pad, Permute, Reshape
 from snnir.ir.synapses import Conv1d, Conv2d, Linear
 from snnir.ir.timing import Delay
 
 Array = npt.NDArray[Any]
+_SYNAPSES = (Linear, Conv1d, Conv2d, SparseLinear)
 
 #: Energy in joules of one synaptic operation, one multiply-add (None where hardware has events
 #: only), and one update of a neuron; with the source.
@@ -132,7 +134,7 @@ def activity(graph: Graph, x: Any) -> Activity:
 
     made = compile(graph, "numpy", level=0)
     discrete = made.graph
-    synapses = [n for n in discrete.order if isinstance(discrete[n].op, (Linear, Conv1d, Conv2d))]
+    synapses = [n for n in discrete.order if isinstance(discrete[n].op, _SYNAPSES)]
     read = dict.fromkeys(discrete[name].operands[0].node for name in synapses)
     result = made.run(x, list(dict.fromkeys([*read, *populations(discrete)])))
     steps = next(iter(result.outputs.values())).shape[0]
@@ -177,6 +179,9 @@ def fan_out(graph: Graph, name: str) -> Array:
     op = node.op
     if isinstance(op, Linear):
         return np.full(source, op.weight.shape[0], np.int64)
+    if isinstance(op, SparseLinear):
+        held = np.repeat(op.columns.numpy(), op.block)[op.values.numpy().reshape(-1) != 0]
+        return np.broadcast_to(np.bincount(held, minlength=op.inputs), source)
     assert isinstance(op, (Conv1d, Conv2d))
     reach = np.ones((), np.int64)
     axes = zip(

@@ -29,6 +29,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "dead-code": "snnir.passes.dead_code:DeadCode",
         "dead-neurons": "snnir.passes.dead_neurons:DeadNeurons",
         "declare-inputs": "snnir.passes.declare_inputs:DeclareInputs",
+        "densify": "snnir.passes.sparsify:Densify",
         "discretize": "snnir.passes.discretize:Discretize",
         "eliminate-reshape": "snnir.passes.eliminate_reshape:EliminateReshape",
         "fold-batchnorm": "snnir.passes.fold_batchnorm:FoldBatchnorm",
@@ -40,6 +41,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "prune": "snnir.passes.prune:Prune",
         "quantize": "snnir.passes.quantize:Quantize",
         "remove-identity": "snnir.passes.remove_identity:RemoveIdentity",
+        "sparsify": "snnir.passes.sparsify:Sparsify",
         "verify": "snnir.passes.verify:Verify",
     },
     "targets": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from snnir.ir.graph import Node
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.pooling import AvgPool2d, SumPool2d
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Current, Flatten, Input
 from snnir.ir.synapses import Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.timing import Delay
@@ -57,6 +58,12 @@ def _linear(writer: Writer, node: Node) -> Entry:
         return Entry("Linear", {"weight": without_zero(op)})
     bias = full(op.bias, (op.weight.shape[0],))
     return Entry("Affine", {"weight": without_zero(op), "bias": bias})
+
+
+def _sparse(writer: Writer, node: Node) -> Entry:
+    assert isinstance(node.op, SparseLinear)
+    full_form = Linear(Tensor(node.op.dense()), node.op.bias)
+    return _linear(writer, replace(node, op=full_form))
 
 
 def _convolution(writer: Writer, node: Node) -> Entry:
@@ -174,6 +181,7 @@ def _step(writer: Writer, node: Node) -> Entry:
 MAKERS: dict[type, Callable[[Writer, Node], Entry]] = {
     Input: _input,
     Linear: _linear,
+    SparseLinear: _sparse,
     Conv1d: _convolution,
     Conv2d: _convolution,
     SumPool2d: _pool,

@@ -30,11 +30,13 @@ from snnir.ir import (
     Scale,
     Signal,
     Slice,
+    SparseLinear,
     Step,
     SumPool2d,
     Value,
     Winner,
 )
+from snnir.ir.sparse import sparse
 from snnir.matrix import EXAMPLES
 from snnir.streams import Kind
 from tests.helpers import dyadic, lif_step, params
@@ -95,12 +97,22 @@ def t(*shape: int, seed: int = 3) -> snnir.Tensor:
     return snnir.tensor(dyadic(shape, seed))
 
 
+def sparse_op(outputs: int, inputs: int, block: int, density: float = 0.2) -> SparseLinear:
+    held = np.random.default_rng(5).random((outputs, inputs)) < density
+    layout = map(snnir.Tensor, sparse((dyadic((outputs, inputs), 6) * held), block))
+    return SparseLinear(*layout, inputs, outputs, t(outputs))
+
+
 OPS: dict[str, tuple[Op, tuple[tuple[int, ...], ...]]] = {
     **{
         name: (op, (shape,) * (op.operand_count or 3)) for name, (op, shape) in EXAMPLES.items()
     },
     "linear with bias": (Linear(t(70, 33), t(70)), ((33,),)),
     "linear, one bias": (Linear(t(5, 33), t(1)), ((33,),)),
+    "sparse, single weights": (sparse_op(40, 33, 1), ((33,),)),
+    "sparse, blocks of 8": (sparse_op(43, 33, 8), ((33,),)),
+    "sparse, blocks of 16": (sparse_op(48, 33, 16), ((4, 33),)),
+    "sparse, no weights": (sparse_op(7, 5, 1, 0.0), ((5,),)),
     "linear over the last axis": (Linear(t(9, 7), t(9)), ((4, 6, 7),)),
     "conv2d, uneven": (
         Conv2d(t(3, 4, 2, 3), t(3), stride=(2, 1), padding=((1, 0), (2, 1))), ((4, 6, 7),),

@@ -4,6 +4,7 @@ from snnir.ir.graph import Editor, Graph, Node, Provenance, Value
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.op import OPS, Op, OpError, register_op
 from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import (
     Add,
     Concat,
@@ -25,5 +26,6 @@ __all__ = [
     "OPS", "Add", "AvgPool2d", "BatchNorm", "Bias", "Concat", "Conv1d", "Conv2d", "Current",
     "Delay", "Editor", "Flatten", "FrozenDict", "Graph", "Input", "Kind", "Linear", "MaxPool2d",
     "Neuron", "Node", "Op", "OpError", "Pad", "Permute", "Provenance", "Reshape", "Scale",
-    "Signal", "Slice", "Step", "SumPool2d", "Tensor", "Value", "Winner", "register_op", "tensor",
+    "Signal", "Slice", "SparseLinear", "Step", "SumPool2d", "Tensor", "Value", "Winner",
+    "register_op", "tensor",
 ]  # fmt: skip

@@ -48,7 +48,7 @@ def without_zero(op: Linear | _Convolution) -> npt.NDArray[Any]:
     return centred
 
 
-def whole_weights(name: str, op: Linear | Scale | _Convolution) -> dict[str, Whole]:
+def whole_weights(name: str, op: Any) -> dict[str, Whole]:
     """Return what whole weights stand for; with a zero point they use all that bits can hold."""
     if op.unit is None or not op.bits or not op.tensors()[name].dtype.startswith("i"):
         return {}

@@ -11,6 +11,7 @@ import numpy as np
 from snnir.errors import error
 from snnir.ir.op import Op
 from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Concat, Flatten, Pad, Permute, Reshape, Slice
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.winner import Winner
@@ -58,6 +59,10 @@ def _linear(op: Linear, operands: Sequence[Signal]) -> Call:
         arrays["bias"] = _full(op.bias, out)
     extra = "" if op.bias is not None else ", bias=False"
     return Call("{self}({0})", f"nn.Linear({fan_in}, {out}{extra})", arrays)
+
+
+def _sparse(op: SparseLinear, operands: Sequence[Signal]) -> Call:
+    return _linear(Linear(Tensor(op.dense()), op.bias), operands)
 
 
 def _convolution(op: Conv1d | Conv2d, operands: Sequence[Signal]) -> Call:
@@ -161,6 +166,7 @@ def _winner(op: Winner, operands: Sequence[Signal]) -> Call:
 
 _MAKERS: dict[type[Op], Callable[[Any, Sequence[Signal]], Call]] = {
     Linear: _linear,
+    SparseLinear: _sparse,
     Conv1d: _convolution,
     Conv2d: _convolution,
     Scale: _scale,

@@ -189,6 +189,54 @@ void snn_scatter(int64_t first, int64_t last, const int64_t *begin, const int32_
     }
 }
 
+/* One event of value v: its blocks are added, times v, to out. */
+static inline void snn_blocks(int64_t block, int64_t k, int64_t end,
+                              const int32_t *restrict group, const float *restrict w, float v,
+                              float *restrict out)
+{
+    if (block == 1)
+        for (; k < end; k++) out[group[k]] += v * w[k];
+    else if (block == 16)
+        for (; k < end; k++) {
+            vec *const y = (vec *)(out + group[k] * 16);
+            *y += v * *(const vec *)(w + k * 16);
+        }
+    else
+        for (; k < end; k++)
+            for (int64_t i = 0; i < block; i++) out[group[k] * block + i] += v * w[k * block + i];
+}
+
+/* out[row] = sum of the sparse weights of the row's events, times their values unless `plain`.
+ * The blocks of input j are those from starts[j] to starts[j + 1]: w [blocks, block] is added from
+ * output group * block on. out: [rows, stride], zeros; parts are rows. */
+void snn_sparse(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
+                const float *value, int32_t plain, const int64_t *starts, const int32_t *group,
+                const float *w, int64_t block, int64_t stride, float *out)
+{
+    for (int64_t r = first; r < last; r++)
+        for (int64_t e = begin[r]; e < begin[r + 1]; e++)
+            snn_blocks(block, starts[index[e]], starts[index[e] + 1], group, w,
+                       plain ? 1.0f : value[e], out + r * stride);
+}
+
+/* g[block] += d[row] at the block's outputs for every event of the row at the block's input, times
+ * its value unless `plain`: the gradient of the weights. Parts are inputs. */
+void snn_sparse_back(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
+                     const float *value, int32_t plain, const int64_t *starts,
+                     const int32_t *group, const float *d, int64_t block, int64_t stride,
+                     int64_t rows, float *g)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t e = begin[r]; e < begin[r + 1]; e++) {
+            const int64_t j = index[e];
+            const float v = plain ? 1.0f : value[e];
+            if (j < first || j >= last) continue;
+            for (int64_t k = starts[j]; k < starts[j + 1]; k++)
+                for (int64_t i = 0; i < block; i++)
+                    g[k * block + i] += v * d[r * stride + group[k] * block + i];
+        }
+}
+
 /* The outputs that an input position reaches along one axis: for each tap of the kernel that has
  * one, the tap and the output. Returns their number. */
 static int snn_reach(int64_t at, int64_t taps, int64_t stride, int64_t pad, int64_t dilation,

@@ -104,7 +104,8 @@ def library(source: str) -> ctypes.CDLL:
 #: Arguments of the kernels that every network has: q int64, i int32, p pointer.
 SIGNATURES = {
     "snn_events": "pqqppp", "snn_values": "pqqppp", "snn_gather": "qqpppipqpqqp",
-    "snn_scatter": "qqpppipqqpq", "snn_conv": "qqpppippppp", "snn_max_pool": "qqppp",
+    "snn_scatter": "qqpppipqqpq", "snn_sparse": "qqpppipppqqp", "snn_sparse_back": "qqpppipppqqqp",
+    "snn_conv": "qqpppippppp", "snn_max_pool": "qqppp",
 }  # fmt: skip
 _TYPES = {"q": ctypes.c_int64, "i": ctypes.c_int32, "p": ctypes.c_void_p}
 

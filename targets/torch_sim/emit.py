@@ -18,7 +18,7 @@ from snnir.ir.neuron import Step as StepOp
 from snnir.ir.synapses import Scale
 from snnir.network import Model, Step
 from snnir.network_source import TORCH, literal, steps_source
-from snnir.targets.torch_sim import compiled, engine, gpu, kernels, kit, loops, program
+from snnir.targets.torch_sim import compiled, engine, gpu, kernels, kit, loops, program, sparse
 from snnir.targets.torch_sim.build import Builder
 from snnir.targets.torch_sim.c_kernels import c_source
 from snnir.targets.torch_sim.c_loops import HEAD as LOOPS
@@ -57,6 +57,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+import warnings
+import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -73,7 +75,7 @@ from torch.nn import functional
 
 _RULE = "\n\n# ---- {} " + "-" * 60 + "\n\n"
 #: Kernel arguments that are synapses or biases, which training changes.
-_SYNAPSES = {"weight", "bias", "scale", "gamma", "beta"}
+_SYNAPSES = {"weight", "values", "bias", "scale", "gamma", "beta"}
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,9 @@ class Source:
             "\n\n",
             module_body(engine),
             _RULE.format("compiled kernels"),
-            "\n\n".join(module_body(part) for part in (compiled, loops, gpu, kit)),
+            "\n\n".join(module_body(part) for part in (compiled, sparse, loops, gpu, kit)),
             _RULE.format("stateless ops"),
-            "\n\n\n".join(function_sources(kernels, {*used, "centred"})),
+            "\n\n\n".join(function_sources(kernels, {*used, "centred", "SparseSums"})),
             _RULE.format("the network: step programs"),
             "STEPS: dict[str, Step] = {}\n\n",
             self.steps_source(),

@@ -6,7 +6,9 @@ in which sums are accumulated before they are rounded to the dtype of `x`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,6 +93,68 @@ def linear(
     """Return x (W - zero)^T + bias over the last axis; the bias is added after rounding."""
     kind, weight = getattr(torch, acc), centred(weight, zero)
     y = functional.linear(x.to(kind), weight.to(kind)).to(x.dtype)
+    return y if bias is None else y + bias.to(y.dtype)
+
+
+def compressed(starts: Tensor, columns: Tensor, values: Tensor, width: int) -> Tensor:
+    """Return a matrix of torch's in the CSR layout."""
+    size, kind = (len(starts) - 1, width), starts.dtype
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            starts, columns.to(kind), values, size, check_invariants=False
+        )
+
+
+class SparseSums(torch.autograd.Function):
+    """Products with a sparse matrix; only the weights that are there have gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, columns: Tensor, starts: Tensor) -> Tensor:
+        """Return [rows, groups, block] from x [rows, inputs]."""
+        ctx.save_for_backward(x, values, columns, starts)
+        turned, lanes = x.t().contiguous(), values.t().contiguous()
+        matrices = (compressed(starts, columns, lane, x.shape[1]) for lane in lanes)
+        return torch.stack([torch.sparse.mm(each, turned).t() for each in matrices], 2)
+
+    @staticmethod
+    def of_input(d: Tensor, values: Tensor, columns: Tensor, starts: Tensor, inputs: int) -> Tensor:
+        """Return the gradient of the input from that of the sums, [rows, groups, block]."""
+        order = columns.argsort(stable=True)
+        group = torch.repeat_interleave(starts.diff())[order]
+        counts = columns.bincount(minlength=inputs)
+        begins = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        found = d.new_zeros(inputs, len(d))
+        for lane, weights in enumerate(values[order].t().contiguous()):
+            matrix = compressed(begins, group, weights, d.shape[1])
+            found += torch.sparse.mm(matrix, d[:, :, lane].t().contiguous())
+        return found.t()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x and values."""
+        x, values, columns, starts = ctx.saved_tensors
+        d, x_too, values_too = gradients[0], *ctx.needs_input_grad[:2]
+        g_x = g_values = None
+        if x_too:
+            g_x = SparseSums.of_input(d, values, columns, starts, x.shape[1])
+        if values_too:
+            pattern = compressed(starts, columns, torch.zeros_like(values[:, 0]), x.shape[1])
+            lanes = (d[:, :, lane].t().contiguous() for lane in range(values.shape[1]))
+            terms = (torch.sparse.sampled_addmm(pattern, lane, x) for lane in lanes)
+            g_values = torch.stack([term.values() for term in terms], 1)
+        return g_x, g_values, None, None
+
+
+def sparse_linear(
+    x: Tensor, values: Tensor, columns: Tensor, starts: Tensor, bias: Tensor | None = None,
+    outputs: int = 0, acc: str = "float64",
+) -> Tensor:  # fmt: skip
+    """Return x W^T + bias over the last axis; see `snnir.kernels.sparse_linear`."""
+    kind = getattr(torch, acc)
+    rows = x.reshape(-1, x.shape[-1]).to(kind)
+    y: Tensor = SparseSums.apply(rows, values.to(kind), columns, starts)
+    y = y.reshape(*x.shape[:-1], -1)[..., :outputs].to(x.dtype)
     return y if bias is None else y + bias.to(y.dtype)
 
 

@@ -30,6 +30,7 @@ from snnir.targets.torch_sim.compiled import (
 from snnir.targets.torch_sim.gpu import TritonScan, interpreted, module
 from snnir.targets.torch_sim.kernels import centred
 from snnir.targets.torch_sim.loops import CompiledLoop
+from snnir.targets.torch_sim.sparse import EventSparse, Orders, gathered
 
 
 class Kit:
@@ -47,6 +48,7 @@ class Kit:
         self.backend, self.reason = backend, ""
         self._sums: EventSums | None = None
         self._loops: dict[str, Any] = {}
+        self._orders = Orders()
         if backend in ("auto", "c"):
             try:
                 self._code = library(source)
@@ -113,6 +115,8 @@ class Kit:
             return None
         if function == "max_pool":
             return self.max_pool(self._sums, rows[0], options)
+        if function == "sparse_linear":
+            return self.sparse(self._sums, rows[0], own, options["outputs"])
         if function not in ("linear", "convolution"):
             return None
         x, weight, bias = rows[0], centred(own["weight"], own.get("zero")), own.get("bias")
@@ -137,6 +141,26 @@ class Kit:
             return sums.gather(events, weight, bias)
         made: Tensor = EventLinear.apply(sums, events, x, weight, bias)
         return made
+
+    def sparse(
+        self, sums: EventSums, x: Tensor, own: dict[str, Tensor], outputs: int
+    ) -> Tensor | None:
+        """Return the product with a sparse matrix as sums over events, or None if that is slow."""
+        values, columns, starts = own["values"], own["columns"], own["starts"]
+        bias = own.get("bias")
+        if x.ndim != 2 or not is_plain(x, values, bias) or not x.numel() or not values.numel():
+            return None
+        x = x.contiguous()
+        events = Events(sums.code, x.detach())
+        if events.count > DENSE * x.numel():
+            return None
+        order = self._orders.of(columns, starts, x.shape[1])
+        if needs_gradient(x, values):
+            made: Tensor = EventSparse.apply(sums, events, order, x, values, columns, starts)
+        else:
+            made = gathered(sums, events, order, values, len(starts) - 1)
+        y = made.flatten(1)[:, :outputs]
+        return y if bias is None else y + bias
 
     @staticmethod
     def max_pool(sums: EventSums, x: Tensor, options: Mapping[str, Any]) -> Tensor | None:

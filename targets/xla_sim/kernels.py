@@ -128,6 +128,31 @@ def linear(
     return with_bias(y.astype(x.dtype), bias, low)
 
 
+def sparse_linear(
+    x: Array, values: Array, columns: Array, starts: Array, bias: Array | None = None,
+    outputs: int = 0, acc: str = "float64", low: Array | None = None,
+) -> Array:  # fmt: skip
+    """Return x W^T + bias over the last axis; see `snnir.kernels.sparse_linear`.
+
+    A matrix of up to 2**26 elements is laid out in full: XLA has no fast sparse product on CPU.
+    """
+    (count, block), groups, inputs = values.shape, starts.shape[0] - 1, x.shape[-1]
+    group = jnp.repeat(jnp.arange(groups), jnp.diff(starts), total_repeat_length=count)
+    if groups * block * inputs <= 2**26:
+        weight = jnp.zeros((groups, inputs, block), values.dtype).at[group, columns].set(values)
+        matrix = weight.transpose(0, 2, 1).reshape(groups * block, inputs)
+        return linear(x, matrix[:outputs], bias, None, acc, low)
+    rows = x.reshape(-1, inputs).astype(acc)
+    wide = values.astype(acc)
+
+    def sums(row: Array) -> Array:
+        terms = mul(row[columns, None], wide, low)
+        return jax.ops.segment_sum(terms, group, groups, indices_are_sorted=True)
+
+    y = lax.map(sums, rows).reshape(*x.shape[:-1], groups * block)[..., :outputs]
+    return with_bias(y.astype(x.dtype), bias, low)
+
+
 def with_bias(y: Array, bias: Array | None, low: Array | None) -> Array:
     """Return y + bias; a sum of one product must not be fused with it."""
     return y if bias is None else guard(y, low) + bias.astype(y.dtype)

@@ -11,8 +11,9 @@ import pytest
 import snnir
 from snnir import kernels
 from snnir.ir import OPS, Kind, Signal
-from snnir.ir.op import Op
+from snnir.ir.op import Op, OpError
 from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
+from snnir.ir.sparse import SparseLinear, sparse
 from snnir.ir.structure import (
     Add,
     Concat,
@@ -152,6 +153,45 @@ def test_zero_points() -> None:
     assert apply(conv, pixels)[0, 0, :, 0].tolist() == [-3, -7]  # nothing comes from the edge
 
 
+@pytest.mark.parametrize("block", [1, 3, 8])
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("limit", [1, 1 << 20])
+def test_sparse_linear(
+    block: int, density: float, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "BLOCK", limit)
+    matrix = dyadic((11, 7), 4) * (np.random.default_rng(0).random((11, 7)) < density)
+    op = SparseLinear(*map(snnir.Tensor, sparse(matrix, block)), 7, 11, t(11))
+    np.testing.assert_array_equal(op.dense(), matrix)
+    dense = Linear(snnir.tensor(matrix), op.bias)
+    np.testing.assert_array_equal(apply(op, X), apply(dense, X))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"columns": [1, 0, 1]}, "not in order, or not unique"),
+        ({"columns": [0, 0, 1]}, "not in order, or not unique"),
+        ({"columns": [0, 9, 1]}, "not among the 3 inputs"),
+        ({"columns": [0, -1, 1]}, "not among the 3 inputs"),
+        ({"starts": [0, 3, 2]}, "do not rise from 0 to 3"),
+        ({"starts": [0, 1, 2]}, "do not rise from 0 to 3"),
+        ({"starts": [0, 3]}, r"starts \[3\], got \[3\] and \[2\]"),
+        ({"values": np.ones(3, np.float32)}, "must be"),
+        ({"columns": np.zeros(3, np.int64)}, "must be i32"),
+        ({"bias": np.ones(5, np.float32)}, "does not fit 2 outputs"),
+    ],
+)
+def test_broken_sparse_layouts(change: dict[str, Any], words: str) -> None:
+    kinds = {"columns": np.int32, "starts": np.int64}
+    given: dict[str, Any] = {"values": np.ones((3, 1), np.float32), "columns": [0, 1, 1],
+                             "starts": [0, 2, 3]} | change  # fmt: skip
+    own = {k: snnir.Tensor(v if isinstance(v, np.ndarray) else np.array(v, kinds[k]))
+           for k, v in given.items()}  # fmt: skip
+    with pytest.raises(OpError, match=words):
+        SparseLinear(**own, inputs=3, outputs=2).infer([Signal(Kind.SPIKES, (3,))])
+
+
 def test_wide_weights_are_summed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     op = Linear(t(9, 7))
     whole = apply(op, X)
@@ -201,7 +241,7 @@ def test_winner() -> None:
 
 
 def test_no_stateless_op_is_left_out() -> None:
-    tested: set[type[Op]] = {Conv1d, Conv2d, SumPool2d, AvgPool2d, MaxPool2d, Linear, Scale, Bias, Current, Add,
+    tested: set[type[Op]] = {Conv1d, Conv2d, SumPool2d, AvgPool2d, MaxPool2d, Linear, SparseLinear, Scale, Bias, Current, Add,
               Concat, Slice, Flatten, Reshape, Permute, Pad, BatchNorm, Winner}  # fmt: skip
     stateful = {"input", "delay", "neuron", "step"}
     assert {cls.name for cls in tested} | stateful == {n for n in OPS if not n.startswith("test")}
