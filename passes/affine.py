@@ -462,21 +462,53 @@ def _delay_after(mover: Mover, user: Node, index: int, affine: Affine) -> Edits 
 
 
 def _step_after(mover: Mover, user: Node, index: int, affine: Affine) -> Edits | None:
-    """Divide what a spiking neuron compares and resets to by the gain of its input."""
+    """Divide what a spiking neuron compares and resets to by the gain of its input.
+
+    A shift of the input moves where the membrane rests: into its leak target, or its bias.
+    """
     op = user.op
     assert isinstance(op, Step)
     rules = op.dynamics
-    if affine.shifts or affine.gain.min() <= 0 or not isinstance(rules, LifStep) or rules.fixed:
+    if not isinstance(rules, LifStep) or rules.fixed or rules.inputs > 1 or not _is_float(op):
         return None
-    if rules.inputs > 1 or any(kind is Kind.ANALOG for _, kind in rules.program.outputs):
+    if affine.shifts:
+        shifted = _rest_moved(op, rules, affine.shift)
+        if shifted is None or not affine.scales:
+            return shifted if shifted is None else {user.name: shifted}
+        op = shifted
+    if affine.gain.min() <= 0 or any(kind is Kind.ANALOG for _, kind in rules.program.outputs):
         return None
-    units = dict(rules.program.params)
+    units = dict(op.program.params)
     gain = compact(affine.gain)
     params = {
         name: rounded(_wide(value) / gain, value) if units[name] in _SIGNALS else value
         for name, value in op.params.items()
     }
     return {user.name: replace(op, params=FrozenDict(params))}
+
+
+#: Forms of the membrane that add their constant apart, and those that have a leak target.
+_BIASED, _LEAKY = ("integrate", "factor"), ("difference", "pull", "quotient", "product")
+
+
+def _rest_moved(op: Step, rules: LifStep, shift: Array) -> Step | None:
+    """Return neurons that add a constant to their input themselves; None if they cannot."""
+    form, _, after = rules.membrane.partition("-")
+    if rules.synapse != "none" or rules.synapse_gain or form not in (*_BIASED, *_LEAKY):
+        return None
+    moved = shift * _wide(op.params["gain"]) if rules.gain else shift
+    if after:  # the input is added to what is left of the membrane
+        moved = (
+            moved * _wide(op.params["tau"])
+            if form == "quotient"
+            else moved / _wide(op.params["k_mem"])
+        )
+    name = "bias" if form in _BIASED else "leak"
+    if rules.leak:
+        moved = moved + _wide(op.params[name])
+    like = next(iter(op.params.values()), Tensor(np.zeros((), np.float32)))
+    params = {**op.params, name: rounded(compact(moved), like)}
+    return replace(op, dynamics=replace(rules, leak=True), params=FrozenDict(params))
 
 
 _AFTER: dict[type[Op], Callable[[Mover, Node, int, Affine], Edits | None]] = {

@@ -152,17 +152,58 @@ def test_a_shift_over_a_padding_goes_where_it_can() -> None:
 def test_a_batch_norm_before_neurons_goes_into_thresholds() -> None:
     built = chain(snnir.Kind.ANALOG, (4,), batch_norm(4), lif_step(reset="to", leak=True))
     made = after(built, "fold-batchnorm")
-    assert ops(made) == ["bias", "step"]
+    assert ops(made) == ["step"]
     op = made["step"].op
     assert isinstance(op, Step)
     assert op.params["threshold"].shape == (4,)
     assert op.params["v_reset"].shape == (4,)
+    assert op.params["bias"].shape == (4,)
     assert op.params["beta"].shape == ()
+
+
+LEAKS = {
+    "integrate": "bias", "factor": "bias", "difference": "leak", "pull": "leak",
+    "quotient": "leak", "quotient-after": "leak", "product": "leak", "product-after": "leak",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reset", ["subtract", "to"])
+@pytest.mark.parametrize("gain", [False, True])
+@pytest.mark.parametrize("leak", [False, True])
+@pytest.mark.parametrize("membrane", LEAKS)
+def test_a_bias_current_moves_where_neurons_rest(
+    membrane: str, leak: bool, gain: bool, reset: str
+) -> None:
+    step = lif_step(membrane=membrane, leak=leak, gain=gain, refractory=2, reset=reset)
+    current = Bias(snnir.tensor(np.array([0.25, 0.5, -0.125, 0.0], np.float32)))
+    built = chain(snnir.Kind.ANALOG, (4,), current, step)
+    made = built.apply("fuse-linear,remove-identity")
+    assert ops(made) == ["step"]
+    op = made["step"].op
+    assert isinstance(op, Step)
+    assert op.params[LEAKS[membrane]].shape == (4,)
+    x = np.random.default_rng(0).integers(-8, 24, (60, 3, 4)).astype(np.float32) / 4
+    run = [snnir.compile(g, level=0, precision="float64").run(x, ["step:v"]) for g in (built, made)]
+    np.testing.assert_array_equal(run[0].output, run[1].output)
+    np.testing.assert_allclose(run[0].recorded["step:v"], run[1].recorded["step:v"], atol=1e-9)
+    assert 0 < run[0].output.mean() < 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lif_step(synapse="factor"), lif_step(synapse_gain=True), lif_step(membrane="none"),
+        lif_step(membrane="fixed"),
+    ],
+)  # fmt: skip
+def test_a_bias_before_a_filter_stays(step: Step) -> None:
+    built = chain(snnir.Kind.ANALOG, (4,), Bias(snnir.tensor(0.5)), step)
+    assert built.apply("fuse-linear") is built
 
 
 @pytest.mark.parametrize(
     "step", [lif_step(fire="never"), lif_step(exposes_v=True), lif_step(membrane="fixed")]
-)
+)  # a factor would change what is seen
 def test_neurons_that_show_their_membrane_keep_it(step: Step) -> None:
     built = chain(snnir.Kind.ANALOG, (4,), batch_norm(4), step)
     assert built.apply("fold-batchnorm") is built
