@@ -20,6 +20,7 @@ from snnir.ir.neuron import Neuron, Step
 from snnir.streams import Kind
 
 if TYPE_CHECKING:
+    from snnir.operations import Activity
     from snnir.target import Compiled, Content
 
 FORMAT = 1
@@ -53,7 +54,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.unlink(name)
 
 
-def write_artefact(compiled: Compiled, folder: Path) -> Path:
+def write_artefact(compiled: Compiled, folder: Path, activity: Activity | None = None) -> Path:
     """Write an artefact folder aside and rename it into place.
 
     Raises:
@@ -72,7 +73,7 @@ def write_artefact(compiled: Compiled, folder: Path) -> Path:
     try:
         digests = {name: _write(aside / name, content) for name, content in compiled.files.items()}
         facts = manifest(compiled, digests)
-        page = report_html(compiled.graph, facts, compiled.history).encode()
+        page = report_html(compiled.graph, facts, compiled.history, activity).encode()
         facts["files"][REPORT] = _write(aside / REPORT, page)
         _write(aside / MANIFEST, (json.dumps(facts, indent=2) + "\n").encode())
         os.chmod(aside, 0o755)

@@ -9,6 +9,7 @@ from typing import Any
 from snnir.dynamics.models import MODELS
 from snnir.errors import shown
 from snnir.ir.graph import Graph
+from snnir.operations import ENERGY, Activity
 from snnir.pipeline import PipelineResult
 
 #: Graphs with more nodes are not drawn.
@@ -29,13 +30,17 @@ svg path.back { stroke-dasharray: 4 3; }
 """
 
 
-def report_html(graph: Graph, facts: Mapping[str, Any], history: PipelineResult) -> str:
+def report_html(
+    graph: Graph, facts: Mapping[str, Any], history: PipelineResult,
+    activity: Activity | None = None,
+) -> str:  # fmt: skip
     """Return the page for a compiled graph.
 
     Args:
         graph: What was built.
         facts: The manifest.
         history: What the passes did.
+        activity: What the graph did on some input.
     """
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
@@ -47,6 +52,7 @@ def report_html(graph: Graph, facts: Mapping[str, Any], history: PipelineResult)
         _section("Assumptions and repairs", _list(facts["notes"], "None.")),
         _section("Inputs and outputs", _ports(facts)),
         _section("Nodes", _nodes(graph)),
+        *([] if activity is None else [_section("Activity", _activity(activity))]),
         _section("How neurons are stepped", _semantics(facts["semantics"])),
         _section("Equations", _equations(facts["semantics"])),
         _section("Passes", _passes(history)),
@@ -109,6 +115,27 @@ def _nodes(graph: Graph) -> str:
                 total += tensor.nbytes
     table = _table(("node", "op", "type", "parameters", "bytes"), rows)
     return f"{table}<p>Weights stored once: {total:,} bytes.</p>"
+
+
+def _activity(found: Activity) -> str:
+    pace = "" if found.per_second is None else f", {found.per_second:.4g} per second"
+    told = f"Per sample, {found.steps} steps: {found.operations:,.0f} synaptic operations{pace}."
+    spikes = [(p.node, p.neurons, f"{p.spikes:.6g}", f"{p.rate:.4g}") for p in found.populations]
+    work = [(s.node, s.connections, f"{s.operations:.6g}", s.products) for s in found.synapses]
+    energy = [
+        (name, *("-" if joules is None else f"{joules * 1e9:.4g} nJ" for joules in both), source)
+        for (name, both), (*_, source) in zip(
+            found.energy().items(), ENERGY.values(), strict=True
+        )
+    ]  # fmt: skip
+    return "".join(
+        [
+            f"<p>{told}</p>",
+            _table(("population", "neurons", "spikes", "rate"), spikes),
+            _table(("synapse", "connections", "operations", "dense products"), work),
+            _wide_table(("energy", "events", "dense", "constants"), energy),
+        ]
+    )
 
 
 def _semantics(semantics: Mapping[str, Any]) -> str:

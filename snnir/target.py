@@ -25,6 +25,7 @@ from snnir.running import Result
 
 if TYPE_CHECKING:
     from snnir.loss_report import LossReport
+    from snnir.operations import Activity
 
 #: Content of one file of an artefact: bytes, or a function that writes it to a binary stream.
 Content = bytes | Callable[[BinaryIO], None]
@@ -104,17 +105,21 @@ class Compiled:
         """
         raise error("SNN501", f"target '{self.target.name}' cannot be run in memory")
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, activity: Activity | None = None) -> Path:
         """Write the artefact folder atomically and return its path.
 
         An existing artefact folder is replaced; any other existing folder must be empty.
+
+        Args:
+            folder: Where it is written.
+            activity: What the graph did on some input (`snnir.activity`), shown in the report.
 
         Raises:
             SnnirError: SNN702 if the folder cannot be written.
         """
         from snnir.artefact import write_artefact
 
-        return write_artefact(self, Path(folder))
+        return write_artefact(self, Path(folder), activity)
 
 
 def target_from(name: str, options: Mapping[str, Any]) -> Target:

@@ -22,6 +22,7 @@ _NOT_OPTIONS = ("model", "target", "level", "passes")
 @click.option("-O", "level", type=click.IntRange(0, 2), default=1, show_default=True)
 @click.option("--passes", help="Pipeline to run instead of the level's.")
 @click.option("--calibrate", metavar="X.npz", help="Inputs for passes that calibrate.")
+@click.option("--activity", metavar="X.npz", help="Inputs on which the report counts spikes.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Target option.")
 @click.option("--allow-lossy", is_flag=True, help="Accept passes that change spikes.")
 @click.option("--verify", is_flag=True, help="Run the folder and compare every spike.")
@@ -33,6 +34,7 @@ def compile_command(  # noqa: PLR0913, PLR0917  (one per option)
     level: int,
     passes: str | None,
     calibrate: str | None,
+    activity: str | None,
     settings: tuple[str, ...],
     allow_lossy: bool,
     verify: bool,
@@ -61,7 +63,10 @@ def compile_command(  # noqa: PLR0913, PLR0917  (one per option)
         raise error("SNN701", message, hint="leave out --verify")
     if verify:
         _verify(compiled, graph)
-    path = compiled.save(folder)
+    counted = (
+        None if activity is None else snnir.activity(compiled.graph, snnir.read_array(activity))
+    )
+    path = compiled.save(folder, counted)
     note(f"{target}: {len(compiled.graph)} nodes, {len(compiled.files) + 2} files")
     click.echo(str(path))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import snnir
 from snnir.ir import Add, Graph, Input, Linear, Node, Signal, Value
-from tests.helpers import continuous, dyadic, feed_forward, lif_step, recurrent
+from tests.helpers import cli, continuous, dyadic, feed_forward, lif_step, recurrent, spikes
 
 HOSTILE = "<script>alert('x')</script>&\"\x1b[31m"
 
@@ -80,6 +80,31 @@ def test_the_page_says_what_was_done(tmp_path: Path) -> None:
     given = {"tau": 0.01, "r": 1.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
     found = Page(page(continuous("lif", **given), tmp_path / "lif"))
     assert "tau * dv/dt = (v_leak - v) + r * x" in found.text
+
+
+def test_the_page_counts_spikes_on_an_input(tmp_path: Path) -> None:
+    x = spikes((40, 2, 3), 0.5)
+    made = snnir.compile(feed_forward())
+    counted = snnir.activity(made.graph, x)
+    path = made.save(tmp_path / "out", counted) / "report.html"
+    text = Page(path.read_text("utf-8")).text
+    assert f"{x.sum() / 2 * 4:,.0f} synaptic operations" in text
+    assert f"{counted.populations[0].rate:.4g}" in text
+    assert "ISSCC 2014" in text
+    assert "synaptic operations" not in page(feed_forward(), tmp_path / "plain")
+    np.savez(tmp_path / "x.npz", input=x)
+    snnir.save(feed_forward(), tmp_path / "m.snnir")
+    done = cli(
+        "compile", tmp_path / "m.snnir", "-o", tmp_path / "cli", "--activity", tmp_path / "x.npz"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cli" / "report.html").read_text("utf-8").count("synaptic operations") == 1
+    wrong = cli(
+        "compile", tmp_path / "m.snnir", "-o", tmp_path / "no", "--activity", tmp_path / "none.npz"
+    )
+    assert wrong.returncode == 1
+    assert "cannot be read" in wrong.stderr
+    assert not (tmp_path / "no").exists()
 
 
 def test_only_small_graphs_are_drawn(tmp_path: Path) -> None:
