@@ -35,7 +35,7 @@ def seconds(graph: Graph, x: Any, wanted: Any) -> float:
     """Return the least CPU time of a run."""
     import torch
 
-    net, given = snnir.compile(graph, "torch").net, torch.from_numpy(x)
+    net, given = snnir.to_torch(graph), torch.from_numpy(x)
     least = float("inf")
     with torch.no_grad():
         assert np.array_equal(net(given).numpy(), wanted)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from snnir.errors import error
 from snnir.ir.graph import Graph
-from snnir.ir.sparse import SparseLinear, sparse
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.synapses import Linear
 from snnir.pipeline import EXACT_REAL, Pass
 from snnir.tensors import Tensor
@@ -63,16 +63,15 @@ class Sparsify(Pass):
 
     def kept(self, op: Linear) -> SparseLinear | None:
         """Return the sparse form of a matrix that costs least, or None if none pays."""
-        weight, (outputs, inputs) = op.weight.numpy(), op.weight.shape
+        weight = op.weight.numpy()
         best, least = None, 1.0
         for block in (self.block,) if self.block else PAYS:
-            values, columns, starts = sparse(weight, block)
-            share = len(columns) / ((len(starts) - 1) * inputs)
+            made = SparseLinear.of(weight, block, op.bias)
+            groups = made.starts.size - 1
+            share = made.columns.size / (groups * op.weight.shape[1])
             cost = share / self.limit(block)
             if share <= self.limit(block) and (cost < least or best is None):
-                tensors = Tensor(values), Tensor(columns), Tensor(starts)
-                rest = op.bias, op.unit, op.bits
-                best, least = SparseLinear(*tensors, inputs, outputs, *rest), cost
+                best, least = replace(made, unit=op.unit, bits=op.bits), cost
         return best
 
 

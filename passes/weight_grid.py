@@ -46,15 +46,16 @@ class Grid:
         """Return the unit with which weights between two numbers, and 0, fit."""
         low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
         if self.shifted:
-            return np.asarray((high - low) / (self.high - self.low))
-        return np.asarray(np.maximum(-low, high) / self.high)
+            return (high - low) / (self.high - self.low)
+        return np.maximum(-low, high) / self.high
 
     def zero(self, rows: Array, unit: Array) -> Array:
         """Return what stands for 0 in each row, [rows], given their units."""
         if not self.shifted:
             return np.zeros(len(rows))
         low, high = rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0)
-        return np.rint((self.high + self.low - (high + low) / unit) / 2).clip(self.low, self.high)
+        middle: Array = np.rint((self.high + self.low - (high + low) / unit) / 2)
+        return middle.clip(self.low, self.high)
 
     def whole(self, weights: Array, unit: Array, zero: Array | float = 0.0) -> Array:
         """Return weights as whole numbers of a unit."""

@@ -39,7 +39,6 @@ from snnir.ir import (
     Value,
     Winner,
 )
-from snnir.ir.sparse import sparse
 from snnir.loss_report import REFUSED
 from snnir.presets import preset
 from snnir.streams import Kind, Signal
@@ -50,17 +49,12 @@ def _ones(*shape: int) -> Tensor:
     return Tensor(np.ones(shape, np.float32))
 
 
-def _blocks(shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    values, columns, starts = sparse(np.eye(*shape, dtype=np.float32), 1)
-    return Tensor(values), Tensor(columns), Tensor(starts)
-
-
 #: One instance of every op with the shape it reads; models and steps are added below.
 EXAMPLES: Mapping[str, tuple[Op, tuple[int, ...]]] = {
     "linear": (Linear(_ones(2, 3)), (3,)),
     "conv1d": (Conv1d(_ones(2, 2, 3)), (2, 6)),
     "conv2d": (Conv2d(_ones(2, 2, 3, 3)), (2, 6, 6)),
-    "sparse_linear": (SparseLinear(*_blocks((2, 3)), 3, 2), (3,)),
+    "sparse_linear": (SparseLinear.of(np.eye(2, 3, dtype=np.float32)), (3,)),
     "scale": (Scale(_ones()), (3,)),
     "bias": (Bias(_ones(3)), (3,)),
     "batch_norm": (BatchNorm(_ones(2), _ones(2)), (2, 4, 4)),

@@ -111,7 +111,7 @@ class Model:
     """A scheduled network without its tensors.
 
     Attributes:
-        stages: (kind, names) in order; kinds are batched, scan, shift and loop.
+        stages: (kind, names) in order; kinds are batched, scan, unit, shift and loop.
         units: Every node that is not an input.
         inputs: Shape of each input.
         outputs: Value behind each output name.

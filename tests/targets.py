@@ -36,7 +36,6 @@ from snnir.ir import (
     Value,
     Winner,
 )
-from snnir.ir.sparse import sparse
 from snnir.matrix import EXAMPLES
 from snnir.streams import Kind
 from tests.helpers import dyadic, lif_step, params
@@ -99,8 +98,7 @@ def t(*shape: int, seed: int = 3) -> snnir.Tensor:
 
 def sparse_op(outputs: int, inputs: int, block: int, density: float = 0.2) -> SparseLinear:
     held = np.random.default_rng(5).random((outputs, inputs)) < density
-    layout = map(snnir.Tensor, sparse((dyadic((outputs, inputs), 6) * held), block))
-    return SparseLinear(*layout, inputs, outputs, t(outputs))
+    return SparseLinear.of(dyadic((outputs, inputs), 6) * held, block, t(outputs))
 
 
 OPS: dict[str, tuple[Op, tuple[tuple[int, ...], ...]]] = {

@@ -55,6 +55,20 @@ class SparseLinear(Op):
     unit: Tensor | None = None
     bits: int = 0
 
+    @classmethod
+    def of(cls, matrix: Array, block: int = 1, bias: Tensor | None = None) -> SparseLinear:
+        """Return the product with a matrix [outputs, inputs]; all-zero blocks are left out."""
+        outputs, inputs = matrix.shape
+        groups = -(-outputs // block)
+        room = np.zeros((groups * block, inputs), matrix.dtype)
+        room[:outputs] = matrix
+        grid = room.reshape(groups, block, inputs)
+        used = grid.any(axis=1)
+        group, column = np.nonzero(used)
+        starts = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int64)
+        values, columns = Tensor(grid[group, :, column]), Tensor(column.astype(np.int32))
+        return cls(values, columns, Tensor(starts), inputs, outputs, bias)
+
     @property
     def block(self) -> int:
         """Consecutive rows that a block covers."""
@@ -129,16 +143,3 @@ def check_layout(columns: Array, starts: Array, inputs: int) -> None:
     rises[starts[1:-1][(starts[1:-1] > 0) & (starts[1:-1] < len(columns))] - 1] = True
     if not rises.all():
         raise OpError("SNN202", "the columns of a group of rows are not in order, or not unique")
-
-
-def sparse(matrix: Array, block: int) -> tuple[Array, Array, Array]:
-    """Return values, columns and starts of a matrix [outputs, inputs] in blocks of rows."""
-    outputs, inputs = matrix.shape
-    groups = -(-outputs // block)
-    room = np.zeros((groups * block, inputs), matrix.dtype)
-    room[:outputs] = matrix
-    grid = room.reshape(groups, block, inputs)
-    used = grid.any(axis=1)
-    group, column = np.nonzero(used)
-    starts = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int64)
-    return grid[group, :, column], column.astype(np.int32), starts

@@ -148,6 +148,18 @@ def run_scan(unit: Unit, values: dict[str, Array], state: State, watch: set[str]
         values[name] = np.stack(steps).reshape(len(x), *x.shape[1:])
 
 
+def run_unit(
+    units: Sequence[Unit], values: dict[str, Array], state: State, watch: set[str]
+) -> None:
+    """Run a population behind the ops that only it reads; what they yield is not kept."""
+    for unit in units[:-1]:
+        run_batched(unit, values)
+    run_scan(units[-1], values, state, watch)
+    for unit in units[:-1]:
+        if unit.name not in watch:
+            del values[unit.name]
+
+
 def run_shift(unit: Unit, values: dict[str, Array], state: State) -> None:
     """Advance a delay line by the tile."""
     own = state[unit.name]
@@ -192,7 +204,7 @@ def tile_length(units: Sequence[Unit], values: Mapping[str, Array], outside: set
 
 
 def run_tile(model: Model, values: dict[str, Array], state: State, watch: set[str]) -> None:
-    """Run every stage on a tile; `values` gains the value of every node."""
+    """Run every stage on a tile; `values` gains what others read, is recorded or given out."""
     for kind, names in model.stages:
         units = [model.units[name] for name in names if name in model.units]
         if not units:
@@ -201,6 +213,8 @@ def run_tile(model: Model, values: dict[str, Array], state: State, watch: set[st
             run_batched(units[0], values)
         elif kind == "scan":
             run_scan(units[0], values, state, watch)
+        elif kind == "unit":
+            run_unit(units, values, state, watch)
         elif kind == "shift":
             run_shift(units[0], values, state)
         else:
@@ -223,7 +237,7 @@ def simulate(
 
     Returns:
         Outputs by name, records by name (both [time, batch, *shape]), the sum of every value
-        that was computed, and the state after the last step.
+        that was kept, and the state after the last step.
 
     Raises:
         UnknownRecord: If a name to record does not exist.

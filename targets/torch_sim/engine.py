@@ -399,20 +399,33 @@ class Network(nn.Module):
         return self.tensor(unit.tensors["steps"])
 
     def run_tile(self, values: Values, state: State, watch: set[str]) -> None:
-        """Run every stage on a tile; `values` gains the value of every node."""
+        """Run every stage on a tile; `values` gains what others read, is recorded or given out."""
         done: set[str] = set()
         for kind, names in self.model.stages:
             units = [self.model.units[name] for name in names if name in self.model.units]
             if not units or units[0].name in done:
                 continue
-            if kind == "batched":
-                done |= self.run_pair(units[0], values, watch) or self.run_batched(units[0], values)
-            elif kind == "scan":
-                self.run_scan(units[0], values, state, watch)
+            if kind in ("batched", "unit"):
+                done |= self.run_ops(units if kind == "batched" else units[:-1], values, watch)
+            if kind in ("scan", "unit"):
+                self.run_scan(units[-1], values, state, watch)
+            if kind == "unit":
+                for unit in units[:-1]:
+                    if unit.name not in watch:
+                        values.pop(unit.name, None)
             elif kind == "shift":
                 self.run_shift(units[0], values, state)
-            elif not self.run_compiled_loop(units, values, state, watch):
+            elif kind == "loop" and not self.run_compiled_loop(units, values, state, watch):
                 self.run_loop(units, values, state, watch)
+
+    def run_ops(self, units: Sequence[Unit], values: Values, watch: set[str]) -> set[str]:
+        """Run stateless ops one after the other; return what was run."""
+        done: set[str] = set()
+        for unit in units:
+            if unit.name not in done:
+                pair = self.run_pair(unit, values, watch)
+                done |= pair or self.run_batched(unit, values)
+        return done
 
     def run_pair(self, unit: Unit, values: Values, watch: set[str]) -> set[str]:
         """Run a convolution and the pooling after it in one; return what was run."""

@@ -134,7 +134,8 @@ class SparseSums(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x and values."""
         x, values, columns, starts = ctx.saved_tensors
-        d, x_too, values_too = gradients[0], *ctx.needs_input_grad[:2]
+        d = gradients[0]
+        x_too, values_too = ctx.needs_input_grad[:2]
         g_x = g_values = None
         if x_too:
             g_x = SparseSums.of_input(d, values, columns, starts, x.shape[1])

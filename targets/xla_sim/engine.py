@@ -223,10 +223,12 @@ def run_tile(run: Run, values: Values, state: State) -> None:
         units = [model.units[name] for name in names if name in model.units]
         if not units:
             continue
-        if kind == "batched":
-            run_batched(run, units[0], values)
-        elif kind == "scan":
-            run_scan(run, units[0], values, state)
+        if kind in ("batched", "unit", "scan"):
+            for unit in units:
+                if unit.kind == "op":
+                    run_batched(run, unit, values)
+                else:
+                    run_scan(run, unit, values, state)
         elif kind == "shift":
             run_shift(run, units[0], values, state)
         else:

@@ -153,7 +153,7 @@ def test_inspect(form: str, model: Path) -> None:
     assert done.returncode == 0, done.stderr
     expected = {
         "table": "neuron lif", "text": "%n1 = neuron(%n0)", "json": '"nodes"', "dot": "n0 -> n1",
-        "equations": "tau * dv/dt = (v_leak - v) + r * x", "schedule": "scan    n1",
+        "equations": "tau * dv/dt = (v_leak - v) + r * x", "schedule": "unit    n0, n1",
     }  # fmt: skip
     assert expected[form] in done.stdout
     if form == "json":

@@ -13,7 +13,7 @@ from snnir import kernels
 from snnir.ir import OPS, Kind, Signal
 from snnir.ir.op import Op, OpError
 from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
-from snnir.ir.sparse import SparseLinear, sparse
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import (
     Add,
     Concat,
@@ -161,7 +161,7 @@ def test_sparse_linear(
 ) -> None:
     monkeypatch.setattr(kernels, "BLOCK", limit)
     matrix = dyadic((11, 7), 4) * (np.random.default_rng(0).random((11, 7)) < density)
-    op = SparseLinear(*map(snnir.Tensor, sparse(matrix, block)), 7, 11, t(11))
+    op = SparseLinear.of(matrix, block, t(11))
     np.testing.assert_array_equal(op.dense(), matrix)
     dense = Linear(snnir.tensor(matrix), op.bias)
     np.testing.assert_array_equal(apply(op, X), apply(dense, X))
@@ -186,7 +186,7 @@ def test_broken_sparse_layouts(change: dict[str, Any], words: str) -> None:
     kinds = {"columns": np.int32, "starts": np.int64}
     given: dict[str, Any] = {"values": np.ones((3, 1), np.float32), "columns": [0, 1, 1],
                              "starts": [0, 2, 3]} | change  # fmt: skip
-    own = {k: snnir.Tensor(v if isinstance(v, np.ndarray) else np.array(v, kinds[k]))
+    own: dict[str, Any] = {k: snnir.Tensor(v if isinstance(v, np.ndarray) else np.array(v, kinds[k]))
            for k, v in given.items()}  # fmt: skip
     with pytest.raises(OpError, match=words):
         SparseLinear(**own, inputs=3, outputs=2).infer([Signal(Kind.SPIKES, (3,))])

@@ -89,8 +89,9 @@ def test_large_matrices_are_never_laid_out(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     size = 100_000
     columns = rng.integers(0, size, size).astype(np.int32)
-    layout = np.ones((size, 1), np.float32), columns, np.arange(size + 1)
-    built = spiking((size,), SparseLinear(*map(snnir.Tensor, layout), size, size))
+    one, starts = np.ones((size, 1), np.float32), np.arange(size + 1)
+    layout = snnir.Tensor(one), snnir.Tensor(columns), snnir.Tensor(starts)
+    built = spiking((size,), SparseLinear(*layout, size, size))
     x = spikes((3, 1, size), 0.01)
     wanted = snnir.compile(built).run(x).output
     np.testing.assert_array_equal(wanted.sum(), x[..., columns].sum())

@@ -29,6 +29,7 @@ from snnir.ir import (
     Value,
 )  # fmt: skip
 from snnir.ir.names import fresh_name
+from snnir.schedule import schedule
 from tests.helpers import continuous, dyadic, feed_forward, graph, lif_step, params, recurrent
 
 SPIKES, ANALOG = snnir.Kind.SPIKES, snnir.Kind.ANALOG
@@ -179,3 +180,26 @@ def test_scalars_stay_scalars() -> None:
 def test_a_fresh_name_is_in_none_of_the_given_sets() -> None:
     assert fresh_name("a", ()) == fresh_name("a", {"b"}, {"a_1": 0}) == "a"
     assert fresh_name("a", {"a", "a_2"}, {"a_1": 0}) == "a_3"
+
+
+def test_what_one_population_reads_is_scheduled_with_it() -> None:
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "input": (Input(Signal(snnir.Kind.SPIKES, (3,))), []),
+        "fc": (Linear(snnir.tensor(dyadic((4, 3)))), ["input"]),
+        "skip": (Linear(snnir.tensor(dyadic((4, 3)))), ["input"]),
+        "sum": (Add(), ["fc", "skip"]),
+        "lif": (lif_step(), ["sum"]),
+        "twice": (Linear(snnir.tensor(dyadic((4, 4)))), ["lif"]),
+        "one": (lif_step(), ["twice"]),
+        "two": (lif_step(reset="subtract"), ["twice"]),
+        "shown": (Linear(snnir.tensor(dyadic((4, 4)))), ["one"]),
+        "last": (lif_step(), ["shown"]),
+    }
+    built = graph(nodes, "last", dt=1e-3)
+    editor = built.edit()
+    editor.outputs["current"] = Value("shown")
+    assert str(schedule(editor.graph())).splitlines() == [
+        "batched input", "unit    fc, skip, sum, lif", "batched twice", "scan    one",
+        "scan    two", "batched shown", "scan    last",
+    ]  # fmt: skip
+    assert str(schedule(built)).splitlines()[-1] == "unit    shown, last"
