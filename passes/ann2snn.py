@@ -13,6 +13,7 @@ from snnir.dynamics.lif import LifStep
 from snnir.errors import error
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
+from snnir.ir.pooling import MaxPool2d
 from snnir.ir.synapses import Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.pipeline import APPROXIMATE, Pass
 from snnir.running import read_array
@@ -54,6 +55,8 @@ class Ann2snn(Pass):
         momentum: Weight of a new batch in the moving average.
         channel_wise: A scale for each channel; always in mode `calibrated`.
         half_threshold: Neurons start at half the threshold; always in mode `calibrated`.
+        pool_first: Where only a maximum over windows reads a rectifier, the maximum is taken before
+            the neurons, of real numbers (`pre_spike_maxpool` of SpikingJelly); else of spikes.
         multi_spike: Neurons may fire several times in a step (always in mode `sinabs`); mode
             `calibrated` then tries lower thresholds.
         steps: Length of the run that mode `calibrated` is made for.
@@ -68,6 +71,7 @@ class Ann2snn(Pass):
     momentum: float = 0.1
     channel_wise: bool = False
     half_threshold: bool = False
+    pool_first: bool = False
     multi_spike: bool = False
     steps: int = 32
 
@@ -101,6 +105,7 @@ class Ann2snn(Pass):
             hint = "give --calibrate X.npz or calibrate="
             raise error("SNN401", "pass 'ann2snn': it needs calibration inputs", hint=hint)
         x = read_array(self.calibrate)
+        graph = _pooled_first(graph, relus) if self.pool_first else graph
         if self.mode == "sinabs":
             return _normalized(graph, relus, x)
         seen = _recorded(graph, x, relus)
@@ -156,6 +161,22 @@ def is_relu(node: Node) -> bool:
     is_output = [(let.target, Kind.ANALOG)] == list(program.outputs)
     zero = [arg for arg in let.args if not isinstance(arg, str)]
     return is_output and let.op == "max" and zero == [0.0]
+
+
+def _pooled_first(graph: Graph, relus: list[str]) -> Graph:
+    """Swap rectifiers with the maxima over windows that alone read them; both only rise."""
+    editor = graph.edit()
+    given = {value.node for value in graph.outputs.values()}
+    for name in relus:
+        readers = [user for user, _ in graph.uses[name]]
+        alone = len(readers) == 1 and name not in given
+        if not alone or not isinstance(graph[readers[0]].op, MaxPool2d):
+            continue
+        pool = graph[readers[0]]
+        editor.rewire(Value(pool.name), Value(name))
+        editor.put(replace(pool, operands=graph[name].operands))
+        editor.put(replace(graph[name], operands=(Value(pool.name),)))
+    return editor.graph()
 
 
 def _recorded(graph: Graph, x: Any, names: list[str]) -> Mapping[str, Array]:

@@ -28,18 +28,27 @@ def network() -> nn.Sequential:
     ).eval()  # fmt: skip
 
 
+def with_maxima() -> nn.Sequential:
+    torch.manual_seed(2)
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 5), nn.ReLU(),
+        nn.Linear(5, 3),
+    ).eval()  # fmt: skip
+
+
 def pictures(count: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).random((count, 2, 8, 8)).astype(np.float32)
 
 
-def graph() -> Graph:
-    return snnir.from_torch(network(), (2, 8, 8))
+def graph(net: nn.Module | None = None) -> Graph:
+    return snnir.from_torch(net or network(), (2, 8, 8))
 
 
-def converted(options: str, x: Any, tmp_path: Path) -> Graph:
+def converted(options: str, x: Any, tmp_path: Path, net: nn.Module | None = None) -> Graph:
     """Return the converted graph; x is [batches, B, *shape]."""
     np.save(tmp_path / "x.npy", x)
-    return graph().apply(f'ann2snn{{{options},calibrate="{tmp_path / "x.npy"}"}}')
+    return graph(net).apply(f'ann2snn{{{options},calibrate="{tmp_path / "x.npy"}"}}')
 
 
 def spikes_of(made: Graph, x: Any) -> list[Any]:
@@ -57,22 +66,26 @@ SPIKINGJELLY: dict[str, dict[str, Any]] = {
     "mode=percentile,percentile=99,channel-wise,half-threshold": {
         "mode": "99%", "channel_wise": True, "half_threshold": True,
     },
+    "mode=max,channel-wise,pool-first": {
+        "mode": "max", "channel_wise": True, "pre_spike_maxpool": True,
+    },
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("build", [network, with_maxima])
 @pytest.mark.parametrize("options", SPIKINGJELLY)
 def test_scales_and_spikes_are_those_of_spikingjelly(
-    options: str, batches: int, tmp_path: Path
+    options: str, build: Any, batches: int, tmp_path: Path
 ) -> None:
     pytest.importorskip("spikingjelly", reason="needs spikingjelly")
     from spikingjelly.activation_based import ann2snn, neuron
 
     calibration = pictures(20 * batches).reshape(batches, 20, 2, 8, 8)
-    made = converted(options, calibration, tmp_path)
+    made = converted(options, calibration, tmp_path, build())
     loader = [torch.from_numpy(batch) for batch in calibration]
     recipe = ann2snn.RateCodingRecipe(dataloader=loader, **SPIKINGJELLY[options])
-    theirs = ann2snn.Converter(recipe).convert(network())
+    theirs = ann2snn.Converter(recipe).convert(build())
     scales = [
         np.atleast_1d(np.asarray(m.scale.detach()))
         for name, m in theirs.named_modules()
