@@ -24,7 +24,7 @@ import snnir
 from snnir.ir import Graph
 
 STEPS = (4, 8, 16, 32, 64)
-CALIBRATION, NOISE, TRAININGS = 200, 0.3, 3
+CALIBRATION, NOISE, TRAININGS = 200, 0.3, 10
 
 
 def digits(seed: int) -> tuple[Any, ...]:

@@ -105,7 +105,7 @@ def test_training_keeps_the_pattern(backend: str, block: int) -> None:
     torch = pytest.importorskip("torch", reason="the torch target needs torch")
     built = layered(0.1, 4)
     made = built.apply(f"sparsify{{block={block},density=1}}")
-    x = torch.from_numpy(spikes((9, 3, 100), 0.1))
+    x = torch.from_numpy(spikes((9, 3, 100), 0.1) * 2 + spikes((9, 3, 100), 0.05, 7))
     found = []
     for graph in (built, made):
         net, given_x = snnir.to_torch(graph, backend=backend), x.clone().requires_grad_()

@@ -109,6 +109,35 @@ def test_a_start_of_other_shapes_is_refused() -> None:
         snnir.to_torch(readout().apply("quantize"), start=recurrent())
 
 
+def large_bias() -> Graph:
+    """Return neurons whose bias is far larger than all else."""
+    editor = readout().edit()
+    op: Any = editor.nodes["more"].op
+    editor.set_op("more", type(op)(snnir.tensor(1000.0)))
+    return editor.graph()
+
+
+@pytest.mark.parametrize("build", [readout, large_bias])
+@pytest.mark.parametrize("options", ["bits=4", "zero-point", "zero-point,per-channel=false"])
+def test_a_network_holds_what_its_graph_does(options: str, build: Any) -> None:
+    made = build().apply(f"quantize{{{options}}}")
+    assert snnir.update(made, snnir.to_torch(made, trained="all")) == made
+
+
+def test_what_is_cut_off_has_no_gradient() -> None:
+    made = readout().apply("quantize{bits=4}")
+    net = snnir.to_torch(made)
+    weight = net.get_parameter("fc.weight")
+    with torch.no_grad():
+        weight[0, 0] = 1e3
+        weight[0, 1] = -1e3
+    net(torch.from_numpy(spikes((20, 6, 2, 6, 6), 0.4))).sum().backward()
+    assert weight.grad is not None
+    gone = weight.grad == 0
+    assert gone[0, :2].all()
+    assert not gone[0, 2:].all()
+
+
 def test_nothing_changes_without_training(tmp_path: Any) -> None:
     made = readout().apply("quantize{bits=4}")
     net = snnir.to_torch(made)
