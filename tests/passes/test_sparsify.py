@@ -113,9 +113,14 @@ def test_training_keeps_the_pattern(backend: str, block: int) -> None:
         (weight,) = (p for p in net.parameters() if p.requires_grad)
         found.append((given_x.grad.numpy(), weight.grad.numpy()))
         with torch.no_grad():
+            net(x)
             weight += 0.5
         if graph is made:
             after = snnir.update(made, net)
+            with torch.no_grad():
+                changed = net(x).numpy()
+            wanted = snnir.compile(after, level=0).run(x.numpy()).output
+            np.testing.assert_array_equal(changed, wanted)
     np.testing.assert_allclose(found[1][0], found[0][0], atol=1e-6)
     op = op_of(made)
     there = SparseLinear(snnir.Tensor(found[1][1]), op.columns, op.starts, 100, 64).dense()
