@@ -1,4 +1,4 @@
-"""Compiled kernels: building the C source where there is a compiler, and calling it.
+"""Compiled kernels: calling the C source where there is a compiler.
 
 The functions take plain pointers, so neither torch's headers nor a build system is needed. Work is
 shared by as many threads as torch uses; results do not depend on their number.
@@ -7,15 +7,7 @@ shared by as many threads as torch uses; results do not depend on their number.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import importlib.util
 import os
-import pathlib
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -25,10 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from snnir.c_build import shared_library
 from snnir.network import Step
 
-#: Without -ffp-contract=off the compiler may fuse a product and a sum and round them once.
-FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 #: Above this share of non-zero inputs, a matrix product is faster than sums over events.
 DENSE = 0.25
 #: Larger inputs are sampled before their events are listed.
@@ -40,48 +31,6 @@ BLOCK = 512
 WIDE = 64
 
 
-class NoCompiler(RuntimeError):
-    """There is no C compiler, or it does not compile the kernels."""
-
-
-def compiler() -> list[str]:
-    """Return the command of a C compiler: `$CC`, one on the path, or the ziglang wheel's."""
-    wanted = os.environ.get("CC", "").split()
-    if wanted and shutil.which(wanted[0]):
-        return wanted
-    for name in ("cc", "gcc", "clang"):
-        if shutil.which(name):
-            return [name]
-    if importlib.util.find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "cc"]
-    raise NoCompiler("no C compiler was found; install one, or `pip install ziglang`")
-
-
-def machine() -> str:
-    """Return what the compiled code depends on: it is built for this very processor."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        flags = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
-    except OSError:
-        flags = []
-    return "\n".join([platform.machine(), platform.processor(), *sorted(set(flags))])
-
-
-def cache_folder() -> pathlib.Path:
-    """Return a folder that only this user can write, for compiled kernels."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    folder = pathlib.Path(base) / "snnir" / "kernels"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        facts = folder.stat()
-        own = not hasattr(os, "getuid") or facts.st_uid == os.getuid()
-        if own and not facts.st_mode & 0o022 and os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    return pathlib.Path(tempfile.mkdtemp(prefix="snnir-kernels-"))
-
-
 @lru_cache(maxsize=64)
 def library(source: str) -> ctypes.CDLL:
     """Return the compiled kernels; compiled once per source, compiler and processor.
@@ -89,12 +38,7 @@ def library(source: str) -> ctypes.CDLL:
     Raises:
         NoCompiler: If they cannot be compiled.
     """
-    command = compiler()
-    key = "\0".join([source, *command, *FLAGS, machine()]).encode()
-    path = cache_folder() / f"{hashlib.sha256(key).hexdigest()[:32]}.so"
-    if not path.is_file():
-        build(command, source, path)
-    code = ctypes.CDLL(str(path))
+    code = ctypes.CDLL(str(shared_library(source)))
     for name, arguments in SIGNATURES.items():
         bind(getattr(code, name), arguments)
     code.snn_events.restype = ctypes.c_int64
@@ -114,20 +58,6 @@ def bind(function: Any, arguments: str) -> Any:
     """Declare the arguments of a C function, so that plain numbers can be passed."""
     function.argtypes = [_TYPES[letter] for letter in arguments]
     return function
-
-
-def build(command: Sequence[str], source: str, path: pathlib.Path) -> None:
-    """Compile aside and rename into place."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        given, made = pathlib.Path(scratch, "kernels.c"), pathlib.Path(scratch, "kernels.so")
-        given.write_text(source, encoding="utf-8")
-        for native in (["-march=native"], ["-mcpu=native"], []):
-            line = [*command, *FLAGS, *native, "-o", str(made), str(given), "-lm"]
-            done = subprocess.run(line, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                os.replace(made, path)
-                return
-    raise NoCompiler(f"{command[0]} does not compile the kernels: {done.stderr.strip()[-500:]}")
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from snnir import folder_program, network
+from snnir import c_build, folder_program, network
 from snnir.dynamics.fixed_point import BIAS
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
@@ -147,7 +147,7 @@ class Source:
         """
         try:
             tools = kit.Kit(self.kernels(), self.target.backend, self.gpu_kernels())
-        except (compiled.NoCompiler, gpu.NoTriton) as problem:
+        except (c_build.NoCompiler, gpu.NoTriton) as problem:
             raise error(
                 "SNN503", f"target 'torch': {problem}", hint="use backend=auto or eager"
             ) from None
@@ -174,7 +174,7 @@ class Source:
             "\n\n",
             module_body(engine),
             _RULE.format("compiled kernels"),
-            "\n\n".join(module_body(part) for part in (compiled, sparse, loops, gpu, kit)),
+            "\n\n".join(module_body(part) for part in (c_build, compiled, sparse, loops, gpu, kit)),
             _RULE.format("stateless ops"),
             "\n\n\n".join(function_sources(kernels, {*used, "centred", "SparseSums"})),
             _RULE.format("the network: step programs"),

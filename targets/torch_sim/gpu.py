@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnir.c_build import cache_folder
 from snnir.network import Step
-from snnir.targets.torch_sim.compiled import cache_folder
 
 #: Neurons that one program of the GPU carries through time.
 LANES = 128

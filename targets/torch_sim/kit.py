@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnir.c_build import NoCompiler
 from snnir.network import Step
 from snnir.targets.torch_sim.compiled import (
     DENSE,
@@ -19,7 +20,6 @@ from snnir.targets.torch_sim.compiled import (
     EventLinear,
     Events,
     EventSums,
-    NoCompiler,
     convolve,
     is_dense,
     is_plain,

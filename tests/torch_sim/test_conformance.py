@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 pytest.importorskip("torch", reason="the torch target needs torch")
 
 import snnir
+from snnir.c_build import NoCompiler, compiler
 from snnir.ir import (
     Add,
     Conv2d,
@@ -37,7 +38,6 @@ from snnir.ir import (
 from snnir.streams import Kind
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
-from snnir.targets.torch_sim.compiled import NoCompiler, compiler
 from tests.conformance.test_steps import nested
 from tests.helpers import feed_forward, graph, lif_step, params, recurrent, spikes
 from tests.strategies import adaptive, graphs, lif_steps

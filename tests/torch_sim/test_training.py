@@ -367,12 +367,13 @@ def test_wrong_options_are_named(options: dict[str, str], word: str) -> None:
 def test_a_missing_compiler_is_named_or_done_without(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
+    from snnir import c_build
     from snnir.targets.torch_sim import compiled
 
     def none() -> list[str]:
-        raise compiled.NoCompiler("no C compiler was found")
+        raise c_build.NoCompiler("no C compiler was found")
 
-    monkeypatch.setattr(compiled, "compiler", none)
+    monkeypatch.setattr(c_build, "compiler", none)
     compiled.library.cache_clear()
     with pytest.raises(snnir.SnnirError, match="no C compiler"):
         snnir.to_torch(feed_forward(), backend="c")
