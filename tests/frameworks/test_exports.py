@@ -34,6 +34,7 @@ from snnir.ir import (
     Reshape,
     Scale,
     Slice,
+    SparseLinear,
     Step,
     SumPool2d,
     Value,
@@ -207,6 +208,7 @@ def t(*shape: int, seed: int = 3) -> snnir.Tensor:
 
 OPS: dict[str, tuple[Op, tuple[int, ...]]] = {
     "linear": (Linear(t(4, 3), t(4)), (3,)),
+    "sparse_linear": (SparseLinear.of(dyadic((5, 3)) * np.eye(5, 3, dtype=np.float32), 2, t(5)), (3,)),
     "linear without bias": (Linear(t(4, 3)), (3,)),
     "linear with one bias": (Linear(t(4, 3), snnir.tensor(0.5)), (2, 3)),
     "conv1d": (Conv1d(t(4, 2, 3), t(4), (2,), ((1, 1),), (1,)), (2, 9)),
