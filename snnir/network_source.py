@@ -13,7 +13,7 @@ from snnir.dynamics.program import Dynamics, Operand
 from snnir.dynamics.source import Expressions, renamed
 from snnir.dynamics.surrogate import Surrogate
 from snnir.embedding import plain_text
-from snnir.network import Loop, Model, Unit, Whole
+from snnir.network import Model
 
 #: What generated functions use besides the names of the program.
 RESERVED = frozenset(
@@ -138,7 +138,7 @@ def _needed(item: Any, value: Any) -> bool:
 def literal(value: Any, indent: int = 0) -> str:
     """Return Python source for plain data and the engine's records, in ASCII."""
     space = "    " * (indent + 1)
-    if isinstance(value, (Model, Unit, Loop, Whole)):
+    if is_dataclass(value):
         parts = [
             f"{item.name}={literal(getattr(value, item.name), indent + 1)}"
             for item in fields(value)

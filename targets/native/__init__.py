@@ -1,0 +1,1 @@
+"""C99 programs for hosts and for embedded devices."""

@@ -1,0 +1,322 @@
+"""Putting a C program together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from snnir.artefact import populations
+from snnir.embedding import plain_text
+from snnir.ir.graph import Value
+from snnir.targets.native.kernels_c import EVENTS, HELPERS, LOWEST, VECTOR
+from snnir.targets.native.program import SPLITS, Port, Program
+from snnir.targets.native.writer import Body, Writer, indented
+
+
+def emitted(program: Program, name: str) -> dict[str, str]:
+    """Return header and source of a program."""
+    return {"snn.h": _header(program, name), "snn.c": _source(program, name)}
+
+
+def _shape(port: Port) -> str:
+    return "".join(f"[{extent}]" for extent in port.shape)
+
+
+def _header(program: Program, name: str) -> str:
+    io = [
+        f"    const {port.ctype} *{port.member}; /* [steps][batch]{_shape(port)} */"
+        for port in program.inputs
+    ]
+    io += [
+        f"    {port.ctype} *{port.member}; /* [steps][batch]{_shape(port)} */"
+        for port in program.outputs
+    ]
+    graph = program.graph
+    late = ""
+    if graph.record_offset:
+        late = f"\n *\n * The source reports its outputs {graph.record_offset} step(s) later."
+    return f"""/* A spiking network in C99, written by snnir: {plain_text(name)}
+ *
+ * Nothing is allocated and nothing is global but constants: any number of networks run at once.
+ * A state is one sample; `snn_reset` puts it at rest, a run goes on from where it is.
+ * One step is {graph.dt} s.{late}
+ */
+#ifndef SNN_H
+#define SNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define SNN_STAGES {len(program.calls())}
+#define SNN_RECORDS {max(1, len(program.writer.records))}
+
+typedef struct snn_state snn_state;
+
+/* What comes in and goes out. */
+typedef struct {{
+{chr(10).join(io)}
+    double *const *record; /* only if compiled with SNN_RECORD: see the manifest */
+}} snn_io;
+
+/* Bytes of the state of one sample. */
+size_t snn_state_size(void);
+
+/* Puts samples at rest. */
+void snn_reset(snn_state *state, long batch, const void *weights);
+
+/* Bytes of memory that a run of so many steps of so many samples uses, on so many threads. */
+size_t snn_work_size(long steps, long batch, long parts);
+
+/* Runs all samples; `weights` is the content of the weights file, 64-byte aligned, or NULL where
+ * weights are in the program; `work` is aligned too. */
+void snn_run(snn_state *state, long steps, long batch, const void *weights, const snn_io *io,
+             void *work);
+
+/* The same in pieces: `snn_begin`, then each stage in turn; the parts of a stage are independent
+ * of each other and may run at once. */
+void snn_begin(snn_state *state, long steps, long batch, long parts, const void *weights,
+               const snn_io *io, void *work);
+void snn_stage(void *work, int stage, long part, long parts);
+
+/* Adds to each total how many spikes a population fired in the last run. */
+void snn_count(const void *work, double *totals);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+
+def _source(program: Program, name: str) -> str:
+    writer = program.writer
+    widest = max([size for _, size in writer.events.values()], default=1)
+    index = "uint16_t" if widest <= 2**16 else "int32_t"
+    parts = [
+        f"/* {plain_text(name)}: see snn.h. Compile with -std=c99 -O3 -ffp-contract=off. */",
+        '#include "snn.h"',
+        "",
+        "#include <math.h>",
+        "#include <string.h>",
+        "",
+        f"typedef {index} snn_index;",
+        *([VECTOR] if writer.vectors else []),
+        "",
+        *([EVENTS, LOWEST] if writer.events else []),
+        _structures(program),
+        *(HELPERS[helper] for helper in HELPERS if helper in writer.helpers),
+        "",
+        *_weights(program),
+        "",
+        *writer.kernels.values(),
+        *writer.functions,
+        *(program.write_loop(loop) for loop in program.loops),
+        "#define SNN_UP(bytes) (((bytes) + 63) / 64 * 64)\n",
+        _begin(program),
+        _work_size(program),
+        _reset(program),
+        _stages(program),
+        _count(program),
+    ]
+    return "\n".join(parts)
+
+
+def _structures(program: Program) -> str:
+    writer = program.writer
+    inputs = {program.layout.ident(port.value) for port in program.inputs}
+    members = ["snn_state *state;", "long batch, steps;", "const unsigned char *weights;"]
+    members.append("const snn_io *io;")
+    for name, (kind, _) in writer.buffers.items():
+        members.append(f"{'const ' if name in inputs else ''}{kind} *{name};")
+    members += [f"{kind} *{name};" for name, (kind, _) in writer.scratch.items()]
+    members += [f"snn_events {name};" for name in writer.events]
+    members += ["#ifdef SNN_RECORD", "double *const *record;", "#endif"]
+    lines = ["struct snn_state {", *indented(writer.state or ["char nothing;"]), "};", ""]
+    lines += ["/* A run: where everything lies. */", "typedef struct {", *indented(members)]
+    lines += ["} snn_net;", ""]
+    lines += ["/* Samples b0 to b1, steps t0 to t1, blocks of neurons q0 to q1. */"]
+    lines += ["typedef struct {", "    long b0, b1, t0, t1, q0, q1, part;", "} snn_range;", ""]
+    return "\n".join(lines)
+
+
+def weight_offsets(program: Program) -> dict[str, int]:
+    """Return where each array lies in the weights file."""
+    found, at = {}, 0
+    for name, array in program.writer.weights.items():
+        found[name] = at
+        at += -(-array.nbytes // 64) * 64
+    return found
+
+
+def _weights(program: Program) -> list[str]:
+    at, arrays = weight_offsets(program), program.writer.weights
+    return [
+        f"#define {name} ((const {Writer.kind(array)} *)(const void *)(r->weights + {at[name]}))"
+        for name, array in arrays.items()
+    ]
+
+
+def _pieces(program: Program) -> Iterator[tuple[str, str, str]]:
+    """Yield (pointer, type, number of elements) of everything in the memory of a run."""
+    writer = program.writer
+    inputs = {program.layout.ident(port.value) for port in program.inputs}
+    for name, (kind, size) in writer.buffers.items():
+        if name not in inputs and name not in program.direct:
+            yield name, kind, f"rows * {size}"
+    for name, (kind, size) in writer.scratch.items():
+        yield name, kind, f"(size_t)parts * {size}"
+    for name, (kind, size) in writer.events.items():
+        yield f"{name}.begin", "long", "rows"
+        yield f"{name}.end", "long", "rows"
+        yield f"{name}.index", "snn_index", f"(rows * {size} + 8)"
+        if kind != "uint8_t":
+            yield f"{name}.plain", "uint8_t", "rows"
+
+
+def _begin(program: Program) -> str:
+    body = Body()
+    body.add(
+        "snn_net *const r = work;",
+        "unsigned char *p = (unsigned char *)work + SNN_UP(sizeof *r);",
+        "const size_t rows = (size_t)(steps * batch);",
+        "(void)rows;",
+        "(void)p;",
+        "(void)parts;",
+    )
+    body.add(*(f"r->{name} = {name};" for name in ("state", "steps", "batch", "weights", "io")))
+    for port in program.inputs:
+        body.add(f"r->{program.layout.ident(port.value)} = io->{port.member};")
+    body.add(*(f"r->{value} = io->{member};" for value, member in program.direct.items()))
+    for name, kind, count in _pieces(program):
+        body.add(f"r->{name} = ({kind} *)(void *)p;")
+        body.add(f"p += SNN_UP({count} * sizeof *r->{name});")
+    body.extend(["#ifdef SNN_RECORD"])
+    body.add("r->record = io->record;")
+    body.extend(["#endif"])
+    head = """void snn_begin(snn_state *state, long steps, long batch, long parts,
+               const void *weights, const snn_io *io, void *work)"""
+    return "\n".join([head, "{", *indented(body), "}", ""])
+
+
+def _work_size(program: Program) -> str:
+    sizes = (f"bytes += SNN_UP({n} * sizeof({kind}));" for _, kind, n in _pieces(program))
+    body = [
+        "const size_t rows = (size_t)(steps * batch);",
+        "size_t bytes = SNN_UP(sizeof(snn_net));",
+        "(void)rows;",
+        "(void)parts;",
+        *sizes,
+        "return bytes;",
+    ]
+    head = "size_t snn_work_size(long steps, long batch, long parts)"
+    return "\n".join([head, "{", *indented(body), "}", ""])
+
+
+def _reset(program: Program) -> str:
+    resets = program.writer.resets
+    loop = [
+        "for (long b = 0; b < batch; b++) {",
+        "    snn_state *const state = states + b;",
+        *indented(resets),
+        "}",
+    ]
+    body = ["memset(states, 0, (size_t)batch * sizeof *states);", *(loop if resets else [])]
+    lines = ["size_t snn_state_size(void) { return sizeof(snn_state); }", ""]
+    if any("r->weights" in line or " w" in line for line in resets):
+        body.insert(0, "const struct { const unsigned char *weights; } net = {weights}, *r = &net;")
+    else:
+        body.insert(0, "(void)weights;")
+    lines += ["void snn_reset(snn_state *states, long batch, const void *weights)", "{"]
+    return "\n".join([*lines, *indented(body), "}", ""])
+
+
+def _stages(program: Program) -> str:
+    cases = []
+    for number, stage in enumerate(program.calls()):
+        part = f"snn_part(r, {SPLITS[stage.split]}, {stage.blocks}, part, parts)"
+        cases.append(f"case {number}: {stage.function}(r, {part}); break;")
+    return f"""enum {{ SNN_BY_BLOCK, SNN_BY_STEP, SNN_BY_SAMPLE }};
+
+/* The share of a stage that one of its parts does. */
+static snn_range snn_part(const snn_net *r, int how, long blocks, long part, long parts)
+{{
+    snn_range g = {{0, r->batch, 0, r->steps, 0, blocks, part}};
+    if (how == SNN_BY_STEP) {{
+        g.t0 = r->steps * part / parts;
+        g.t1 = r->steps * (part + 1) / parts;
+    }} else if (how == SNN_BY_BLOCK && blocks >= parts) {{
+        g.q0 = blocks * part / parts;
+        g.q1 = blocks * (part + 1) / parts;
+    }} else {{
+        g.b0 = r->batch * part / parts;
+        g.b1 = r->batch * (part + 1) / parts;
+    }}
+    return g;
+}}
+
+void snn_stage(void *work, int stage, long part, long parts)
+{{
+    const snn_net *const r = work;
+    switch (stage) {{
+{chr(10).join(indented(cases))}
+    default: break;
+    }}
+}}
+
+void snn_run(snn_state *state, long steps, long batch, const void *weights, const snn_io *io,
+             void *work)
+{{
+    snn_begin(state, steps, batch, 1, weights, io, work);
+    for (int stage = 0; stage < SNN_STAGES; stage++) snn_stage(work, stage, 0, 1);
+}}
+"""
+
+
+def _count(program: Program) -> str:
+    layout, graph = program.layout, program.graph
+    found = {Value(name): size for name, size in populations(graph).items()}
+    totals = [_TOTALS[kind] for kind in sorted({layout.ctype(v) for v in found})]
+    body = [
+        "const snn_net *const r = work;",
+        "const long rows = r->steps * r->batch;",
+        "(void)rows;",
+        "(void)totals;",
+    ]
+    for number, (value, size) in enumerate(found.items()):
+        kind = layout.ctype(value)
+        function = f"snn_total_{kind}"
+        member = program.writer.buffer(value)
+        body.append(f"totals[{number}] += {function}(r->{member}, rows * {size});")
+    head = ["void snn_count(const void *work, double *totals)", "{"]
+    return "\n".join([*totals, *head, *indented(body), "}", ""])
+
+
+def _total(kind: str) -> str:
+    return f"""static double snn_total_{kind}(const {kind} *x, long n)
+{{
+    double total = 0;
+    for (long i = 0; i < n; i++) total += (double)x[i];
+    return total;
+}}
+"""
+
+
+#: Functions that add up a population, by type; bytes are added up in groups.
+_TOTALS = {
+    **{kind: _total(kind) for kind in ("float", "double", "int32_t", "int64_t")},
+    "uint8_t": """static double snn_total_uint8_t(const uint8_t *x, long n)
+{
+    long total = 0;
+    for (long i = 0; i < n;) {
+        const long end = n - i < 4096 ? n : i + 4096;
+        uint32_t part = 0;
+        for (; i < end; i++) part += x[i];
+        total += (long)part;
+    }
+    return (double)total;
+}
+""",
+}

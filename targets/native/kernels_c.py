@@ -1,0 +1,133 @@
+"""The C that is the same for every network: events, and sums over them."""
+
+from __future__ import annotations
+
+#: What a program of any profile begins with, after its own declarations.
+HELPERS = {
+    **{
+        f"snn_{name}{suffix}": f"static inline {real} snn_{name}{suffix}({real} a, {real} b) "
+        f"{{ return a {sign} b || a != a ? a : b; }}"
+        for real, suffix in (("float", "f"), ("double", ""))
+        for name, sign in (("min", "<"), ("max", ">"))
+    },
+    "snn_floordiv": """static inline int64_t snn_floordiv(int64_t a, int64_t b)
+{
+    const int64_t q = a / b;
+    return q - (a % b != 0 && (a < 0) != (b < 0));
+}""",
+}
+
+VECTOR = "typedef float vec __attribute__((vector_size(64), aligned(4)));"
+
+EVENTS = """/* What is not zero in a row: at index[begin[row]] to index[end[row] - 1]. */
+typedef struct {
+    long *begin, *end;
+    snn_index *index;
+    uint8_t *plain; /* whether all of a row is 0 or 1 */
+} snn_events;
+"""
+
+
+def lister(kind: str) -> str:
+    """Return the function that lists the events of rows of some type."""
+    spikes = kind == "uint8_t"
+    body = ["long k = 0;"]
+    body += [] if spikes else ["int odd = 0;"]
+    body += ["e->begin[row] = n;"]
+    body += _WORDS.splitlines() if spikes else []
+    body += ["for (; k < size; k++) {", "    e->index[n] = (snn_index)k;", "    n += x[k] != 0;"]
+    body += [] if spikes else ["    odd |= x[k] != 0 && x[k] != 1;"]
+    body += ["}", "e->end[row] = n;"]
+    body += [] if spikes else ["e->plain[row] = (uint8_t)!odd;"]
+    head = f"""/* Lists the events of a row from place n of the index on; returns the end. */
+static inline long snn_list_{kind}(
+    const snn_events *e, const {kind} *x, long row, long size, long n)
+{{
+"""
+    return head + "".join(f"    {line}\n" for line in [*body, "return n;"]) + "}\n"
+
+
+#: Eight spikes are the lowest bits of eight bytes; a product gathers them in the highest byte.
+_WORDS = """\
+for (; k + 64 <= size; k += 64) {
+    uint64_t bits = 0;
+    for (int j = 0; j < 8; j++) {
+        uint64_t word;
+        memcpy(&word, x + k + 8 * j, 8);
+        bits |= (word * 0x0102040810204080u >> 56) << 8 * j;
+    }
+    for (; bits; bits &= bits - 1) e->index[n++] = (snn_index)(k + SNN_LOWEST(bits));
+}"""
+
+LOWEST = """/* The position of the lowest bit that is set. */
+#ifdef __GNUC__
+#define SNN_LOWEST(bits) __builtin_ctzll(bits)
+#else
+static inline int SNN_LOWEST(uint64_t bits)
+{
+    int n = 0;
+    while (!(bits >> n & 1)) n++;
+    return n;
+}
+#endif
+"""
+
+
+def gather_name(weight: str, total: str, lanes: int, source: str) -> str:
+    """Return the name of a sum over events."""
+    valued = f"_by_{_SHORT[source]}" if source != "uint8_t" else ""
+    return f"snn_sum_{_SHORT[weight]}_{_SHORT[total]}_{lanes}{valued}"
+
+
+_SHORT = {
+    "uint8_t": "u8", "float": "f32", "double": "f64", "int32_t": "i32", "int64_t": "i64",
+    "int8_t": "i8", "int16_t": "i16",
+}  # fmt: skip
+
+
+def gather(weight: str, total: str, lanes: int, source: str, vectors: bool) -> str:
+    """Return a sum over the events of a row of `lanes` weights for each.
+
+    Args:
+        weight: C type of the weights.
+        total: C type of the sum.
+        lanes: Outputs that are summed together.
+        source: C type of the row; each event counts by its value unless that is `uint8_t`.
+        vectors: Whether vector types may be used.
+    """
+    name = gather_name(weight, total, lanes, source)
+    valued = source != "uint8_t"
+    row = f"const {source} *x, " if valued else ""
+    factor = "v * " if valued else ""
+    value = f"        const {total} v = ({total})x[index[e]];\n" if valued else ""
+    times = ", times their values" if valued else ""
+    head = f"""/* out = sum over the events of {lanes} weights each{times} */
+static inline void {name}(const snn_index *index, long e, long end,
+    {row}const {weight} *w, {total} *out)
+{{
+"""
+    if vectors and weight == total == "float" and lanes % 16 == 0:
+        count = lanes // 16
+        return (
+            head
+            + f"""    vec a[{count}];
+    for (int i = 0; i < {count}; i++) a[i] = (vec){{0}};
+    for (; e < end; e++) {{
+        const vec *p = (const vec *)(w + (long)index[e] * {lanes});
+{value}        for (int i = 0; i < {count}; i++) a[i] += {factor}p[i];
+    }}
+    memcpy(out, a, sizeof a);
+}}
+"""
+        )
+    return (
+        head
+        + f"""    {total} a[{lanes}] = {{0}};
+    for (; e < end; e++) {{
+        const {weight} *p = w + (long)index[e] * {lanes};
+{value}        for (int i = 0; i < {lanes}; i++) a[i] += {factor}({total})p[i];
+    }}
+    memcpy(out, a, sizeof a);
+}}
+"""
+    )

@@ -1,0 +1,330 @@
+"""Populations in C: the sums they read, their step, and what they keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from snnir.dynamics.c_source import c_names, c_number, c_operand, c_statements, c_type
+from snnir.ir.graph import Node, Value
+from snnir.ir.neuron import Step
+from snnir.ir.op import Op
+from snnir.ir.structure import Add, Current
+from snnir.ir.synapses import BatchNorm, Bias, Linear, Scale, without_zero
+from snnir.targets.native.layout import Layout
+from snnir.targets.native.writer import Body, Writer, indented
+from snnir.tensors import Tensor
+
+_ELEMENTWISE: tuple[type[Op], ...] = (Add, Scale, Bias, Current)
+
+
+def lanes_of(neurons: int, vectors: bool) -> int:
+    """Return how many neurons are stepped together."""
+    if not vectors:
+        return min(neurons, 16)
+    return 16 if neurons <= 16 else 32 if neurons <= 32 else 64
+
+
+def inlined(layout: Layout) -> set[str]:
+    """Return the nodes that are computed within the function of the population that reads them."""
+    graph, found = layout.graph, set()
+    given = {value.node for value in graph.outputs.values()}
+    for name in reversed(graph.order):
+        node = graph.nodes[name]
+        uses = graph.uses[name]
+        if len(uses) != 1 or name in given or not _can_inline(layout, node):
+            continue
+        user = uses[0][0]
+        reader = graph.nodes[user].op
+        # A sum over events needs its operand in memory.
+        follows = isinstance(reader, Step) or (user in found and not isinstance(reader, Linear))
+        if follows:
+            found.add(name)
+    return found
+
+
+def _can_inline(layout: Layout, node: Node) -> bool:
+    if layout.is_alias(node):
+        return True
+    if isinstance(node.op, Linear):
+        return len(layout.graph.signal(node.name).shape) == 1
+    if isinstance(node.op, BatchNorm):
+        return len(layout.graph.signal(node.name).shape) == 1
+    return isinstance(node.op, _ELEMENTWISE)
+
+
+@dataclass
+class Population:
+    """Writes the functions of one population.
+
+    Attributes:
+        writer: Where they go.
+        node: The population.
+        inside: Nodes whose values are computed here.
+    """
+
+    writer: Writer
+    node: Node
+    inside: set[str]
+    terms: list[str] = field(default_factory=list)
+    given: list[tuple[str, str]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.layout = self.writer.layout
+        self.graph = self.layout.graph
+        self.name = self.layout.names[self.node.name]
+        self.size = self.graph.signal(self.node.name).size
+        self.lanes = lanes_of(self.size, self.writer.vectors)
+        self.blocks = -(-self.size // self.lanes)
+        assert isinstance(self.node.op, Step)
+        self.program = c_names(self.node.op.program)
+        own = c_type(self.node.op.program)
+        self.real = "double" if own == "float" and self.layout.real == "double" else own
+
+    def write(self) -> None:
+        """Add the step of a block of neurons and the loop over blocks, samples and steps."""
+        self.step()
+        body = Body()
+        with body.block("for (long q = g.q0; q < g.q1; q++)"):
+            body.add(f"const long at = q * {self.lanes};")
+            if self.size % self.lanes:
+                rest = f"{self.size} - at < {self.lanes} ? {self.size} - at : {self.lanes}"
+                body.add(f"const long n = {rest};")
+            with (
+                body.block("for (long b = g.b0; b < g.b1; b++)"),
+                body.block("for (long t = g.t0; t < g.t1; t++)"),
+            ):
+                body.add("const long row = t * r->batch + b;")
+                body.add(*self.terms)
+                self.call(body)
+        self.writer.function(self.name, body)
+
+    def call(self, body: Body) -> None:
+        """Step a block; whole blocks with a length the compiler knows."""
+        given = "".join(f", {argument}" for _, argument in self.given)
+        if self.size % self.lanes == 0:
+            body.add(f"{self.name}_step(r, b, row, at, {self.lanes}{given});")
+            return
+        body.add(f"if (n == {self.lanes})")
+        body.add(f"    {self.name}_step(r, b, row, at, {self.lanes}{given});")
+        body.add("else")
+        body.add(f"    {self.name}_step(r, b, row, at, n{given});")
+
+    # --- The step --------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Add the function that steps neurons at to at + n."""
+        program, op = self.program, self.node.op
+        assert isinstance(op, Step)
+        lines = [
+            f"const {self.real} {name} = ({self.real}){self.expression(value)};"
+            for name, value in zip(program.inputs, self.node.operands, strict=True)
+        ]
+        lines = [*self.lines, *lines]  # what is computed on the way comes first
+        pairs = list(zip(program.states, op.program.states, strict=True))
+        for mine, own in pairs:
+            lines.append(f"const {self.real} {mine.name} = s_{own.name}[i];")
+            self.keep_state(own.name, own.initial)
+        for (name, _), (key, _) in zip(program.params, op.program.params, strict=True):
+            lines.append(f"const {self.real} {name} = {self.param(key, op.params[key])};")
+        lines += c_statements(program, self.real)
+        for index, (output, _) in enumerate(program.outputs):
+            lines += self.output(Value(self.node.name, index), output)
+        updates = dict(program.updates)
+        kind = {"float": "float32", "double": "float64"}.get(self.real, "int64")
+        for mine, own in pairs:
+            text = c_operand(updates[mine.name], self.real)
+            lines.append(f"s_{own.name}[i] = {text};")
+            lines += self.recorded(f"{self.node.name}:{own.name}", text, kind)
+        self.helpers("\n".join(lines))
+        pointers = [
+            f"{self.real} *const s_{own.name} = r->state[b].{self.name}_{own.name} + at;"
+            for _, own in pairs
+        ]
+        for index, value in enumerate(self.results()):
+            where = f"r->{self.writer.buffer(value)} + row * {self.size} + at"
+            pointers.append(f"{self.layout.ctype(value)} *const out_{index} = {where};")
+        self.step_function([*pointers, "(void)b;", "(void)row;", "(void)at;"], lines)
+
+    def step_function(self, pointers: list[str], lines: list[str]) -> None:
+        """Add the function with the statements of one neuron."""
+        given = "".join(f",\n    {declared}" for declared, _ in self.given)
+        text = [
+            f"static inline void {self.name}_step(",
+            f"    const snn_net *r, long b, long row, long at, long n{given})",
+            "{",
+            *indented(pointers),
+            "    for (long i = 0; i < n; i++) {",
+            *indented(lines, 2),
+            "    }",
+            "}",
+            "",
+        ]
+        self.writer.functions.append("\n".join(text))
+
+    def results(self) -> list[Value]:
+        """Return the values that the population yields."""
+        op = self.node.op
+        assert isinstance(op, Step)
+        return [Value(self.node.name, index) for index in range(len(op.program.outputs))]
+
+    def output(self, value: Value, name: str) -> list[str]:
+        """Return the statements that store a result."""
+        index, kind = value.result, self.layout.ctype(value)
+        label = self.node.name if not index else f"{self.node.name}#{index}"
+        return [f"out_{index}[i] = ({kind}){name};", *self.recorded(label, f"({kind}){name}")]
+
+    def recorded(self, label: str, text: str, kind: str = "") -> list[str]:
+        """Return the statements that record a number, if the program is built to record."""
+        node = label if label in self.graph.nodes else self.node.name
+        number = self.writer.record(label, node, kind)
+        to = f"r->record[{number}]"
+        return [
+            "#ifdef SNN_RECORD",
+            f"if ({to}) {to}[row * {self.size} + at + i] = (double)({text});",
+            "#endif",
+        ]
+
+    def keep_state(self, name: str, initial: float | str) -> None:
+        """Give the struct a state, and its value at rest."""
+        member, op = f"{self.name}_{name}", self.node.op
+        assert isinstance(op, Step)
+        self.writer.state.append(f"{self.real} {member}[{self.blocks * self.lanes}];")
+        value = "0"
+        if isinstance(initial, str):
+            value = self.param(initial, op.params[initial], "i")
+        elif initial:
+            value = c_operand(float(initial), self.real)
+        if value != "0":
+            self.writer.resets.append(
+                f"for (long i = 0; i < {self.size}; i++) state->{member}[i] = {value};"
+            )
+
+    def param(self, label: str, value: Tensor, index: str = "at + i") -> str:
+        """Return a parameter: a literal, or an element of the weights."""
+        array = value.numpy()
+        if array.size == 1:
+            return literal(array.reshape(-1)[0], self.real)
+        return f"{self.spread(label, array, self.node)}[{index}]"
+
+    def spread(self, label: str, array: Any, node: Node) -> str:
+        """Return the weights with one element per element of a node's result."""
+        full = np.broadcast_to(array, self.graph.signal(node.name).shape).reshape(-1)
+        return self.writer.weight(f"{self.layout.names[node.name]}_{label}", full)
+
+    def helpers(self, text: str) -> None:
+        """Note which functions the statements call."""
+        for name in ("snn_minf", "snn_maxf", "snn_min", "snn_max", "snn_floordiv"):
+            if f"{name}(" in text:
+                self.writer.helpers.add(name)
+
+    # --- What it reads ---------------------------------------------------------------------------
+
+    def expression(self, value: Value) -> str:
+        """Return element i of a value as it reaches the population."""
+        if value.node not in self.inside:
+            return self.read(value)
+        node = self.graph.nodes[value.node]
+        text = self.inner(node, value)
+        kind = self.layout.ctype(value)
+        name = f"x_{self.layout.names[node.name]}"
+        self.lines.append(f"const {kind} {name} = {text};")
+        self.lines += self.recorded(node.name, name)
+        return name
+
+    def inner(self, node: Node, value: Value) -> str:
+        """Return the right side of an operation."""
+        kind, op = self.layout.ctype(value), node.op
+        if isinstance(op, Linear):
+            return self.sum(node, op)
+        operands = [f"({kind}){self.expression(v)}" for v in node.operands]
+        if isinstance(op, Add):
+            return " + ".join(operands)
+        if isinstance(op, Scale):
+            return f"{self.factor('scale', op.scale, node, kind)} * {operands[0]}"
+        if isinstance(op, Bias):
+            return f"{operands[0]} + {self.factor('bias', op.bias, node, kind)}"
+        if isinstance(op, BatchNorm):
+            gain, shift = norm(op, self.layout.real)
+            gains, shifts = (self.spread(k, a, node) for k, a in (("gain", gain), ("shift", shift)))
+            return f"{operands[0]} * {gains}[at + i] + {shifts}[at + i]"
+        return operands[0]
+
+    def factor(self, label: str, value: Tensor, node: Node, kind: str) -> str:
+        """Return an element of a tensor in the type of a value."""
+        array = value.numpy()
+        if array.size == 1:
+            return literal(array.reshape(-1)[0], kind)
+        return f"({kind}){self.spread(label, array, node)}[at + i]"
+
+    def read(self, value: Value) -> str:
+        """Return element i of a value that lies in memory."""
+        name = self.writer.buffer(value)
+        kind = self.layout.ctype(self.layout.root(value))
+        entry = (f"const {kind} *{name}", f"r->{name} + row * {self.size} + at")
+        if entry not in self.given:
+            self.given.append(entry)
+        return f"{name}[i]"
+
+    def sum(self, node: Node, op: Linear) -> str:
+        """Return element i of a sum over events, and have it computed before the step."""
+        (source,) = node.operands
+        events, kind = events_of(self.writer, source)
+        weight = packed(without_zero(op), self.lanes)
+        total = self.layout.ctype(Value(node.name))
+        name = self.layout.names[node.name]
+        where = self.writer.weight(f"{name}_weight", weight)
+        fan_in = op.weight.shape[1]
+        plain = self.writer.gather(Writer.kind(weight), total, self.lanes, "uint8_t")
+        w = f"{where} + q * {fan_in * self.lanes}"
+        arguments = f"r->{events}.index, r->{events}.begin[row], r->{events}.end[row]"
+        call = f"{plain}({arguments}, {w}, {name}_sum);"
+        self.terms.append(f"{total} {name}_sum[{self.lanes}];")
+        if kind == "uint8_t":
+            self.terms.append(call)
+        else:
+            valued = self.writer.gather(Writer.kind(weight), total, self.lanes, kind)
+            row = f"r->{self.writer.buffer(source)} + row * {fan_in}"
+            self.terms += [
+                f"if (r->{events}.plain[row])", f"    {call}", "else",
+                f"    {valued}({arguments}, {row}, {w}, {name}_sum);",
+            ]  # fmt: skip
+        self.given.append((f"const {total} *{name}_sum", f"{name}_sum"))
+        text = f"{name}_sum[i]"
+        if op.bias is not None:
+            text += f" + {self.factor('bias', op.bias, node, total)}"
+        return text
+
+
+def events_of(writer: Writer, source: Value) -> tuple[str, str]:
+    """Return the member with the events of a value, and the type of the value."""
+    name = writer.buffer(source)
+    kind = writer.layout.ctype(writer.layout.root(source))
+    writer.events[f"{name}_events"] = (kind, writer.layout.size(source))
+    return f"{name}_events", kind
+
+
+def packed(weight: Any, lanes: int) -> Any:
+    """Return weights [neurons, inputs] as [blocks, inputs, lanes], padded with zeros."""
+    neurons, inputs = weight.shape
+    blocks = -(-neurons // lanes)
+    room = np.zeros((blocks * lanes, inputs), weight.dtype)
+    room[:neurons] = weight
+    return np.ascontiguousarray(room.reshape(blocks, lanes, inputs).transpose(0, 2, 1))
+
+
+def literal(value: Any, kind: str) -> str:
+    """Return a number of an array as a C literal."""
+    return f"{int(value)}" if kind.startswith("int") else c_number(float(value), kind)
+
+
+def norm(op: BatchNorm, real: str) -> tuple[Any, Any]:
+    """Return gain and shift per channel, computed in float64 and rounded once."""
+    wide = {key: value.numpy().astype(np.float64) for key, value in op.tensors().items()}
+    gain = wide.get("gamma", 1.0) / np.sqrt(wide["var"] + op.eps)
+    shift = wide.get("beta", 0.0) - wide["mean"] * gain
+    kind = np.float64 if real == "double" else np.float32
+    return gain.astype(kind), shift.astype(kind)

@@ -1,0 +1,151 @@
+"""Collecting the parts of a C program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.ir.graph import Value
+from snnir.targets.native.kernels_c import gather, gather_name, lister
+from snnir.targets.native.layout import Layout
+
+Array = npt.NDArray[Any]
+#: C types of arrays in NumPy's terms.
+KINDS = {
+    "f2": "float", "f4": "float", "f8": "double", "i1": "int8_t", "i2": "int16_t",
+    "i4": "int32_t", "i8": "int64_t",
+}  # fmt: skip
+
+
+#: Types that are stored as others, which hold all of their values.
+_WIDER = {"f2": "f4", "b1": "i1", "u1": "i2", "u2": "i4", "u4": "i8", "u8": "i8"}
+
+
+def settled(array: Array) -> Array:
+    """Return an array in a type that C has."""
+    wider = _WIDER.get(array.dtype.str[1:])
+    return array if wider is None else array.astype(wider)
+
+
+@dataclass
+class Writer:
+    """What the functions of nodes add to.
+
+    Attributes:
+        layout: How the graph lies in C.
+        vectors: Whether vector types may be used.
+    """
+
+    layout: Layout
+    vectors: bool = True
+    weights: dict[str, Array] = field(default_factory=dict)
+    kernels: dict[str, str] = field(default_factory=dict)
+    helpers: set[str] = field(default_factory=set)
+    functions: list[str] = field(default_factory=list)
+    state: list[str] = field(default_factory=list)
+    resets: list[str] = field(default_factory=list)
+    buffers: dict[str, tuple[str, int]] = field(default_factory=dict)
+    events: dict[str, tuple[str, int]] = field(default_factory=dict)
+    scratch: dict[str, tuple[str, int]] = field(default_factory=dict)
+    records: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    _known: dict[tuple[str, bytes], str] = field(default_factory=dict)
+
+    # --- Weights ---------------------------------------------------------------------------------
+
+    def weight(self, label: str, array: Array) -> str:
+        """Return the C name of an array of weights; equal arrays are stored once."""
+        array = np.ascontiguousarray(settled(array))
+        key = (array.dtype.str, array.tobytes())
+        if key not in self._known:
+            name = f"w{len(self.weights)}_{label}"
+            self._known[key], self.weights[name] = name, array
+        return self._known[key]
+
+    @staticmethod
+    def kind(array: Array) -> str:
+        """Return the C type of an array's elements."""
+        return KINDS[settled(array).dtype.str[1:]]
+
+    # --- Kernels ---------------------------------------------------------------------------------
+
+    def lister(self, kind: str) -> str:
+        """Return the name of the function that lists events."""
+        name = f"snn_list_{kind}"
+        self.kernels.setdefault(name, lister(kind))
+        return name
+
+    def gather(self, weight: str, total: str, lanes: int, source: str) -> str:
+        """Return the name of a sum over events."""
+        name = gather_name(weight, total, lanes, source)
+        self.kernels.setdefault(name, gather(weight, total, lanes, source, self.vectors))
+        return name
+
+    # --- Memory ----------------------------------------------------------------------------------
+
+    def buffer(self, value: Value) -> str:
+        """Return the member that points to a value, given one element per row and sample."""
+        root = self.layout.root(value)
+        name = self.layout.ident(root)
+        self.buffers.setdefault(name, (self.layout.ctype(root), self.layout.size(root)))
+        return name
+
+    def record(self, name: str, node: str, kind: str = "") -> int:
+        """Return the number under which something of a node is recorded.
+
+        Args:
+            name: Its name.
+            node: The node.
+            kind: What NumPy calls the type in which it is given out, if not that of streams.
+        """
+        if name not in self.records:
+            self.records[name] = (len(self.records), node, kind)
+        return self.records[name][0]
+
+    def function(self, name: str, body: Sequence[str], comment: str = "") -> None:
+        """Add a stage function."""
+        lines = [f"/* {comment} */"] if comment else []
+        lines += [f"static void {name}(const snn_net *r, snn_range g)", "{"]
+        self.functions.append("\n".join([*lines, *indented(body), "}", ""]))
+
+
+def indented(lines: Sequence[str], by: int = 1) -> Iterator[str]:
+    """Yield lines further to the right; empty ones and directives stay where they are."""
+    for line in lines:
+        yield line if not line or line.startswith("#") else "    " * by + line
+
+
+class Body(list[str]):
+    """Lines of a function with blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def add(self, *lines: str) -> None:
+        """Add lines at the present depth."""
+        self.extend(indented(lines, self._depth))
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """Add a head and its braces around what is added inside."""
+        self.add(f"{head} {{")
+        self._depth += 1
+        yield
+        self._depth -= 1
+        self.add("}")
+
+
+@contextmanager
+def rows(body: Body) -> Iterator[None]:
+    """Go through the rows of the range."""
+    with (
+        body.block("for (long t = g.t0; t < g.t1; t++)"),
+        body.block("for (long b = g.b0; b < g.b1; b++)"),
+    ):
+        body.add("const long row = t * r->batch + b;")
+        yield

@@ -1,0 +1,349 @@
+"""The native target against the NumPy reference: every op, every neuron, whole graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import snnir
+from snnir.c_build import NoCompiler, compiler
+from snnir.ir import (
+    Add,
+    Conv2d,
+    Current,
+    Delay,
+    Flatten,
+    FrozenDict,
+    Graph,
+    Input,
+    Linear,
+    MaxPool2d,
+    Neuron,
+    Node,
+    Op,
+    Signal,
+    Step,
+    Value,
+)  # fmt: skip
+from snnir.streams import Kind
+from snnir.targets.numpy_sim.build import build_model
+from snnir.targets.numpy_sim.runtime import simulate
+from tests.conformance.test_steps import nested
+from tests.helpers import feed_forward, graph, lif_step, params, recurrent, spikes
+from tests.passes.test_quantize import readout
+from tests.strategies import adaptive, graphs, lif_steps
+from tests.targets import (
+    OPS,
+    alone,
+    check,
+    every_value,
+    inputs,
+    neuron_graph,
+    scalar_steps,
+    t,
+    tangled,
+)
+
+try:
+    compiler()
+except NoCompiler:
+    pytest.skip("there is no C compiler", allow_module_level=True)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_ops(name: str) -> None:
+    op, shapes = OPS[name]
+    built = alone(op, *shapes)
+    check(built, inputs(built), "native")
+    mostly_zero = {k: x * (spikes(x.shape, 0.1)) for k, x in inputs(built, 40).items()}
+    check(built, mostly_zero, "native")
+    check(built, {k: spikes(x.shape, 0.1, 5) for k, x in mostly_zero.items()}, "native")
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_ops_on_spikes(name: str) -> None:
+    op, shapes = OPS[name]
+    try:
+        built = alone(op, *shapes, kind=Kind.SPIKES).verify()
+    except snnir.SnnirError:
+        return  # only for real numbers
+    check(built, {k: spikes(x.shape, 0.3) for k, x in inputs(built).items()}, "native")
+
+
+@settings(max_examples=20)
+@given(steps=st.lists(lif_steps(), min_size=6, max_size=6))
+def test_the_lif_family(steps: list[Step]) -> None:
+    built = neuron_graph(steps, (2, 3))
+    check(built, inputs(built, 30), "native")
+
+
+@pytest.mark.parametrize("size", [1, 700, 1024])
+def test_parameters_per_neuron_and_populations_of_any_size(size: int) -> None:
+    rng = np.random.default_rng(size)
+    values = rng.integers(1, 16, (3, size)).astype(np.float32) / 16
+    own = params(beta=values[0], threshold=values[1] + 1, v_reset=values[2])
+    step = Step(snnir.LifStep(reset="to"), own, "lif")
+    start = Step(
+        snnir.LifStep(start=True), params(beta=values[0], threshold=1.0, v_start=values[1])
+    )
+    built = neuron_graph([step, lif_step(), start], (size,))
+    check(built, inputs(built, 20, 5), "native")
+
+
+@pytest.mark.parametrize("preset", list(snnir.PRESETS))
+def test_continuous_models(preset: str) -> None:
+    """Every model under every semantics; exp is the library's own, so only close."""
+    for name, model in snnir.MODELS.items():
+        try:
+            stepping = snnir.preset(preset).for_model(name)
+            own = {
+                p: snnir.tensor(0.01 if p in model.time_constants else 1.0) for p in model.params
+            }
+            built = alone(Neuron(name, FrozenDict(own), stepping), (3,))
+            snnir.compile(built, "numpy", level=0)
+        except snnir.SnnirError:
+            continue  # this preset does not step this model
+        check(built, inputs(built, 20), "native", ulps=64 if name == "adex" else 0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_custom_programs(precision: str) -> None:
+    steps = [
+        Step(adaptive, params(beta=0.5, theta=1.0)),
+        Step(adaptive, params(beta=np.array([0.5, 0.75, 0.875], np.float32), theta=1.0)),
+    ]
+    built = neuron_graph(steps, (2, 3))
+    wide = precision == "float64"
+    reference = snnir.compile(built, precision=precision if wide else "reproducible")
+    made = snnir.compile(built, "native", precision=precision)
+    xs = inputs(built, 30)
+    want, got = reference.run(xs, ["n0:v", "n1:a"]), made.run(xs, ["n0:v", "n1:a"])
+    for name, value in {**want.outputs, **want.recorded}.items():
+        found = {**got.outputs, **got.recorded}[name]
+        assert found.dtype == (np.float64 if wide else np.float32)
+        np.testing.assert_array_equal(found, value)
+    built = neuron_graph([Step(nested, params(a=0.7, b=1.9))], (4,))
+    check(built, inputs(built, 10), "native", ulps=32)
+
+
+def test_every_scalar_op() -> None:
+    """Each operation on its own, on zeros of both signs and very small numbers too."""
+    steps, x, y = scalar_steps()
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite].reshape(1, 1, -1), y[finite].reshape(1, 1, -1)
+    built = neuron_graph(list(steps.values()), (x.size,))
+    with np.errstate(all="ignore"):
+        want = simulate(build_model(built, "float32"), {"x": x, "y": y})[0]
+    got = snnir.compile(built, "native").run({"x": x, "y": y}).outputs
+    for index, name in enumerate(steps):
+        a, b = want[f"o{index}"], got[f"o{index}"]
+        if name in ("exp", "log", "tanh", "pow"):
+            np.testing.assert_allclose(b, a, rtol=1e-6, err_msg=name)
+        else:
+            np.testing.assert_array_equal(b, a, name)
+
+
+@pytest.mark.parametrize("delay", [1, 3])
+def test_recurrence(delay: int) -> None:
+    check(recurrent(delay), spikes((30, 3, 3)), "native")
+
+
+@settings(max_examples=30)
+@given(built=graphs(), seed=st.integers(0, 99))
+def test_random_graphs(built: Graph, seed: int) -> None:
+    check(built, inputs(built, 9, 2, seed), "native")
+
+
+def test_long_runs_are_tiled() -> None:
+    check(feed_forward(), spikes((900, 4, 3)), "native")
+
+
+@pytest.mark.parametrize("steps", [2, 25, 700])
+def test_tangled_recurrences(steps: int) -> None:
+    built = tangled()
+    check(built, inputs(built, steps, 3), "native")
+
+
+def test_wide_layers_and_all_densities() -> None:
+    """Widths that fill no block."""
+    for width, neurons in ((16, 16), (17, 33), (40, 20), (130, 129)):
+        nodes: dict[str, tuple[Op, list[str]]] = {
+            "x": (Input(Signal(Kind.ANALOG, (width,))), []),
+            "fc": (Linear(t(neurons, width), t(neurons)), ["x"]),
+            "lif": (lif_step(), ["fc"]),
+        }
+        built = graph(nodes, "lif", dt=1e-3)
+        for rate in (0.0, 0.05, 0.2, 0.5, 1.0):
+            x = spikes((25, 3, width), rate)
+            check(built, x, "native")
+            check(built, x * 1.5, "native")
+
+
+def test_threads_change_nothing() -> None:
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.SPIKES, (300,))), []),
+        "fc": (Linear(t(1500, 300)), ["x"]),
+        "lif": (lif_step(), ["fc"]),
+    }
+    built = graph(nodes, "lif", dt=1e-3)
+    for batch in (1, 2, 7):
+        check(built, spikes((60, batch, 300), 0.2), "native", threads=3)
+
+
+def pictures(pool: MaxPool2d, bias: bool = True) -> Graph:
+    """Return a convolution, a maximum over its windows, populations, and a matrix at the end."""
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.SPIKES, (2, 9, 8))), []),
+        "conv": (Conv2d(t(5, 2, 3, 3), t(5) if bias else None, padding=((1, 1), (2, 0))), ["x"]),
+        "pool": (pool, ["conv"]),
+        "lif": (lif_step(reset="subtract"), ["pool"]),
+        "conv2": (Conv2d(t(3, 5, 2, 2), t(1), groups=1, stride=(1, 2)), ["lif"]),
+        "lif2": (lif_step(), ["conv2"]),
+        "flat": (Flatten(), ["lif2"]),
+    }
+    size = graph(nodes, "flat", dt=1e-3).signal("flat").size
+    nodes["fc"] = (Linear(t(4, size), t(4)), ["flat"])
+    nodes["out"] = (lif_step(refractory=2, reset="to"), ["fc"])
+    return graph(nodes, "out", dt=1e-3)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "pool", [MaxPool2d((2, 2), (2, 2)), MaxPool2d((3, 2), (2, 2)), MaxPool2d((2, 2), (2, 1))]
+)
+def test_convolutions_and_the_maxima_behind_them(pool: MaxPool2d, bias: bool) -> None:
+    built = pictures(pool, bias)
+    for batch in (1, 3):
+        check(built, spikes((25, batch, 2, 9, 8), 0.3), "native")
+        check(built, spikes((25, batch, 2, 9, 8), 0.3), "native", threads=2)
+    shown = built.edit()
+    shown.outputs["conv"] = Value("conv")
+    check(shown.graph(), spikes((25, 2, 2, 9, 8), 0.3), "native")
+
+
+@pytest.mark.parametrize("name", ["feed forward", "recurrent", "pictures"])
+def test_the_folder_runs_alone(name: str, tmp_path: Path) -> None:
+    if name == "pictures":
+        built, x = pictures(MaxPool2d((2, 2), (2, 2))), spikes((20, 2, 2, 9, 8))
+    else:
+        built = feed_forward() if name == "feed forward" else recurrent(2)
+        x = spikes((20, 2, 3))
+    made = snnir.compile(built, "native")
+    made.save(tmp_path / "out")
+    record = every_value(made.graph)
+    want = snnir.compile(built, "numpy").run(x, record)
+    got = snnir.run(tmp_path / "out", x, record)
+    for key, value in {**want.outputs, **want.recorded}.items():
+        np.testing.assert_array_equal({**got.outputs, **got.recorded}[key], value)
+    assert got.stats == want.stats
+
+
+def c_flags() -> list[list[str]]:
+    strict = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2", "-ffp-contract=off"]
+    return [strict, [*strict, "-DSNN_RECORD"]]
+
+
+def built_alone(folder: Path) -> None:
+    """Compile the source of a folder with every warning an error."""
+    for flags in c_flags():
+        command = [*compiler(), *flags, "-c", "snn.c", "-o", "snn.o"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("build", ["tangled", "recurrent", "pictures", "whole", "ops"])
+def test_the_source_is_clean(build: str, tmp_path: Path) -> None:
+    if build == "ops":
+        built = [alone(op, *shapes) for op, shapes in OPS.values()]
+    else:
+        makers: dict[str, Callable[[], Graph]] = {
+            "tangled": tangled,
+            "recurrent": recurrent,
+            "pictures": lambda: pictures(MaxPool2d((2, 2), (2, 2))),
+            "whole": lambda: readout().apply("quantize"),
+        }
+        built = [makers[build]()]
+    for each in built:
+        snnir.compile(each, "native", level=0).save(tmp_path / "out")
+        built_alone(tmp_path / "out")
+
+
+def test_hostile_names_stay_names(tmp_path: Path) -> None:
+    """Names of nodes and programs cannot end a comment or a text of the generated code."""
+    evil = '*/ int x; /* """ + exit() + """ \x1f*\n#endif\\'
+    program = dataclasses.replace(adaptive, name=evil)
+    step = Step(program, params(beta=0.5, theta=1.0))
+    nodes = {
+        "x": Node("x", Input(Signal(Kind.SPIKES, (3,)))),
+        evil + "late": Node(evil + "late", Delay(1), (Value(evil),)),
+        evil + "own": Node(evil + "own", Current(), (Value(evil + "late"),)),
+        "c": Node("c", Current(), (Value("x"),)),
+        "+": Node("+", Add(), (Value("c"), Value(evil + "own"))),
+        evil: Node(evil, step, (Value("+"),)),
+    }
+    built = Graph(nodes, {evil: Value(evil)}, 1e-3, name=evil).verify()
+    x = spikes((20, 2, 3))
+    check(built, x, "native")
+    snnir.compile(built, "native").save(tmp_path / "out")
+    want = snnir.compile(built, "numpy").run(x, [evil])
+    got = snnir.run(tmp_path / "out", x, [evil])
+    np.testing.assert_array_equal(got.recorded[evil], want.recorded[evil])
+    built_alone(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "options", ["", "bits=4", "zero-point", "bits=16,state-bits=24", "bits=16,state-bits=32",
+                "shifts,rounding=floor", "rounding=zero,state-bits=12,factor-bits=10"],
+)  # fmt: skip
+def test_integers_give_the_same_bits(options: str, tmp_path: Path) -> None:
+    made = readout().apply(f"quantize{{{options}}}")
+    x = spikes((30, 3, 2, 6, 6), 0.4)
+    names = list(snnir.populations(made))
+    want = snnir.compile(made, "numpy", level=0).run(x, names)
+    for passes in ("verify", "sparsify{density=1}", "sparsify{block=4,density=1}"):
+        got = snnir.compile(made.apply(passes), "native", level=0).run(x, names)
+        for name, y in {**want.recorded, **want.outputs}.items():
+            np.testing.assert_array_equal({**got.recorded, **got.outputs}[name], y)
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from snnir import c_build
+
+    def none() -> list[str]:
+        raise NoCompiler("no C compiler was found; install one, or `pip install ziglang`")
+
+    monkeypatch.setattr(c_build, "compiler", none)
+    with pytest.raises(snnir.SnnirError, match="no C compiler was found; install one"):
+        snnir.compile(feed_forward(), "native").run(spikes((20, 2, 3)))
+    monkeypatch.undo()
+    monkeypatch.setenv("CC", "false")
+    with pytest.raises(snnir.SnnirError, match="false does not compile"):
+        snnir.compile(feed_forward(), "native", precision="float64").run(spikes((20, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"precision": "half"}, "use one of float32"), ({"threads": 0}, "use 1 or more"),
+     ({"thread": 2}, "no option 'thread'")],
+)  # fmt: skip
+def test_wrong_options_are_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(snnir.SnnirError, match=words):
+        snnir.compile(feed_forward(), "native", **options)
+
+
+def test_runs_go_on_where_they_ended() -> None:
+    built, x = recurrent(2), spikes((30, 3, 3))
+    whole = snnir.compile(built, "native").run(x).output
+    made = snnir.compile(built, "native")
+    parts = [made.run(x[:11]).output, made.run(x[11:], resume=True).output]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    with pytest.raises(snnir.SnnirError, match="resumes with a batch of 2, the run had 3"):
+        made.run(x[:, :2], resume=True)
