@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from snnir.artefact import populations
 from snnir.embedding import plain_text
@@ -14,7 +15,99 @@ from snnir.targets.native.writer import Body, Writer, indented
 
 def emitted(program: Program, name: str) -> dict[str, str]:
     """Return header and source of a program."""
-    return {"snn.h": _header(program, name), "snn.c": _source(program, name)}
+    return {
+        "snn.h": _header(program, name),
+        "snn.c": _source(program, name),
+        "main.c": main_source(program),
+    }
+
+
+def main_source(program: Program) -> str:
+    """Return a program for the command line that runs the network on raw files."""
+    inputs, outputs = program.inputs, program.outputs
+    names = " ".join(f"{port.member}.raw" for port in (*inputs, *outputs))
+    reads = [
+        f"io.{port.member} = slurp(argv[{k}], {_bytes(port)});" for k, port in enumerate(inputs, 3)
+    ]
+    rooms, writes = [], []
+    for k, port in enumerate(outputs, 3 + len(inputs)):
+        size = _bytes(port)
+        rooms.append(f"io.{port.member} = room({size});")
+        writes.append(f"dump(argv[{k}], io.{port.member}, {size});")
+    return _MAIN.format(
+        names=names, count=3 + len(inputs) + len(outputs),
+        reads="\n".join(indented([*reads, *rooms])), writes="\n".join(indented(writes)),
+        weights=f"slurp(\"{WEIGHTS}\", {weight_bytes(program)})",
+    )  # fmt: skip
+
+
+#: File with the weights.
+WEIGHTS = "weights.bin"
+
+_MAIN = """/* Runs the network beside this file on raw arrays [steps][batch][...]:
+ *
+ *     ./snn STEPS BATCH {names}
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "snn.h"
+
+static void *room(size_t bytes)
+{{
+    char *const p = malloc(bytes + 64);
+    if (!p) exit(EXIT_FAILURE);
+    return p + (64 - (uintptr_t)p % 64) % 64; /* never given back: the program ends */
+}}
+
+static void *slurp(const char *path, size_t bytes)
+{{
+    void *const data = room(bytes);
+    FILE *const file = fopen(path, "rb");
+    if (!file || fread(data, 1, bytes, file) != bytes) {{
+        fprintf(stderr, "%s: cannot be read, or is shorter than %zu bytes\\n", path, bytes);
+        exit(EXIT_FAILURE);
+    }}
+    fclose(file);
+    return data;
+}}
+
+static void dump(const char *path, const void *data, size_t bytes)
+{{
+    FILE *const file = fopen(path, "wb");
+    if (!file || fwrite(data, 1, bytes, file) != bytes || fclose(file)) {{
+        fprintf(stderr, "%s: cannot be written\\n", path);
+        exit(EXIT_FAILURE);
+    }}
+}}
+
+int main(int argc, char **argv)
+{{
+    const long steps = argc == {count} ? atol(argv[1]) : 0, batch = steps > 0 ? atol(argv[2]) : 0;
+    if (batch < 1) {{
+        fprintf(stderr, "usage: %s STEPS BATCH {names}\\n", argv[0]);
+        return EXIT_FAILURE;
+    }}
+    const size_t rows = (size_t)steps * (size_t)batch;
+    const void *const weights = {weights};
+    snn_io io = {{0}};
+{reads}
+    snn_state *const state = room(snn_state_size() * (size_t)batch);
+    snn_reset(state, batch, weights);
+    snn_run(state, steps, batch, weights, &io, room(snn_work_size(steps, batch, 1)));
+{writes}
+    return EXIT_SUCCESS;
+}}
+"""
+
+
+def weight_bytes(program: Program) -> int:
+    """Return the size of the weights file."""
+    return sum(-(-array.nbytes // 64) * 64 for array in program.writer.weights.values())
+
+
+def _bytes(port: Port) -> str:
+    return f"rows * {prod(port.shape)} * sizeof *io.{port.member}"
 
 
 def _shape(port: Port) -> str:

@@ -32,16 +32,16 @@ MAKEFILE = """\
 CC ?= cc
 CFLAGS ?= -std=c99 -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -pedantic
 
-all: libsnn.so snn.o
+all: snn libsnn.so
+
+snn: snn.c main.c snn.h
+\t$(CC) $(CFLAGS) -o $@ snn.c main.c -lm
 
 libsnn.so: snn.c snn.h
 \t$(CC) $(CFLAGS) -fPIC -shared -o $@ snn.c -lm
 
-snn.o: snn.c snn.h
-\t$(CC) $(CFLAGS) -c -o $@ snn.c
-
 clean:
-\trm -f libsnn.so snn.o
+\trm -f snn libsnn.so
 """
 PRECISIONS = ("float32", "float64")
 
