@@ -38,6 +38,7 @@ CODES: dict[str, str] = {
     "SNN501": "the target cannot express this graph",
     "SNN502": "the artefact folder is damaged or not an artefact",
     "SNN503": "an option of the target is unknown or wrong",
+    "SNN504": "the program does not fit the memory of the device",
     "SNN601": "the input does not fit the model",
     "SNN602": "a node asked for does not exist",
     "SNN701": "a command-line argument is wrong",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator
 from math import prod
 
 from snnir.artefact import populations
+from snnir.dynamics.c_source import c_number
 from snnir.embedding import plain_text
 from snnir.ir.graph import Value
 from snnir.targets.native.kernels_c import EVENTS, HELPERS, LOWEST, VECTOR
@@ -37,7 +40,8 @@ def main_source(program: Program) -> str:
     return _MAIN.format(
         names=names, count=3 + len(inputs) + len(outputs),
         reads="\n".join(indented([*reads, *rooms])), writes="\n".join(indented(writes)),
-        weights=f"slurp(\"{WEIGHTS}\", {weight_bytes(program)})",
+        weights="NULL" if program.writer.embedded else
+            f'slurp("{WEIGHTS}", {weight_bytes(program)})',
     )  # fmt: skip
 
 
@@ -116,22 +120,53 @@ def _shape(port: Port) -> str:
 
 def _header(program: Program, name: str) -> str:
     io = [
-        f"    const {port.ctype} *{port.member}; /* [steps][batch]{_shape(port)} */"
-        for port in program.inputs
+        f"    {const}{port.ctype} *{port.member}; /* [steps][batch]{_shape(port)}{_unit(port)} */"
+        for const, side in (("const ", program.inputs), ("", program.outputs))
+        for port in side
     ]
-    io += [
-        f"    {port.ctype} *{port.member}; /* [steps][batch]{_shape(port)} */"
-        for port in program.outputs
-    ]
-    graph = program.graph
+    graph, embedded = program.graph, program.writer.embedded
     late = ""
     if graph.record_offset:
         late = f"\n *\n * The source reports its outputs {graph.record_offset} step(s) later."
-    return f"""/* A spiking network in C99, written by snnir: {plain_text(name)}
+    return _HEADER.format(
+        name=plain_text(name), dt=graph.dt, late=late, stages=len(program.calls()),
+        records=max(1, len(program.writer.records)), io="\n".join(io),
+        structures=f"\n{_structures(program)}" if embedded else "",
+        step=_step_declaration(program) if embedded else "",
+        host_begin="#ifdef SNN_HOST\n" if embedded else "",
+        host_end="\n#endif" if embedded else "",
+    )  # fmt: skip
+
+
+def _unit(port: Port) -> str:
+    return "" if port.readout is None else "; see readout.json"
+
+
+def _step_declaration(program: Program) -> str:
+    align = 8
+    sizes = [f"SNN_UP({n} * sizeof({kind}))" for _, kind, n in _pieces(program, "1", "1")]
+    lines = " + \\\n     ".join(["SNN_UP(sizeof(snn_net))", *sizes])
+    return f"""
+/* The same for one sample and one step, with memory of fixed size. */
+#define SNN_UP(bytes) (((bytes) + {align - 1}) / {align} * {align})
+#define SNN_WORK_BYTES \\
+    ({lines})
+
+typedef union {{
+    snn_net net;
+    int64_t aligned;
+    unsigned char bytes[SNN_WORK_BYTES];
+}} snn_work;
+
+void snn_step(snn_state *state, const snn_io *io, snn_work *work);
+"""
+
+
+_HEADER = """/* A spiking network in C99, written by snnir: {name}
  *
  * Nothing is allocated and nothing is global but constants: any number of networks run at once.
  * A state is one sample; `snn_reset` puts it at rest, a run goes on from where it is.
- * One step is {graph.dt} s.{late}
+ * One step is {dt} s.{late}
  */
 #ifndef SNN_H
 #define SNN_H
@@ -143,39 +178,41 @@ def _header(program: Program, name: str) -> str:
 extern "C" {{
 #endif
 
-#define SNN_STAGES {len(program.calls())}
-#define SNN_RECORDS {max(1, len(program.writer.records))}
+#define SNN_STAGES {stages}
+#define SNN_RECORDS {records}
 
 typedef struct snn_state snn_state;
 
-/* What comes in and goes out. */
+/* What comes in and goes out; spikes are 0 or 1. */
 typedef struct {{
-{chr(10).join(io)}
-    double *const *record; /* only if compiled with SNN_RECORD: see the manifest */
+{io}
+#ifdef SNN_RECORD
+    double *const *record; /* by number, see the manifest; [steps][batch][...], or NULL */
+#endif
 }} snn_io;
-
+{structures}
 /* Bytes of the state of one sample. */
 size_t snn_state_size(void);
 
-/* Puts samples at rest. */
+/* Puts samples at rest. `weights` is the content of the weights file, 64-byte aligned, or NULL
+ * where weights are in the program. */
 void snn_reset(snn_state *state, long batch, const void *weights);
 
 /* Bytes of memory that a run of so many steps of so many samples uses, on so many threads. */
 size_t snn_work_size(long steps, long batch, long parts);
 
-/* Runs all samples; `weights` is the content of the weights file, 64-byte aligned, or NULL where
- * weights are in the program; `work` is aligned too. */
+/* Runs all samples; `work` is aligned as the weights are. */
 void snn_run(snn_state *state, long steps, long batch, const void *weights, const snn_io *io,
              void *work);
-
+{step}
 /* The same in pieces: `snn_begin`, then each stage in turn; the parts of a stage are independent
  * of each other and may run at once. */
 void snn_begin(snn_state *state, long steps, long batch, long parts, const void *weights,
                const snn_io *io, void *work);
 void snn_stage(void *work, int stage, long part, long parts);
 
-/* Adds to each total how many spikes a population fired in the last run. */
-void snn_count(const void *work, double *totals);
+{host_begin}/* Adds to each total how many spikes a population fired in the last run. */
+void snn_count(const void *work, double *totals);{host_end}
 
 #ifdef __cplusplus
 }}
@@ -185,36 +222,61 @@ void snn_count(const void *work, double *totals);
 
 
 def _source(program: Program, name: str) -> str:
-    writer = program.writer
-    widest = max([size for _, size in writer.events.values()], default=1)
-    index = "uint16_t" if widest <= 2**16 else "int32_t"
+    writer, embedded = program.writer, program.writer.embedded
+    real = any(kind in ("float", "double") for kind in program.kinds())
     parts = [
         f"/* {plain_text(name)}: see snn.h. Compile with -std=c99 -O3 -ffp-contract=off. */",
         '#include "snn.h"',
         "",
-        "#include <math.h>",
-        "#include <string.h>",
+        *(["#include <math.h>"] if real else []),
+        *([_MEMORY] if embedded else ["#include <string.h>"]),
         "",
-        f"typedef {index} snn_index;",
-        *([VECTOR] if writer.vectors else []),
-        "",
-        *([EVENTS, LOWEST] if writer.events else []),
-        _structures(program),
+        *([] if embedded else [VECTOR, "", _structures(program)]),
+        *([LOWEST] if writer.events else []),
         *(HELPERS[helper] for helper in HELPERS if helper in writer.helpers),
         "",
-        *_weights(program),
+        *(constants(program) if embedded else _weights(program)),
         "",
         *writer.kernels.values(),
         *writer.functions,
         *(program.write_loop(loop) for loop in program.loops),
-        "#define SNN_UP(bytes) (((bytes) + 63) / 64 * 64)\n",
+        *([] if embedded else ["#define SNN_UP(bytes) (((bytes) + 63) / 64 * 64)\n"]),
         _begin(program),
         _work_size(program),
         _reset(program),
         _stages(program),
+        *([_STEP, "#ifdef SNN_HOST"] if embedded else []),
         _count(program),
+        *(["#endif"] if embedded else []),
     ]
-    return "\n".join(parts)
+    return "\n".join(parts) + "\n"
+
+
+_MEMORY = """\
+/* All that is needed of a C library, and that compilers need anyway. */
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
+void *memset(void *to, int value, size_t bytes);"""
+
+_STEP = """void snn_step(snn_state *state, const snn_io *io, snn_work *work)
+{
+    snn_run(state, 1, 1, NULL, io, work);
+}
+"""
+
+
+def constants(program: Program) -> list[str]:
+    """Return every array of weights as a constant."""
+    lines = []
+    for name, array in program.writer.weights.items():
+        lines.append(f"static const {Writer.kind(array)} {name}[{max(1, array.size)}] = {{")
+        values = [_constant(value) for value in array.reshape(-1).tolist()] or ["0"]
+        lines += [f"    {line}" for line in textwrap.wrap(", ".join(values), 94)]
+        lines += ["};"]
+    return lines
+
+
+def _constant(value: float) -> str:
+    return str(value) if isinstance(value, int) else c_number(value, "float")
 
 
 def _structures(program: Program) -> str:
@@ -227,7 +289,10 @@ def _structures(program: Program) -> str:
     members += [f"{kind} *{name};" for name, (kind, _) in writer.scratch.items()]
     members += [f"snn_events {name};" for name in writer.events]
     members += ["#ifdef SNN_RECORD", "double *const *record;", "#endif"]
-    lines = ["struct snn_state {", *indented(writer.state or ["char nothing;"]), "};", ""]
+    widest = max([size for _, size in writer.events.values()], default=1)
+    lines = [f"typedef {'uint16_t' if widest <= 2**16 else 'int32_t'} snn_index;", ""]
+    lines += [EVENTS] if writer.events else []
+    lines += ["struct snn_state {", *indented(writer.state or ["char nothing;"]), "};", ""]
     lines += ["/* A run: where everything lies. */", "typedef struct {", *indented(members)]
     lines += ["} snn_net;", ""]
     lines += ["/* Samples b0 to b1, steps t0 to t1, blocks of neurons q0 to q1. */"]
@@ -252,21 +317,23 @@ def _weights(program: Program) -> list[str]:
     ]
 
 
-def _pieces(program: Program) -> Iterator[tuple[str, str, str]]:
+def _pieces(
+    program: Program, rows: str = "rows", parts: str = "(size_t)parts"
+) -> Iterator[tuple[str, str, str]]:
     """Yield (pointer, type, number of elements) of everything in the memory of a run."""
     writer = program.writer
     inputs = {program.layout.ident(port.value) for port in program.inputs}
     for name, (kind, size) in writer.buffers.items():
         if name not in inputs and name not in program.direct:
-            yield name, kind, f"rows * {size}"
+            yield name, kind, f"{rows} * {size}"
     for name, (kind, size) in writer.scratch.items():
-        yield name, kind, f"(size_t)parts * {size}"
+        yield name, kind, f"{parts} * {size}"
     for name, (kind, size) in writer.events.items():
-        yield f"{name}.begin", "long", "rows"
-        yield f"{name}.end", "long", "rows"
-        yield f"{name}.index", "snn_index", f"(rows * {size} + 8)"
+        yield f"{name}.begin", "long", rows
+        yield f"{name}.end", "long", rows
+        yield f"{name}.index", "snn_index", f"({rows} * {size} + 8)"
         if kind != "uint8_t":
-            yield f"{name}.plain", "uint8_t", "rows"
+            yield f"{name}.plain", "uint8_t", rows
 
 
 def _begin(program: Program) -> str:
@@ -318,7 +385,7 @@ def _reset(program: Program) -> str:
     ]
     body = ["memset(states, 0, (size_t)batch * sizeof *states);", *(loop if resets else [])]
     lines = ["size_t snn_state_size(void) { return sizeof(snn_state); }", ""]
-    if any("r->weights" in line or " w" in line for line in resets):
+    if not program.writer.embedded and any(re.search(r"\bw\d+_", line) for line in resets):
         body.insert(0, "const struct { const unsigned char *weights; } net = {weights}, *r = &net;")
     else:
         body.insert(0, "(void)weights;")

@@ -32,11 +32,30 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output: its name, the C type of its elements, and the shape of a sample."""
+    """An input or output.
+
+    Attributes:
+        name: Its name.
+        ctype: C type of its elements.
+        shape: Of a sample.
+        unit, bias: An output of whole numbers stands for value * unit + bias; one number, or one
+            for each element; none for one that stands for itself.
+    """
 
     name: str
     ctype: str
     shape: tuple[int, ...]
+    unit: tuple[float, ...] = ()
+    bias: tuple[float, ...] = ()
+
+    def real(self, y: Any, kind: Any) -> Any:
+        """Return what an output stands for, in some dtype."""
+        made = y.astype(kind)
+        for factor, apply in ((self.unit, np.multiply), (self.bias, np.add)):
+            if factor:
+                array = np.array(factor, kind)
+                made = apply(made, array.reshape(self.shape) if array.size > 1 else array)
+        return made
 
 
 @dataclass(frozen=True)
@@ -95,7 +114,7 @@ def library(source: str, records: bool) -> ctypes.CDLL:
     Raises:
         NoCompiler: If there is no compiler, or it does not compile the program.
     """
-    flags = ("-std=c99", *(("-DSNN_RECORD",) if records else ()))
+    flags = ("-std=c99", "-DSNN_HOST", *(("-DSNN_RECORD",) if records else ()))
     code = ctypes.CDLL(str(shared_library(source, flags)))
     size, long, pointer = ctypes.c_size_t, ctypes.c_long, ctypes.c_void_p
     code.snn_state_size.restype = code.snn_work_size.restype = size
@@ -141,8 +160,9 @@ class Program:
     def load(cls, folder: pathlib.Path, facts: Facts, threads: int = 1) -> Program:
         """Return the program of an emitted folder."""
         header, source = ((folder / n).read_text(encoding="utf-8") for n in ("snn.h", "snn.c"))
-        weights = (folder / "weights.bin").read_bytes()
-        return cls(joined(header, source), facts, weights, threads)
+        weights = folder / "weights.bin"
+        data = weights.read_bytes() if weights.exists() else b""
+        return cls(joined(header, source), facts, data, threads)
 
     def run(
         self, inputs: Mapping[str, Any], record: Sequence[str] = (), resume: bool = False
@@ -179,7 +199,7 @@ class Program:
             code.snn_count(address(self._work), address(self._sums))
         kind = np.dtype(facts.dtype)
         named = zip(facts.outputs, outputs, strict=True)
-        made = {port.name: self._late(f"/{port.name}", y.astype(kind)) for port, y in named}
+        made = {port.name: self._late(f"/{port.name}", port.real(y, kind)) for port, y in named}
         kept = {n: y.astype(facts.records[n].dtype) for n, y in records.items()}
         sums = dict(zip(facts.populations, self._sums.tolist(), strict=False))
         return made, {n: self._late(n, y) for n, y in kept.items()}, sums

@@ -17,7 +17,10 @@ HELPERS = {
 }""",
 }
 
-VECTOR = "typedef float vec __attribute__((vector_size(64), aligned(4)));"
+VECTOR = """\
+typedef float vec __attribute__((vector_size(64), aligned(4)));
+typedef int8_t vec8 __attribute__((vector_size(32), aligned(1)));
+typedef int16_t vec16 __attribute__((vector_size(64), aligned(2)));"""
 
 EVENTS = """/* What is not zero in a row: at index[begin[row]] to index[end[row] - 1]. */
 typedef struct {
@@ -107,22 +110,48 @@ static inline void {name}(const snn_index *index, long e, long end,
 {{
 """
     if vectors and weight == total == "float" and lanes % 16 == 0:
-        count = lanes // 16
-        return (
-            head
-            + f"""    vec a[{count}];
-    for (int i = 0; i < {count}; i++) a[i] = (vec){{0}};
+        return head + _in_registers(lanes, value, factor)
+    if vectors and (weight, total, valued) == ("int8_t", "int32_t", False) and lanes % 32 == 0:
+        return head + _BYTES.format(lanes=lanes, count=lanes // 32)
+    if not vectors:
+        return head + _PLAIN.format(
+            lanes=lanes, weight=weight, total=total, value=value, factor=factor
+        )
+    return head + _LOOPS.format(lanes=lanes, weight=weight, total=total, value=value, factor=factor)
+
+
+def _in_registers(lanes: int, value: str, factor: str) -> str:
+    return f"""    vec a[{lanes // 16}];
+    for (int i = 0; i < {lanes // 16}; i++) a[i] = (vec){{0}};
     for (; e < end; e++) {{
         const vec *p = (const vec *)(w + (long)index[e] * {lanes});
-{value}        for (int i = 0; i < {count}; i++) a[i] += {factor}p[i];
+{value}        for (int i = 0; i < {lanes // 16}; i++) a[i] += {factor}p[i];
     }}
     memcpy(out, a, sizeof a);
 }}
 """
-        )
-    return (
-        head
-        + f"""    {total} a[{lanes}] = {{0}};
+
+
+#: 256 bytes add up to what 16 bits hold.
+_BYTES = """\
+    for (int i = 0; i < {lanes}; i++) out[i] = 0;
+    while (e < end) {{
+        const long stop = end - e < 256 ? end : e + 256;
+        int16_t part[{lanes}];
+        vec16 a[{count}];
+        for (int i = 0; i < {count}; i++) a[i] = (vec16){{0}};
+        for (; e < stop; e++) {{
+            const vec8 *p = (const vec8 *)(w + (long)index[e] * {lanes});
+            for (int i = 0; i < {count}; i++) a[i] += __builtin_convertvector(p[i], vec16);
+        }}
+        memcpy(part, a, sizeof a);
+        for (int i = 0; i < {lanes}; i++) out[i] += part[i];
+    }}
+}}
+"""
+
+_LOOPS = """\
+    {total} a[{lanes}] = {{0}};
     for (; e < end; e++) {{
         const {weight} *p = w + (long)index[e] * {lanes};
 {value}        for (int i = 0; i < {lanes}; i++) a[i] += {factor}({total})p[i];
@@ -130,4 +159,12 @@ static inline void {name}(const snn_index *index, long e, long end,
     memcpy(out, a, sizeof a);
 }}
 """
-    )
+
+_PLAIN = """\
+    for (int i = 0; i < {lanes}; i++) out[i] = 0;
+    for (; e < end; e++) {{
+        const {weight} *p = w + (long)index[e] * {lanes};
+{value}        for (int i = 0; i < {lanes}; i++) out[i] += {factor}({total})p[i];
+    }}
+}}
+"""

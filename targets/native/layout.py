@@ -10,6 +10,8 @@ from math import prod
 import numpy as np
 
 from snnir.bounds import precision_for, value_bounds
+from snnir.dynamics.c_source import c_type
+from snnir.dynamics.intervals import Interval, invariant
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.structure import Current, Flatten, Input, Reshape
@@ -18,7 +20,7 @@ from snnir.schedule import Schedule, schedule
 from snnir.streams import Kind
 
 #: Bytes of an element.
-SIZES = {"uint8_t": 1, "float": 4, "double": 8, "int32_t": 4, "int64_t": 8}
+SIZES = {"uint8_t": 1, "float": 4, "double": 8, "int16_t": 2, "int32_t": 4, "int64_t": 8}
 
 
 @dataclass
@@ -28,10 +30,12 @@ class Layout:
     Attributes:
         graph: A verified graph of step programs.
         precision: `float32` or `float64`, of streams and states that are real.
+        whole_outputs: Whether what populations of integers give out stays whole.
     """
 
     graph: Graph
     precision: str = "float32"
+    whole_outputs: bool = False
     _types: dict[Value, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,12 +56,33 @@ class Layout:
         return bool(steps) and all(op.program.is_whole for op in steps)
 
     @cached_property
+    def bounds(self) -> dict[Value, Interval]:
+        """What is proved of every value."""
+        return value_bounds(self.graph)
+
+    @cached_property
     def wide(self) -> set[Value]:
         """The streams of integers that 32 bits cannot hold."""
         whole = [v for v, signal in self.graph.signals.items() if signal.dtype.startswith("i")]
-        bounds = value_bounds(self.graph) if whole else {}
-        ends = {v: np.maximum(-bounds[v].low, bounds[v].high).max(initial=0.0) for v in whole}
-        return {value for value, end in ends.items() if not end < 2**31}
+        return {value for value in whole if not _end(self.bounds[value]) < 2**31}
+
+    def state_types(self, node: Node) -> dict[str, str]:
+        """Return the C type in which each state of a population is kept."""
+        op = node.op
+        assert isinstance(op, Step)
+        own = self.kind_of(op)
+        if not op.program.is_whole:
+            return {state.name: own for state in op.program.states}
+        inputs = [self.bounds[value] for value in node.operands]
+        known = dict(zip(op.program.inputs, inputs, strict=True))
+        known |= {name: Interval.of(value.numpy()) for name, value in op.params.items()}
+        ends = {name: _end(bound) for name, bound in invariant(op.program, known).items()}
+        return {
+            state.name: next(
+                (kind for kind, top in _WHOLE.items() if ends[state.name] < top), own
+            )
+            for state in op.program.states
+        }  # fmt: skip
 
     def ctype(self, value: Value) -> str:
         """Return the C type of the elements of a value."""
@@ -72,9 +97,17 @@ class Layout:
             return "uint8_t"
         if signal.dtype.startswith("i"):
             return "int64_t" if value in self.wide else "int32_t"
+        op = self.graph.nodes[value.node].op
+        if self.whole_outputs and isinstance(op, Step) and op.program.is_whole:
+            return self.kind_of(op)
         if signal.kind is Kind.COUNTS and self.is_whole:
             return "int32_t"
         return self.real
+
+    def kind_of(self, op: Step) -> str:
+        """Return the C type of a population's arithmetic."""
+        own = c_type(op.program)
+        return "double" if own == "float" and self.real == "double" else own
 
     def size(self, value: Value) -> int:
         """Return the number of elements of one sample of a value."""
@@ -99,6 +132,15 @@ class Layout:
             return False
         value = Value(node.name)
         return self.root(value) != value
+
+
+#: Types of states, and what they hold.
+_WHOLE = {"int16_t": 2.0**15, "int32_t": 2.0**31}
+
+
+def _end(bound: Interval) -> float:
+    """Return the largest size of an element, one below the smallest counted as one above."""
+    return float(np.maximum(-bound.low - 1, bound.high).max(initial=0.0))
 
 
 def _is_no_delay(node: Node) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from snnir.dynamics.c_source import c_names, c_number, c_operand, c_statements, c_type
+from snnir.dynamics.c_source import c_names, c_number, c_operand, c_statements
 from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.op import Op
@@ -20,10 +20,11 @@ from snnir.tensors import Tensor
 _ELEMENTWISE: tuple[type[Op], ...] = (Add, Scale, Bias, Current)
 
 
-def lanes_of(neurons: int, vectors: bool) -> int:
-    """Return how many neurons are stepped together."""
-    if not vectors:
-        return min(neurons, 16)
+def lanes_of(neurons: int, embedded: bool) -> int:
+    """Return how many neurons are stepped together; small devices have no room for padding."""
+    if embedded:
+        some = range(min(neurons, 32), min(neurons, 64) + 1)
+        return min(some, key=lambda lanes: (-neurons % lanes, -lanes))
     return 16 if neurons <= 16 else 32 if neurons <= 32 else 64
 
 
@@ -77,12 +78,12 @@ class Population:
         self.graph = self.layout.graph
         self.name = self.layout.names[self.node.name]
         self.size = self.graph.signal(self.node.name).size
-        self.lanes = lanes_of(self.size, self.writer.vectors)
+        self.lanes = lanes_of(self.size, self.writer.embedded)
         self.blocks = -(-self.size // self.lanes)
         assert isinstance(self.node.op, Step)
         self.program = c_names(self.node.op.program)
-        own = c_type(self.node.op.program)
-        self.real = "double" if own == "float" and self.layout.real == "double" else own
+        self.real = self.layout.kind_of(self.node.op)
+        self.kept = self.layout.state_types(self.node)
 
     def write(self) -> None:
         """Add the step of a block of neurons and the loop over blocks, samples and steps."""
@@ -137,11 +138,11 @@ class Population:
         kind = {"float": "float32", "double": "float64"}.get(self.real, "int64")
         for mine, own in pairs:
             text = c_operand(updates[mine.name], self.real)
-            lines.append(f"s_{own.name}[i] = {text};")
+            lines.append(f"s_{own.name}[i] = ({self.kept[own.name]}){text};")
             lines += self.recorded(f"{self.node.name}:{own.name}", text, kind)
         self.helpers("\n".join(lines))
         pointers = [
-            f"{self.real} *const s_{own.name} = r->state[b].{self.name}_{own.name} + at;"
+            f"{self.kept[own.name]} *const s_{own.name} = r->state[b].{self.name}_{own.name} + at;"
             for _, own in pairs
         ]
         for index, value in enumerate(self.results()):
@@ -192,15 +193,16 @@ class Population:
         """Give the struct a state, and its value at rest."""
         member, op = f"{self.name}_{name}", self.node.op
         assert isinstance(op, Step)
-        self.writer.state.append(f"{self.real} {member}[{self.blocks * self.lanes}];")
+        self.writer.state.append(f"{self.kept[name]} {member}[{self.blocks * self.lanes}];")
         value = "0"
         if isinstance(initial, str):
             value = self.param(initial, op.params[initial], "i")
         elif initial:
             value = c_operand(float(initial), self.real)
         if value != "0":
+            own = f"({self.kept[name]}){value}"
             self.writer.resets.append(
-                f"for (long i = 0; i < {self.size}; i++) state->{member}[i] = {value};"
+                f"for (long i = 0; i < {self.size}; i++) state->{member}[i] = {own};"
             )
 
     def param(self, label: str, value: Tensor, index: str = "at + i") -> str:
@@ -213,6 +215,12 @@ class Population:
     def spread(self, label: str, array: Any, node: Node) -> str:
         """Return the weights with one element per element of a node's result."""
         full = np.broadcast_to(array, self.graph.signal(node.name).shape).reshape(-1)
+        if full.dtype.kind == "i":  # in as few bytes as hold it
+            full = full.astype(
+                np.result_type(
+                    np.min_scalar_type(full.min()), np.min_scalar_type(full.max()), np.int8
+                )
+            )
         return self.writer.weight(f"{self.layout.names[node.name]}_{label}", full)
 
     def helpers(self, text: str) -> None:

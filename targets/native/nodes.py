@@ -243,7 +243,7 @@ def _linear(node: Stateless, body: Body) -> None:
             body.add(f"for (long i = 0; i < {fan_in}; i++) total += {terms};")
             body.add(f"y[o * {out} + k] = total{bias};")
         return
-    lanes = lanes_of(out, node.writer.vectors)
+    lanes = lanes_of(out, node.writer.embedded)
     weight = packed(without_zero(op), lanes)
     name = node.writer.weight(f"{node.name}_weight", weight)
     events, source = events_of(node.writer, node.node.operands[0])

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from snnir.integers import Readout, whole_outputs
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.structure import Input
@@ -34,6 +35,7 @@ class Port:
         ctype: Of its elements.
         shape: Of one sample.
         value: Behind an output.
+        readout: What an output of whole numbers stands for.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Port:
     ctype: str
     shape: tuple[int, ...]
     value: Value
+    readout: Readout | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,14 @@ class Program:
     Args:
         graph: A verified graph of step programs.
         precision: `float32` or `float64`.
-        vectors: Whether vector types may be used.
+        embedded: Whether it is for a small device.
     """
 
-    def __init__(self, graph: Graph, precision: str = "float32", vectors: bool = True) -> None:
+    def __init__(self, graph: Graph, precision: str = "float32", embedded: bool = False) -> None:
+        graph, self.readouts = whole_outputs(graph) if embedded else (graph, {})
         self.graph = graph
-        self.layout = Layout(graph, precision)
-        self.writer = Writer(self.layout, vectors)
+        self.layout = Layout(graph, precision, embedded)
+        self.writer = Writer(self.layout, embedded)
         self.stages: list[Stage] = []
         self.inside = inlined(self.layout)
         self.done: set[str] = set()  # by the function of another node
@@ -93,7 +97,14 @@ class Program:
         """Return an input or output."""
         shape = self.graph.signals[value].shape
         ctype = self.layout.ctype(self.layout.root(value))
-        return Port(name, f"{role}{number}_{plain(name)}", ctype, shape, value)
+        readout = self.readouts.get(name) if role == "out" else None
+        return Port(name, f"{role}{number}_{plain(name)}", ctype, shape, value, readout)
+
+    def kinds(self) -> set[str]:
+        """Return the C types of everything that is computed."""
+        steps = [n.op for n in self.graph.nodes.values() if isinstance(n.op, Step)]
+        found = {self.layout.ctype(value) for value in self.graph.signals}
+        return found | {self.layout.kind_of(op) for op in steps}
 
     # --- Stages ----------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -15,7 +16,8 @@ from snnir.artefact import populations
 from snnir.c_build import NoCompiler
 from snnir.embedding import module_body
 from snnir.errors import Diagnostic, error
-from snnir.ir.graph import Graph
+from snnir.integers import whole_outputs
+from snnir.ir.graph import Graph, Value
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
@@ -25,8 +27,10 @@ from snnir.running import Result, check_inputs, check_record
 from snnir.target import Compiled, Content, Target
 from snnir.targets.native import command, host
 from snnir.targets.native.emit import emitted
+from snnir.targets.native.layout import Layout
 from snnir.targets.native.nodes import is_known
-from snnir.targets.native.program import Program
+from snnir.targets.native.program import Port, Program
+from snnir.targets.native.sizes import budget, check_sizes
 
 MAKEFILE = """\
 CC ?= cc
@@ -43,6 +47,7 @@ libsnn.so: snn.c snn.h
 clean:
 \trm -f snn libsnn.so
 """
+PROFILES = ("host", "embedded")
 PRECISIONS = ("float32", "float64")
 
 
@@ -51,20 +56,32 @@ class NativeTarget(Target):
     """A C99 program.
 
     Options:
+        profile: `host`, or `embedded`: one sample and one step at a time, weights in the program,
+            integers only, no math library. Outputs that are real numbers in the graph are whole
+            ones there; `readout.json` says of what.
         precision: `float32` or `float64`, of real streams and states; graphs of integers compute
             with integers.
         threads: Threads that share a run.
+        flash, ram: What a device has, in bytes or as `64K`, `1M`: what does not fit is refused
+            before anything is compiled. Flash is that of weights and tables; code, about 1 KB per
+            node, comes on top.
     """
 
     name: ClassVar[str] = "native"
     summary: ClassVar[str] = "C99 program; runs compiled, in memory and from its folder"
+    profile: str = "host"
     precision: str = "float32"
     threads: int = 1
+    flash: str = ""
+    ram: str = ""
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            what = f"target 'native': precision is '{self.precision}'"
-            raise error("SNN503", what, hint=f"use one of {', '.join(PRECISIONS)}")
+        for option, allowed in (("profile", PROFILES), ("precision", PRECISIONS)):
+            if getattr(self, option) not in allowed:
+                what = f"target 'native': {option} is '{getattr(self, option)}'"
+                raise error("SNN503", what, hint=f"use one of {', '.join(allowed)}")
+        for option in ("flash", "ram"):
+            budget(option, getattr(self, option))
         if self.threads < 1:
             what = f"target 'native': threads is {self.threads}"
             raise error("SNN503", what, hint="use 1 or more")
@@ -85,15 +102,20 @@ class NativeTarget(Target):
             elif not isinstance(node.op, (Input, Delay, Step)) and not is_known(node.op):
                 what = f"op '{node.op.name}' has no form in target 'native'"
                 problems.append(Diagnostic("SNN501", what, node.name))
-        return problems
+        return problems or (real_numbers(graph) if self.profile == "embedded" else [])
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the program and its folder."""
-        program = Program(graph, self.precision)
+        embedded = self.profile == "embedded"
+        program = Program(graph, self.precision, embedded)
+        check_sizes(program, {name: getattr(self, name) for name in ("flash", "ram")})
         texts = emitted(program, graph.name)
         facts = facts_of(program)
         files: dict[str, Content] = {name: text.encode() for name, text in texts.items()}
-        files["weights.bin"] = partial(write_weights, program)
+        if embedded:
+            files["readout.json"] = json.dumps(readouts(program), indent=2).encode()
+        else:
+            files["weights.bin"] = partial(write_weights, program)
         files["Makefile"] = MAKEFILE.encode()
         files["model.py"] = command_source(facts).encode()
         return NativeCompiled(graph, self, files, history, "model.py", program, facts)
@@ -106,14 +128,41 @@ def write_weights(program: Program, file: BinaryIO) -> None:
         file.write(data + b"\0" * (-len(data) % 64))
 
 
+def real_numbers(graph: Graph) -> list[Diagnostic]:
+    """Return the nodes that would compute with real numbers on a device that only has integers."""
+    rest, _ = whole_outputs(graph)
+    layout = Layout(rest, whole_outputs=True)
+    found = []
+    for node in rest.nodes.values():
+        own = [layout.ctype(Value(node.name, k)) for k in range(len(results_of(node.op)))]
+        own += [layout.kind_of(node.op)] if isinstance(node.op, Step) else []
+        if any(kind in ("float", "double") for kind in own):
+            given = isinstance(node.op, Input)
+            what = "is an input of real numbers" if given else "computes with real numbers"
+            hint = "say what it carries with declare-inputs" if given else "run the pass quantize"
+            found.append(Diagnostic("SNN501", what, node.name, hint=hint))
+    return found
+
+
+def results_of(op: Any) -> tuple[Any, ...]:
+    """Return one entry per result of an op."""
+    return op.program.outputs if isinstance(op, Step) else (None,)
+
+
+def readouts(program: Program) -> dict[str, Any]:
+    """Return what outputs of whole numbers stand for."""
+    return {
+        port.name: {"unit": list(port.unit), "bias": list(port.bias)}
+        for port in facts_of(program).outputs
+        if port.unit
+    }
+
+
 def facts_of(program: Program) -> host.Facts:
     """Return what callers of a program have to know."""
     graph = program.graph
     real = "float64" if program.layout.real == "double" else "float32"
-    ports = [
-        tuple(host.Port(p.name, p.ctype, tuple(p.shape)) for p in side)
-        for side in (program.inputs, program.outputs)
-    ]
+    ports = [tuple(map(_port, side)) for side in (program.inputs, program.outputs)]
     return host.Facts(
         ports[0], ports[1],
         {
@@ -122,6 +171,21 @@ def facts_of(program: Program) -> host.Facts:
         },
         tuple(populations(graph)), len(program.calls()), real, graph.record_offset,
     )  # fmt: skip
+
+
+def _port(port: Port) -> host.Port:
+    own = port.name, port.ctype, tuple(port.shape)
+    if port.readout is None:
+        return host.Port(*own)
+    unit, bias = (
+        () if array is None else tuple(_broadcast(array, port.shape).tolist())
+        for array in (port.readout.unit, port.readout.bias)
+    )
+    return host.Port(*own, unit, bias)
+
+
+def _broadcast(array: Any, shape: tuple[int, ...]) -> Any:
+    return array.reshape(-1) if array.size == 1 else np.broadcast_to(array, shape).reshape(-1)
 
 
 def command_source(facts: host.Facts) -> str:
@@ -155,6 +219,7 @@ class NativeCompiled(Compiled):
         weights = b"".join(
             data + b"\0" * (-len(data) % 64)
             for data in (array.tobytes() for array in self.program.writer.weights.values())
+            if self.target.profile == "host"
         )
         source = host.joined(texts["snn.h"], texts["snn.c"])
         try:

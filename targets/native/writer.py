@@ -38,11 +38,12 @@ class Writer:
 
     Attributes:
         layout: How the graph lies in C.
-        vectors: Whether vector types may be used.
+        embedded: Whether it is for a small device: no vectors, weights in the program.
+        owners: The node that each array of weights belongs to.
     """
 
     layout: Layout
-    vectors: bool = True
+    embedded: bool = False
     weights: dict[str, Array] = field(default_factory=dict)
     kernels: dict[str, str] = field(default_factory=dict)
     helpers: set[str] = field(default_factory=set)
@@ -53,6 +54,7 @@ class Writer:
     events: dict[str, tuple[str, int]] = field(default_factory=dict)
     scratch: dict[str, tuple[str, int]] = field(default_factory=dict)
     records: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
     _known: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
     # --- Weights ---------------------------------------------------------------------------------
@@ -64,6 +66,7 @@ class Writer:
         if key not in self._known:
             name = f"w{len(self.weights)}_{label}"
             self._known[key], self.weights[name] = name, array
+            self.owners[name] = label
         return self._known[key]
 
     @staticmethod
@@ -82,7 +85,7 @@ class Writer:
     def gather(self, weight: str, total: str, lanes: int, source: str) -> str:
         """Return the name of a sum over events."""
         name = gather_name(weight, total, lanes, source)
-        self.kernels.setdefault(name, gather(weight, total, lanes, source, self.vectors))
+        self.kernels.setdefault(name, gather(weight, total, lanes, source, not self.embedded))
         return name
 
     # --- Memory ----------------------------------------------------------------------------------

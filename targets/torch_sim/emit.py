@@ -13,9 +13,8 @@ from snnir.dynamics.fixed_point import BIAS
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.errors import error
+from snnir.integers import gives_size
 from snnir.ir.graph import Graph
-from snnir.ir.neuron import Step as StepOp
-from snnir.ir.synapses import Scale
 from snnir.network import Model, Step
 from snnir.network_source import TORCH, literal, steps_source
 from snnir.targets.torch_sim import compiled, engine, gpu, kernels, kit, loops, program, sparse
@@ -190,17 +189,6 @@ class Source:
             _main_source(),
         ]
         return "".join(parts)
-
-
-def gives_size(graph: Graph, name: str) -> bool:
-    """Return whether a node does nothing but give whole numbers their size in real units."""
-    node = graph.nodes[name]
-    if not isinstance(node.op, Scale) or not node.op.scale.dtype.startswith("f"):
-        return False
-    (source,) = node.operands
-    op = graph.nodes[source.node].op
-    in_neuron = isinstance(op, StepOp) and op.program.is_whole
-    return in_neuron or graph.signals[source].dtype.startswith("i")
 
 
 def _is_synapse(name: str) -> bool:
