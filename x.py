@@ -77,6 +77,11 @@ FRAMEWORKS = (
         (("numpy<3", "nir==1.0.8", "nirtorch==2.6", "snntorch==1.0.0"),),
     ),
     Stage("sinabs", "Sinabs", (("pbr", "matplotlib"), ("--no-deps", "sinabs==3.1.3"))),
+    Stage(
+        "devices",
+        "a cross compiler and an emulator of small processors",
+        (("ziglang>=0.13", "unicorn>=2.1", "pyelftools"),),
+    ),
     Stage("norse", "Norse", (("--no-deps", "norse==1.1.0"),)),
     Stage(
         "spikingjelly",
