@@ -19,17 +19,19 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from benchmarks.engines.workloads import INFERENCE, QUICK, TRAINING, graph, make
+from benchmarks.engines.workloads import INFERENCE, POISSON, QUICK, TRAINING, graph, make
 
-TORCH_PEERS = ("snntorch", "spikingjelly", "sinabs", "norse")
+TORCH_PEERS = ("snntorch", "spikingjelly", "sinabs", "norse", "bindsnet")
 JAX_PEERS = ("jaxsnn", "spyx")
-OURS = ("snnir-numpy", "snnir-torch", "snnir-xla")
+OURS = ("snnir-numpy", "snnir-torch", "snnir-xla", "snnir-native", "snnir-native-i8")
+PEERS = (*TORCH_PEERS, *JAX_PEERS)
 ENGINES = (*TORCH_PEERS, *JAX_PEERS, *OURS)
 OWN_DYNAMICS = {"jaxsnn", "spyx"}
 
@@ -72,9 +74,13 @@ def prepared(engine: str, work: Any) -> Callable[[], tuple[Any, list[float]]]:
     else:
         from benchmarks.engines import ours
 
-        if engine == "snnir-numpy" and work.train:
+        if engine not in ("snnir-xla",) and work.train:
             raise NotImplementedError("it does not train")
-        call = {"snnir-numpy": ours.with_numpy, "snnir-xla": ours.with_xla}[engine](work)
+        call = {
+            "snnir-numpy": ours.with_numpy, "snnir-xla": ours.with_xla,
+            "snnir-native": ours.with_native,
+            "snnir-native-i8": partial(ours.with_native, whole=True),
+        }[engine](work)  # fmt: skip
     return lambda: (call(), [])
 
 
@@ -188,6 +194,7 @@ def table(results: dict[str, dict[str, Any]], engines: list[str]) -> str:
     """Return the results as a table."""
     head = [
         "workload", *engines, "floor", "torch / best torch peer", "xla / best JAX peer",
+        "native / best peer", "native i8 / best peer",
         "torch x floor",
     ]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
@@ -198,6 +205,7 @@ def table(results: dict[str, dict[str, Any]], engines: list[str]) -> str:
         cells += [
             "–" if name.startswith("train") else f"{least:.3g}",
             ratio(rows, "snnir-torch", TORCH_PEERS), ratio(rows, "snnir-xla", JAX_PEERS),
+            *(ratio(rows, ours, PEERS) for ours in ("snnir-native", "snnir-native-i8")),
             "–" if name.startswith("train") or not mine else f"{mine / least:.1f}",
         ]  # fmt: skip
         lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -219,7 +227,7 @@ def main() -> None:
         return
     from benchmarks.engines.floor import measure
 
-    chosen = QUICK if options.quick else [*INFERENCE, *TRAINING]
+    chosen = QUICK if options.quick else [*INFERENCE, *POISSON, *TRAINING]
     names = [name.strip() for name in options.workloads.split(",") if name.strip()] or chosen
     engines = [engine for engine in options.engines.split(",") if engine]
     unknown = [engine for engine in engines if engine not in ENGINES]

@@ -27,6 +27,44 @@ def with_numpy(work: Workload) -> Callable[[], Any]:
     return lambda: made.run(work.x).output
 
 
+def with_native(work: Workload, whole: bool = False) -> Callable[[], Any]:
+    """Return the native target's run on spikes as bytes.
+
+    Args:
+        work: The workload.
+        whole: Whether weights are bytes; those of the workloads are whole numbers of a unit.
+    """
+    import numpy as np
+
+    net = graph(work)
+    made: Any = snnir.compile(whole_weights(net) if whole else net, "native", level=0)
+    program, x = made.simulator, {"input": work.x.astype(np.uint8)}
+    return lambda: next(iter(program.run(x)[0].values()))
+
+
+def whole_weights(net: snnir.Graph) -> snnir.Graph:
+    """Return a network whose weights are bytes of a power of two, scaled back before neurons."""
+    import numpy as np
+
+    from snnir.ir import Conv2d, Linear, Scale, Value
+
+    editor = net.edit()
+    for node in net.nodes.values():
+        if isinstance(node.op, (Linear, Conv2d)):
+            weight = node.op.weight.numpy()
+            fine = next(2.0**k for k in range(24) if np.all(weight * 2.0**k % 1 == 0))
+            op = type(node.op)(snnir.Tensor((weight * fine).astype(np.int8)))
+            editor.set_op(node.name, op)
+            users = [user for user, _ in net.uses[node.name]]
+            scale = Scale(snnir.tensor(np.float32(1 / fine)))
+            size = editor.add(f"{node.name}.size", scale, [Value(node.name)])
+            for user in users:
+                own = editor.nodes[user]
+                operands = tuple(size if v.node == node.name else v for v in own.operands)
+                editor.put(own.__class__(own.name, own.op, operands, own.metadata))
+    return editor.graph().verify()
+
+
 def with_xla(work: Workload, exact: bool = True) -> Callable[[], Any]:
     """Return the XLA target's function, jitted."""
     import jax

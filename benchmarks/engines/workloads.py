@@ -43,6 +43,9 @@ INFERENCE = [
     "recurrent T250 B1 2%", "recurrent T250 B64 2%",
     "braille T256 B1 20%", "braille T256 B64 20%",
 ]  # fmt: skip
+#: N Poisson inputs at 0 to 100 Hz, N neurons, dense normal weights, a second in steps of 1 ms: the
+#: benchmark of the BindsNET paper (Hazan et al., Frontiers in Neuroinformatics 12:89, 2018).
+POISSON = [f"poisson{n} T1000 B1 5%" for n in (250, 1000, 2500, 5000, 10000)]
 TRAINING = ["train dense T25 B128 5%", "train recurrent T250 B64 2%"]
 QUICK = ["dense T25 B1 5%", "conv T100 B1 2%", "recurrent T250 B1 2%", TRAINING[1]]
 
@@ -87,18 +90,28 @@ def make(name: str) -> Workload:
     rng = np.random.default_rng(seed)
     share = int(rate[:-1]) / 100
     time, count = int(steps[1:]), int(batch[1:])
-    shape = (2, 34, 34) if kind == "conv" else (SIZES[kind][0],)
-    x = (rng.random((time, count, *shape)) < share).astype(np.float32)
+    shape = (2, 34, 34) if kind == "conv" else (sizes_of(kind)[0],)
+    rates: Any = rng.random(shape) * 2 * share if kind.startswith("poisson") else share
+    x = (rng.random((time, count, *shape)) < rates).astype(np.float32)
     layers = _layers(kind, share)
     return Workload(name, "recurrent" if kind == "braille" else kind, x, layers, train)
 
 
+def sizes_of(kind: str) -> list[int]:
+    """Return the number of inputs and of the neurons of each layer."""
+    return [int(kind[7:])] * 2 if kind.startswith("poisson") else SIZES[kind]
+
+
 def _layers(kind: str, share: float) -> tuple[Any, ...]:
+    if kind.startswith("poisson"):  # normal, a spread of 1/13 of the threshold
+        drawn = np.random.default_rng(1).normal(size=sizes_of(kind)) * 2.0**5 * 16 / 13
+        grid: Any = np.clip(np.round(drawn), -127, 127)
+        return ((grid * 2.0**-9).astype(np.float32),)
     if kind == "conv":
         first = weights(50, 12, 50 * 0.03, 1, 0.3, 0.0).T.reshape(12, 2, 5, 5)
         second = weights(300, 32, 300 * 0.1, 2, 0.22, -0.1).T.reshape(32, 12, 5, 5)
         return first.copy(), second.copy(), weights(800, 10, 80, 3, 0.45, 0.03)
-    sizes = SIZES[kind]
+    sizes = sizes_of(kind)
     if kind == "dense":
         pairs = itertools.pairwise(sizes)
         return tuple(

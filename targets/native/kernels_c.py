@@ -19,8 +19,8 @@ HELPERS = {
 
 VECTOR = """\
 typedef float vec __attribute__((vector_size(64), aligned(4)));
-typedef int8_t vec8 __attribute__((vector_size(32), aligned(1)));
-typedef int16_t vec16 __attribute__((vector_size(64), aligned(2)));"""
+typedef int8_t vec8 __attribute__((vector_size(16), aligned(1)));
+typedef int16_t vec16 __attribute__((vector_size(32), aligned(2)));"""
 
 EVENTS = """/* What is not zero in a row: at index[begin[row]] to index[end[row] - 1]. */
 typedef struct {
@@ -111,8 +111,8 @@ static inline void {name}(const snn_index *index, long e, long end,
 """
     if vectors and weight == total == "float" and lanes % 16 == 0:
         return head + _in_registers(lanes, value, factor)
-    if vectors and (weight, total, valued) == ("int8_t", "int32_t", False) and lanes % 32 == 0:
-        return head + _BYTES.format(lanes=lanes, count=lanes // 32)
+    if vectors and (weight, total, valued) == ("int8_t", "int32_t", False) and lanes % 16 == 0:
+        return head + _bytes(lanes)
     if not vectors:
         return head + _PLAIN.format(
             lanes=lanes, weight=weight, total=total, value=value, factor=factor
@@ -121,34 +121,47 @@ static inline void {name}(const snn_index *index, long e, long end,
 
 
 def _in_registers(lanes: int, value: str, factor: str) -> str:
-    return f"""    vec a[{lanes // 16}];
-    for (int i = 0; i < {lanes // 16}; i++) a[i] = (vec){{0}};
+    """Return a sum whose vectors are named one by one, so that each has a register."""
+    count = lanes // 16
+    zeros = ", ".join(f"a{i} = {{0}}" for i in range(count))
+    adds = "\n".join(f"        a{i} += {factor}p[{i}];" for i in range(count))
+    stores = "\n".join(f"    memcpy(out + {16 * i}, &a{i}, sizeof a{i});" for i in range(count))
+    return f"""    vec {zeros};
     for (; e < end; e++) {{
         const vec *p = (const vec *)(w + (long)index[e] * {lanes});
-{value}        for (int i = 0; i < {lanes // 16}; i++) a[i] += {factor}p[i];
+{value}{adds}
     }}
-    memcpy(out, a, sizeof a);
+{stores}
 }}
 """
 
 
-#: 256 bytes add up to what 16 bits hold.
-_BYTES = """\
-    for (int i = 0; i < {lanes}; i++) out[i] = 0;
-    while (e < end) {{
+def _bytes(lanes: int) -> str:
+    """Return a sum of bytes: 256 of them add up to what 16 bits hold."""
+    count = lanes // 16
+    zeros = ", ".join(f"a{i} = {{0}}" for i in range(count))
+    adds = "\n".join(
+        f"            a{i} += __builtin_convertvector(p[{i}], vec16);" for i in range(count)
+    )
+    stores = "\n".join(
+        f"        memcpy(part + {16 * i}, &a{i}, sizeof a{i});" for i in range(count)
+    )
+    return f"""    int16_t part[{lanes}];
+    int first = 1;
+    do {{
         const long stop = end - e < 256 ? end : e + 256;
-        int16_t part[{lanes}];
-        vec16 a[{count}];
-        for (int i = 0; i < {count}; i++) a[i] = (vec16){{0}};
+        vec16 {zeros};
         for (; e < stop; e++) {{
             const vec8 *p = (const vec8 *)(w + (long)index[e] * {lanes});
-            for (int i = 0; i < {count}; i++) a[i] += __builtin_convertvector(p[i], vec16);
+{adds}
         }}
-        memcpy(part, a, sizeof a);
-        for (int i = 0; i < {lanes}; i++) out[i] += part[i];
-    }}
+{stores}
+        for (int i = 0; i < {lanes}; i++) out[i] = part[i] + (first ? 0 : out[i]);
+        first = 0;
+    }} while (e < end);
 }}
 """
+
 
 _LOOPS = """\
     {total} a[{lanes}] = {{0}};

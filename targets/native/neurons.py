@@ -20,12 +20,13 @@ from snnir.tensors import Tensor
 _ELEMENTWISE: tuple[type[Op], ...] = (Add, Scale, Bias, Current)
 
 
-def lanes_of(neurons: int, embedded: bool) -> int:
+def lanes_of(neurons: int, embedded: bool, bytes_: bool = False) -> int:
     """Return how many neurons are stepped together; small devices have no room for padding."""
     if embedded:
         some = range(min(neurons, 32), min(neurons, 64) + 1)
         return min(some, key=lambda lanes: (-neurons % lanes, -lanes))
-    return 16 if neurons <= 16 else 32 if neurons <= 32 else 64
+    widest = 256 if bytes_ else 64  # as many bytes as keep a few vectors busy
+    return next((lanes for lanes in (16, 32, 64, 128) if neurons <= lanes < widest), widest)
 
 
 def inlined(layout: Layout) -> set[str]:
@@ -78,12 +79,26 @@ class Population:
         self.graph = self.layout.graph
         self.name = self.layout.names[self.node.name]
         self.size = self.graph.signal(self.node.name).size
-        self.lanes = lanes_of(self.size, self.writer.embedded)
+        self.lanes = lanes_of(self.size, self.writer.embedded, self.reads_bytes())
         self.blocks = -(-self.size // self.lanes)
         assert isinstance(self.node.op, Step)
         self.program = c_names(self.node.op.program)
         self.real = self.layout.kind_of(self.node.op)
         self.kept = self.layout.state_types(self.node)
+
+    def reads_bytes(self) -> bool:
+        """Return whether all weights of the sums that are taken here are bytes."""
+        pending, found = list(self.node.operands), []
+        while pending:
+            value = pending.pop()
+            if value.node not in self.inside:
+                continue
+            node = self.graph.nodes[value.node]
+            if isinstance(node.op, Linear):
+                found.append(node.op.weight.dtype == "i8" and node.op.zero is None)
+            else:
+                pending += node.operands
+        return bool(found) and all(found)
 
     def write(self) -> None:
         """Add the step of a block of neurons and the loop over blocks, samples and steps."""
