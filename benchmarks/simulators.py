@@ -76,11 +76,12 @@ def prepared(engine: str, work: Any) -> Callable[[], tuple[Any, list[float]]]:
 
         if engine not in ("snnir-xla",) and work.train:
             raise NotImplementedError("it does not train")
-        call = {
+        makers: dict[str, Callable[[Any], Any]] = {
             "snnir-numpy": ours.with_numpy, "snnir-xla": ours.with_xla,
             "snnir-native": ours.with_native,
             "snnir-native-i8": partial(ours.with_native, whole=True),
-        }[engine](work)  # fmt: skip
+        }  # fmt: skip
+        call = makers[engine](work)
     return lambda: (call(), [])
 
 

@@ -7,7 +7,7 @@ import logging
 import sys
 import types
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -210,7 +210,7 @@ class _Anything(metaclass=_Lenient):
 class _Absent(types.ModuleType):
     """Stands for a package that BindsNET imports for its data sets and pictures."""
 
-    __path__: ClassVar[list[str]] = []
+    __path__: list[str] = []  # noqa: RUF012  (as its base declares it)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -221,7 +221,7 @@ class _Absent(types.ModuleType):
 class _Pretender:
     """Finds packages that only BindsNET's data sets and pictures need, and that are not there."""
 
-    NAMES = ("torchvision", "cv2", "gymnasium", "skimage", "tensorboardX", "pandas", "foolbox")
+    NAMES = ("torchvision", "cv2", "gymnasium", "ale_py", "skimage", "tensorboardX", "pandas", "foolbox")
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.partition(".")[0] in self.NAMES:
@@ -237,7 +237,7 @@ class _Pretender:
 
 def bindsnet(work: Workload) -> Made:
     """BindsNET: its own loop over time; every connection takes a step, which is taken off."""
-    sys.meta_path.append(_Pretender())  # type: ignore[arg-type]
+    sys.meta_path.append(_Pretender())
     from bindsnet.network import Network, monitors, nodes, topology
 
     if work.kind in ("conv", "recurrent") or work.train:

@@ -19,8 +19,7 @@ HELPERS = {
 
 VECTOR = """\
 typedef float vec __attribute__((vector_size(64), aligned(4)));
-typedef int8_t vec8 __attribute__((vector_size(16), aligned(1)));
-typedef int16_t vec16 __attribute__((vector_size(32), aligned(2)));"""
+typedef int16_t pairs __attribute__((vector_size(64), aligned(1)));"""
 
 EVENTS = """/* What is not zero in a row: at index[begin[row]] to index[end[row] - 1]. */
 typedef struct {
@@ -111,8 +110,8 @@ static inline void {name}(const snn_index *index, long e, long end,
 """
     if vectors and weight == total == "float" and lanes % 16 == 0:
         return head + _in_registers(lanes, value, factor)
-    if vectors and (weight, total, valued) == ("int8_t", "int32_t", False) and lanes % 16 == 0:
-        return head + _bytes(lanes)
+    if vectors and in_pairs(weight, total, lanes):
+        return head + (_pairs_by_value(lanes, value) if valued else _pairs(lanes))
     if not vectors:
         return head + _PLAIN.format(
             lanes=lanes, weight=weight, total=total, value=value, factor=factor
@@ -136,29 +135,64 @@ def _in_registers(lanes: int, value: str, factor: str) -> str:
 """
 
 
-def _bytes(lanes: int) -> str:
-    """Return a sum of bytes: 256 of them add up to what 16 bits hold."""
-    count = lanes // 16
-    zeros = ", ".join(f"a{i} = {{0}}" for i in range(count))
+def in_pairs(weight: str, total: str, lanes: int) -> bool:
+    """Return whether weights are stored two to a word of 16 bits.
+
+    The low byte is the weight of one neuron and 128, the high byte that of the neuron 32 further:
+    a mask and a shift widen both, which is less work than to convert bytes one by one.
+    """
+    return (weight, total) == ("int8_t", "int32_t") and lanes % 64 == 0
+
+
+def _pairs(lanes: int) -> str:
+    """Return a sum of bytes in pairs: 256 of them add up to what 16 bits hold."""
+    count = lanes // 64
+    names = [f"{part}{i}" for i in range(count) for part in ("low", "high")]
+    zeros = ", ".join(f"{name} = {{0}}" for name in names)
     adds = "\n".join(
-        f"            a{i} += __builtin_convertvector(p[{i}], vec16);" for i in range(count)
+        f"            low{i} += p[{i}] & 255;\n            high{i} += p[{i}] >> 8;"
+        for i in range(count)
     )
     stores = "\n".join(
-        f"        memcpy(part + {16 * i}, &a{i}, sizeof a{i});" for i in range(count)
+        f"        memcpy({part} + {32 * i}, &{part}{i}, 64);"
+        for i in range(count)
+        for part in ("low", "high")
     )
-    return f"""    int16_t part[{lanes}];
+    return f"""    uint16_t low[{lanes // 2}];
+    int16_t high[{lanes // 2}];
     int first = 1;
     do {{
         const long stop = end - e < 256 ? end : e + 256;
-        vec16 {zeros};
+        const int32_t shift = 128 * (int32_t)(stop - e);
+        pairs {zeros};
         for (; e < stop; e++) {{
-            const vec8 *p = (const vec8 *)(w + (long)index[e] * {lanes});
+            const pairs *p = (const pairs *)(const void *)(w + (long)index[e] * {lanes});
 {adds}
         }}
 {stores}
-        for (int i = 0; i < {lanes}; i++) out[i] = part[i] + (first ? 0 : out[i]);
+        for (int i = 0; i < {lanes}; i += 64)
+            for (int k = 0; k < 32; k++) {{
+                const int32_t before = first ? 0 : out[i + k];
+                const int32_t above = first ? 0 : out[i + 32 + k];
+                out[i + k] = before + low[i / 2 + k] - shift;
+                out[i + 32 + k] = above + high[i / 2 + k];
+            }}
         first = 0;
     }} while (e < end);
+}}
+"""
+
+
+def _pairs_by_value(lanes: int, value: str) -> str:
+    return f"""    for (int i = 0; i < {lanes}; i++) out[i] = 0;
+    for (; e < end; e++) {{
+        const int8_t *p = w + (long)index[e] * {lanes};
+{value}        for (int i = 0; i < {lanes}; i += 64)
+            for (int k = 0; k < 32; k++) {{
+                out[i + k] += v * ((uint8_t)p[i + 2 * k] - 128);
+                out[i + 32 + k] += v * p[i + 2 * k + 1];
+            }}
+    }}
 }}
 """
 

@@ -13,6 +13,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.structure import Add, Current
 from snnir.ir.synapses import BatchNorm, Bias, Linear, Scale, without_zero
+from snnir.targets.native.kernels_c import in_pairs
 from snnir.targets.native.layout import Layout
 from snnir.targets.native.writer import Body, Writer, indented
 from snnir.tensors import Tensor
@@ -296,8 +297,8 @@ class Population:
         """Return element i of a sum over events, and have it computed before the step."""
         (source,) = node.operands
         events, kind = events_of(self.writer, source)
-        weight = packed(without_zero(op), self.lanes)
         total = self.layout.ctype(Value(node.name))
+        weight = packed(without_zero(op), self.lanes, total, self.writer.embedded)
         name = self.layout.names[node.name]
         where = self.writer.weight(f"{name}_weight", weight)
         fan_in = op.weight.shape[1]
@@ -330,13 +331,25 @@ def events_of(writer: Writer, source: Value) -> tuple[str, str]:
     return f"{name}_events", kind
 
 
-def packed(weight: Any, lanes: int) -> Any:
-    """Return weights [neurons, inputs] as [blocks, inputs, lanes], padded with zeros."""
+def packed(weight: Any, lanes: int, total: str, embedded: bool) -> Any:
+    """Return weights [neurons, inputs] as [blocks, inputs, lanes], as sums over events read them.
+
+    Args:
+        weight: The weights.
+        lanes: Neurons that are summed together; the last are padded with zeros.
+        total: C type of the sums.
+        embedded: Whether they are for a small device.
+    """
     neurons, inputs = weight.shape
     blocks = -(-neurons // lanes)
     room = np.zeros((blocks * lanes, inputs), weight.dtype)
     room[:neurons] = weight
-    return np.ascontiguousarray(room.reshape(blocks, lanes, inputs).transpose(0, 2, 1))
+    laid = np.ascontiguousarray(room.reshape(blocks, lanes, inputs).transpose(0, 2, 1))
+    if embedded or not in_pairs(Writer.kind(laid), total, lanes):
+        return laid
+    halves = laid.reshape(blocks, inputs, lanes // 64, 2, 32)
+    low = (halves[:, :, :, 0].astype(np.int16) + 128).astype(np.uint8).view(np.int8)
+    return np.stack([low, halves[:, :, :, 1]], axis=-1).reshape(blocks, inputs, lanes)
 
 
 def literal(value: Any, kind: str) -> str:

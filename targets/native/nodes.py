@@ -244,7 +244,7 @@ def _linear(node: Stateless, body: Body) -> None:
             body.add(f"y[o * {out} + k] = total{bias};")
         return
     lanes = lanes_of(out, node.writer.embedded)
-    weight = packed(without_zero(op), lanes)
+    weight = packed(without_zero(op), lanes, node.kind, node.writer.embedded)
     name = node.writer.weight(f"{node.name}_weight", weight)
     events, source = events_of(node.writer, node.node.operands[0])
     arguments = f"r->{events}.index, r->{events}.begin[row], r->{events}.end[row]"

@@ -31,6 +31,7 @@ from snnir.ir import (
     Neuron,
     Node,
     Op,
+    Scale,
     Signal,
     Step,
     Value,
@@ -386,6 +387,32 @@ def test_integers_give_the_same_bits(options: str, tmp_path: Path) -> None:
         got = snnir.compile(made.apply(passes), "native", level=0).run(x, names)
         for name, y in {**want.recorded, **want.outputs}.items():
             np.testing.assert_array_equal({**got.recorded, **got.outputs}[name], y)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32])
+@pytest.mark.parametrize("neurons", [16, 64, 65, 200, 300, 513])
+@pytest.mark.parametrize("signal", [Kind.SPIKES, Kind.COUNTS])
+def test_whole_weights(signal: Kind, neurons: int, kind: Any) -> None:
+    """More events than narrow sums hold, of the largest and smallest weights."""
+    rng = np.random.default_rng(neurons)
+    weight = rng.integers(-128, 128, (neurons, 700)).astype(kind)
+    weight[:2] = [[-128], [127]]
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(signal, (700,))), []),
+        "fc": (Linear(snnir.Tensor(weight)), ["x"]),
+        "size": (Scale(snnir.tensor(2.0**-12)), ["fc"]),
+        "lif": (lif_step(reset="subtract"), ["size"]),
+        "more": (Linear(snnir.Tensor(weight[:, :neurons][::-1].copy())), ["lif"]),
+        "back": (Scale(snnir.tensor(2.0**-10)), ["more"]),
+        "two": (lif_step(), ["back"]),
+        "shown": (Linear(snnir.Tensor(weight[:70, :neurons].copy())), ["two"]),
+    }
+    if neurons > 500:
+        del nodes["more"], nodes["back"], nodes["two"], nodes["shown"]
+    built = graph(nodes, list(nodes)[-1], dt=1e-3)
+    for rate in (0.1, 1.0):
+        x = spikes((6, 2, 700), rate)
+        check(built, x if signal is Kind.SPIKES else x * 3, "native")
 
 
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
