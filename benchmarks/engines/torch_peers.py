@@ -221,7 +221,16 @@ class _Absent(types.ModuleType):
 class _Pretender:
     """Finds packages that only BindsNET's data sets and pictures need, and that are not there."""
 
-    NAMES = ("torchvision", "cv2", "gymnasium", "ale_py", "skimage", "tensorboardX", "pandas", "foolbox")
+    NAMES = (
+        "torchvision",
+        "cv2",
+        "gymnasium",
+        "ale_py",
+        "skimage",
+        "tensorboardX",
+        "pandas",
+        "foolbox",
+    )
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.partition(".")[0] in self.NAMES:

@@ -13,6 +13,7 @@ from snnir.embedding import plain_text
 from snnir.ir.graph import Value
 from snnir.targets.native.kernels_c import EVENTS, HELPERS, LOWEST, VECTOR
 from snnir.targets.native.program import SPLITS, Port, Program
+from snnir.targets.native.sizes import sizes
 from snnir.targets.native.writer import Body, Writer, indented
 
 
@@ -129,13 +130,29 @@ def _header(program: Program, name: str) -> str:
     if graph.record_offset:
         late = f"\n *\n * The source reports its outputs {graph.record_offset} step(s) later."
     return _HEADER.format(
-        name=plain_text(name), dt=graph.dt, late=late, stages=len(program.calls()),
+        name=plain_text(name), dt=graph.dt, late=late + (_memory(program) if embedded else ""),
+        stages=len(program.calls()),
         records=max(1, len(program.writer.records)), io="\n".join(io),
         structures=f"\n{_structures(program)}" if embedded else "",
         step=_step_declaration(program) if embedded else "",
         host_begin="#ifdef SNN_HOST\n" if embedded else "",
         host_end="\n#endif" if embedded else "",
     )  # fmt: skip
+
+
+def _memory(program: Program) -> str:
+    """Return what every node needs, as lines of a comment."""
+    found = [size for size in sizes(program) if size.flash or size.ram]
+    width = max((len(plain_text(size.node)) for size in found), default=0)
+    lines = [
+        "",
+        " *",
+        " * Bytes without code and pointers:",
+        f" *   {'':{width}}  {'flash':>9}  {'RAM':>9}",
+    ]
+    lines += [f" *   {plain_text(s.node):{width}}  {s.flash:>9,}  {s.ram:>9,}" for s in found]
+    flash, ram = (sum(getattr(size, key) for size in found) for key in ("flash", "ram"))
+    return "\n".join([*lines, f" *   {'':{width}}  {flash:>9,}  {ram:>9,}"])
 
 
 def _unit(port: Port) -> str:
