@@ -21,12 +21,16 @@ from snnir.tensors import Tensor
 _ELEMENTWISE: tuple[type[Op], ...] = (Add, Scale, Bias, Current)
 
 
-def lanes_of(neurons: int, embedded: bool, bytes_: bool = False) -> int:
+#: Neurons that are stepped together: 64 where steps follow each other, so that the weights of a
+#: block stay in the cache; more where bytes keep few vectors busy, or where every step takes all.
+NARROW, WIDE = 64, 256
+
+
+def lanes_of(neurons: int, embedded: bool, widest: int = NARROW) -> int:
     """Return how many neurons are stepped together; small devices have no room for padding."""
     if embedded:
         some = range(min(neurons, 32), min(neurons, 64) + 1)
         return min(some, key=lambda lanes: (-neurons % lanes, -lanes))
-    widest = 256 if bytes_ else 64  # as many bytes as keep a few vectors busy
     return next((lanes for lanes in (16, 32, 64, 128) if neurons <= lanes < widest), widest)
 
 
@@ -66,11 +70,13 @@ class Population:
         writer: Where they go.
         node: The population.
         inside: Nodes whose values are computed here.
+        in_loop: Whether it is part of a recurrence.
     """
 
     writer: Writer
     node: Node
     inside: set[str]
+    in_loop: bool = False
     terms: list[str] = field(default_factory=list)
     given: list[tuple[str, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -80,7 +86,8 @@ class Population:
         self.graph = self.layout.graph
         self.name = self.layout.names[self.node.name]
         self.size = self.graph.signal(self.node.name).size
-        self.lanes = lanes_of(self.size, self.writer.embedded, self.reads_bytes())
+        widest = WIDE if self.in_loop or self.reads_bytes() else NARROW
+        self.lanes = lanes_of(self.size, self.writer.embedded, widest)
         self.blocks = -(-self.size // self.lanes)
         assert isinstance(self.node.op, Step)
         self.program = c_names(self.node.op.program)

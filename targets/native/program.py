@@ -54,11 +54,18 @@ class Stage:
         function: Its function.
         split: How it is divided among threads.
         blocks: Blocks of neurons, of a population.
+        needs: A list of events; if nobody reads it, there is no such stage.
     """
 
     function: str
     split: str
     blocks: int = 1
+    needs: str = ""
+
+
+def listing(value: str) -> Stage:
+    """Return the stage that lists the events of a value, given by its identifier."""
+    return Stage(f"{value}_list", "rows", needs=f"{value}_events")
 
 
 class Program:
@@ -78,20 +85,14 @@ class Program:
         self.stages: list[Stage] = []
         self.inside = inlined(self.layout)
         self.done: set[str] = set()  # by the function of another node
-        self.loops: dict[str, tuple[list[tuple[str, int]], list[str]]] = {}
-        self.inputs = [
-            self.port("in", k, name, Value(self.input_node(name)))
-            for k, name in enumerate(graph.inputs)
-        ]
+        self.in_loop = False
+        self.loops: dict[str, list[Stage]] = {}
+        self.inputs = [self.port("in", k, name, Value(name)) for k, name in enumerate(graph.inputs)]
         self.outputs = [
             self.port("out", k, name, value)
             for k, (name, value) in enumerate(graph.outputs.items())
         ]
         self.build()
-
-    def input_node(self, name: str) -> str:
-        """Return the node of an input."""
-        return name
 
     def port(self, role: str, number: int, name: str, value: Value) -> Port:
         """Return an input or output."""
@@ -160,8 +161,7 @@ class Program:
         self.record_all(body, node)
         name = self.layout.names[node.name]
         self.writer.function(name, body)
-        self.stages.append(Stage(name, "rows"))
-        self.stages.append(Stage(f"{name}?events", "rows"))
+        self.stages += [Stage(name, "rows"), listing(name)]
 
     def record_all(self, body: Body, node: Node) -> None:
         """Record the rows of a value that others computed."""
@@ -173,13 +173,8 @@ class Program:
             body.block("for (long b = g.b0; b < g.b1; b++)"),
         ):
             body.add("const long row = t * r->batch + b;")
-            record_row(
-                self.writer,
-                body,
-                node.name,
-                f"(r->{self.writer.buffer(value)} + row * {size})",
-                size,
-            )
+            row = f"(r->{self.writer.buffer(value)} + row * {size})"
+            record_row(self.writer, body, node.name, row, size)
         body.append("#else")
         body.add("(void)r;", "(void)g;")
         body.append("#endif")
@@ -188,7 +183,7 @@ class Program:
         """Write a population or a stateless node."""
         name = self.layout.names[node.name]
         if isinstance(node.op, Step):
-            population = Population(self.writer, node, self.inside)
+            population = Population(self.writer, node, self.inside, self.in_loop)
             population.write()
             self.stages.append(Stage(name, "population", population.blocks))
             results = population.results()
@@ -208,7 +203,7 @@ class Program:
             Stateless(self.writer, node).write()
             self.stages.append(Stage(name, "rows"))
             results = [Value(node.name)]
-        self.stages += [Stage(f"{self.layout.ident(value)}?events", "rows") for value in results]
+        self.stages += [listing(self.layout.ident(value)) for value in results]
 
     def listers(self) -> None:
         """Write the functions that list events, now that it is known whose are needed."""
@@ -227,10 +222,6 @@ class Program:
                 )
             self.writer.function(f"{value}_list", body)
 
-    def needs_events(self, call: str) -> bool:
-        """Return whether a call lists events that nobody reads."""
-        return call.removesuffix("?events") + "_events" in self.writer.events
-
     # --- Delays ----------------------------------------------------------------------------------
 
     def shift(self, node: Node) -> None:
@@ -247,29 +238,23 @@ class Program:
             body.block("for (long b = g.b0; b < g.b1; b++)"),
             body.block("for (long t = g.t0; t < g.t1; t++)"),
         ):
-            body.add(f"{name}_read(r, b, t);", f"{name}_write(r, b, t);")
+            body.add("const snn_range one = {b, b + 1, t, t + 1, 0, 1, g.part};")
+            body.add(f"{name}_read(r, one);", f"{name}_write(r, one);")
         self.writer.function(name, body)
-        self.stages += [Stage(name, "samples"), Stage(f"{name}?events", "rows")]
+        self.stages += [Stage(name, "samples"), listing(name)]
 
     def delay(self, node: Node) -> None:
         """Write the functions that read and write a delay line."""
         op, value = node.op, Value(node.name)
         assert isinstance(op, Delay)
-        name, size, kind = (
-            self.layout.names[node.name],
-            self.layout.size(value),
-            self.layout.ctype(value),
-        )
-        longest = op.longest
-        writer = self.writer
+        layout, writer, longest = self.layout, self.writer, op.longest
+        name, size, kind = layout.names[node.name], layout.size(value), layout.ctype(value)
         writer.state += [f"{kind} {name}_line[{longest * size}];", f"long {name}_at;"]
         own, source = writer.buffer(value), writer.buffer(node.operands[0])
         read, write = Body(), Body()
         for body in (read, write):
-            body.add(
-                "const long row = t * r->batch + b;",
-                "snn_state *const s = r->state + b;",
-            )
+            body.add("const long row = g.t0 * r->batch + g.b0;")
+            body.add("snn_state *const s = r->state + g.b0;")
         read.add(f"{kind} *const y = r->{own} + row * {size};")
         if isinstance(op.steps, Tensor) and not op.steps.is_uniform():
             steps = np.broadcast_to(op.steps.numpy(), self.graph.signal(node.name).shape)
@@ -287,65 +272,47 @@ class Program:
             f"memcpy(s->{name}_line + s->{name}_at * {size}, x, {size} * sizeof *x);",
             f"s->{name}_at = s->{name}_at + 1 < {longest} ? s->{name}_at + 1 : 0;",
         )
-        for label, body in (("read", read), ("write", write)):
-            head = f"static void {name}_{label}(const snn_net *r, long b, long t)"
-            writer.functions.append("\n".join([head, "{", *indented(body), "}", ""]))
+        writer.function(f"{name}_read", read)
+        writer.function(f"{name}_write", write)
 
     # --- Recurrences -----------------------------------------------------------------------------
 
     def loop(self, names: tuple[str, ...]) -> None:
         """Write a recurrence: delays give what they hold, the rest runs, delays take in."""
-        before = len(self.stages)
+        before, self.in_loop = len(self.stages), True
         nodes = [self.graph.nodes[name] for name in names]
         delays = [n for n in nodes if isinstance(n.op, Delay) and not self.layout.is_alias(n)]
-        calls: list[tuple[str, int]] = []
         for node in nodes:
             name = self.layout.names[node.name]
             if node in delays:
                 self.delay(node)
-                calls += [(f"{name}?read", 1), (f"{name}?events", 1)]
+                self.stages += [Stage(f"{name}_read", "samples"), listing(name)]
             elif node.name not in self.inside | self.done:
-                first = len(self.stages)
                 self.compute(node)
-                calls += [(stage.function, stage.blocks) for stage in self.stages[first:]]
-        del self.stages[before:]
-        self.stages.append(Stage(f"loop{before}", "samples"))
-        self.loops[f"loop{before}"] = (calls, [self.layout.names[n.name] for n in delays])
+        names_of = (self.layout.names[delay.name] for delay in delays)
+        self.stages += [Stage(f"{name}_write", "samples") for name in names_of]
+        self.loops[f"loop{before}"] = self.stages[before:]
+        self.stages[before:] = [Stage(f"loop{before}", "samples")]
+        self.in_loop = False
 
     def write_loop(self, name: str) -> str:
         """Return the function of a recurrence."""
-        calls, delays = self.loops[name]
         body = Body()
         with (
             body.block("for (long b = g.b0; b < g.b1; b++)"),
             body.block("for (long t = g.t0; t < g.t1; t++)"),
         ):
             body.add("const snn_range one = {b, b + 1, t, t + 1, 0, 1, g.part};")
-            for call, blocks in calls:
-                if call.endswith("?read"):
-                    body.add(f"{call.removesuffix('?read')}_read(r, b, t);")
-                elif call.endswith("?events"):
-                    if self.needs_events(call):
-                        body.add(f"{call.removesuffix('?events')}_list(r, one);")
-                elif blocks > 1:
-                    body.add(f"{call}(r, (snn_range){{b, b + 1, t, t + 1, 0, {blocks}, g.part}});")
-                else:
-                    body.add(f"{call}(r, one);")
-            body.add(*(f"{delay}_write(r, b, t);" for delay in delays))
+            for stage in self.used(self.loops[name]):
+                blocks = f"(snn_range){{b, b + 1, t, t + 1, 0, {stage.blocks}, g.part}}"
+                body.add(f"{stage.function}(r, {'one' if stage.blocks == 1 else blocks});")
         head = f"static void {name}(const snn_net *r, snn_range g)"
         return "\n".join([head, "{", *indented(body), "}", ""])
 
-    # --- Files -----------------------------------------------------------------------------------
+    def used(self, stages: list[Stage]) -> list[Stage]:
+        """Return the stages that are left once it is known whose events are read."""
+        return [stage for stage in stages if not stage.needs or stage.needs in self.writer.events]
 
     def calls(self) -> list[Stage]:
-        """Return the stages that are left once it is known whose events are read."""
-        found = []
-        for stage in self.stages:
-            if stage.function.endswith("?events"):
-                if self.needs_events(stage.function):
-                    found.append(
-                        Stage(f"{stage.function.removesuffix('?events')}_list", stage.split)
-                    )
-            else:
-                found.append(stage)
-        return found
+        """Return the stages of a run in order."""
+        return self.used(self.stages)
