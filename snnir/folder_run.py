@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from snnir.artefact import Folder
 from snnir.errors import error
-from snnir.running import Result, check_inputs
+from snnir.running import Result, check_inputs, spike_stats
 from snnir.streams import Kind, Signal
 
 
@@ -61,11 +61,7 @@ def _result(data: dict[str, Any], facts: dict[str, Any], inputs: Mapping[str, An
     arrays = {str(name): data[f"array_{i}"] for i, name in enumerate(data["names"].tolist())}
     sums = dict(zip(data["spike_nodes"].tolist(), data["spike_sums"].tolist(), strict=True))
     steps, batch = next(iter(inputs.values())).shape[:2]
-    stats = {}
-    for name, size in facts.get("populations", {}).items():
-        spikes = sums.get(name, 0.0)
-        rate = spikes / (size * steps * batch)
-        stats[name] = {"neurons": size, "spikes": int(spikes), "rate": rate}
+    stats = spike_stats(facts.get("populations", {}), sums, steps * batch)
     return Result(
         {k.removeprefix("output/"): v for k, v in arrays.items() if k.startswith("output/")},
         {k.removeprefix("record/"): v for k, v in arrays.items() if k.startswith("record/")},

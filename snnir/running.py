@@ -43,6 +43,26 @@ class Result:
         return np.asarray(self.output, dtype)
 
 
+def spike_stats(
+    populations: Mapping[str, int], sums: Mapping[str, float], samples: int
+) -> dict[str, dict[str, Any]]:
+    """Return neurons, spikes and rate of every population.
+
+    Args:
+        populations: Neurons by name.
+        sums: Spikes by name; what is not there did not fire.
+        samples: Steps times batch.
+    """
+    return {
+        name: {
+            "neurons": size,
+            "spikes": int(sums.get(name, 0.0)),
+            "rate": sums.get(name, 0.0) / (size * samples),
+        }
+        for name, size in populations.items()
+    }
+
+
 def read_array(path: str) -> Any:
     """Return a `.npy` array, or a `.npz` as a mapping; nothing is ever unpickled.
 

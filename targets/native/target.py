@@ -23,7 +23,7 @@ from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
 from snnir.network_source import literal
 from snnir.pipeline import LEVELS, PipelineResult
-from snnir.running import Result, check_inputs, check_record
+from snnir.running import Result, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target
 from snnir.targets.native import command, host
 from snnir.targets.native.emit import emitted
@@ -258,12 +258,5 @@ class NativeCompiled(Compiled):
         self._memory["batch"] = batch
         with np.errstate(all="ignore"):
             outputs, recorded, sums = self.simulator.run(inputs, list(record), resume)
-        stats = {
-            name: {
-                "neurons": size,
-                "spikes": int(sums[name]),
-                "rate": sums[name] / (size * steps * batch),
-            }
-            for name, size in populations(self.graph).items()
-        }
+        stats = spike_stats(populations(self.graph), sums, steps * batch)
         return Result(outputs, recorded, stats)

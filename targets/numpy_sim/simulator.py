@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from snnir.artefact import populations
 from snnir.errors import error
 from snnir.ir.graph import Graph
-from snnir.running import Result, check_inputs, check_record
+from snnir.running import Result, check_inputs, check_record, spike_stats
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import State, simulate
 
@@ -63,11 +62,4 @@ class NumpySimulator:
             outputs, recorded, sums, self._state = simulate(
                 self._model, inputs, list(record), state
             )
-        return Result(outputs, recorded, self._stats(sums, steps * batch))
-
-    def _stats(self, sums: Mapping[str, float], samples: int) -> dict[str, dict[str, Any]]:
-        stats = {}
-        for name, size in populations(self.graph).items():
-            rate = sums[name] / (size * samples)
-            stats[name] = {"neurons": size, "spikes": int(sums[name]), "rate": rate}
-        return stats
+        return Result(outputs, recorded, spike_stats(populations(self.graph), sums, steps * batch))

@@ -17,7 +17,7 @@ from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron
 from snnir.ir.safetensors_io import write_tensors
 from snnir.pipeline import LEVELS, PipelineResult
-from snnir.running import Result, check_inputs, check_record
+from snnir.running import Result, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target
 
 PRECISIONS = ("float32", "reproducible", "float64")
@@ -163,14 +163,7 @@ class TorchCompiled(Compiled):
         with torch.no_grad():
             outputs, recorded, state = self.net.simulate(given, list(record), state, sums)
         self._memory.update(state=state, batch=batch)
-        stats = {
-            name: {
-                "neurons": size,
-                "spikes": int(sums[name]),
-                "rate": sums[name] / (size * steps * batch),
-            }
-            for name, size in populations(self.graph).items()
-        }
+        stats = spike_stats(populations(self.graph), sums, steps * batch)
         return Result(_arrays(outputs), _arrays(recorded), stats)
 
 

@@ -20,7 +20,7 @@ from snnir.loss_report import LEVELS as KEPT
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.network_build import PRECISIONS
 from snnir.pipeline import LEVELS, PipelineResult
-from snnir.running import Result, check_inputs, check_record
+from snnir.running import Result, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target
 
 DETACH: dict[str, bool | str] = {"true": True, "false": False, "late": "late"}
@@ -214,12 +214,5 @@ class XlaCompiled(Compiled):
             if not str(problem).startswith("resumes"):
                 raise
             raise error("SNN601", str(problem)) from None
-        stats = {
-            name: {
-                "neurons": size,
-                "spikes": int(sums[name]),
-                "rate": sums[name] / (size * steps * batch),
-            }
-            for name, size in populations(self.graph).items()
-        }
+        stats = spike_stats(populations(self.graph), sums, steps * batch)
         return Result(outputs, recorded, stats)
