@@ -30,9 +30,10 @@ from benchmarks.engines.workloads import INFERENCE, POISSON, QUICK, TRAINING, gr
 
 TORCH_PEERS = ("snntorch", "spikingjelly", "sinabs", "norse", "bindsnet")
 JAX_PEERS = ("jaxsnn", "spyx")
+BRIAN = ("brian2-cython", "brian2-standalone")
 OURS = ("snnir-numpy", "snnir-torch", "snnir-xla", "snnir-native", "snnir-native-i8")
-PEERS = (*TORCH_PEERS, *JAX_PEERS)
-ENGINES = (*TORCH_PEERS, *JAX_PEERS, *OURS)
+PEERS = (*TORCH_PEERS, *JAX_PEERS, *BRIAN)
+ENGINES = (*PEERS, *OURS)
 OWN_DYNAMICS = {"jaxsnn", "spyx"}
 
 
@@ -67,7 +68,11 @@ def prepared(engine: str, work: Any) -> Callable[[], tuple[Any, list[float]]]:
     """Return a call that runs an engine once and gives its spikes and gradient norms."""
     if engine in TORCH_PEERS or engine == "snnir-torch":
         return torch_call(engine, work)
-    if engine in JAX_PEERS:
+    if engine == "brian2-cython":
+        from benchmarks.engines import brian_peer
+
+        call = brian_peer.cython(work)
+    elif engine in JAX_PEERS:
         from benchmarks.engines import jax_peers
 
         call = getattr(jax_peers, engine)(work)
@@ -116,6 +121,8 @@ def child(engine: str, name: str, reference: str) -> dict[str, Any]:
     work = make(name)
     start = time.perf_counter()
     try:
+        if engine == "brian2-standalone":
+            return by_itself(work, reference)
         call = prepared(engine, work)
     except ImportError as missing:
         return {"absent": f"not installed ({missing.name})"}
@@ -130,6 +137,15 @@ def child(engine: str, name: str, reference: str) -> dict[str, Any]:
     if norms:
         facts["gradients"] = norms
     return facts
+
+
+def by_itself(work: Any, reference: str) -> dict[str, Any]:
+    """Run Brian2's own program, which measures itself."""
+    from benchmarks.engines import brian_peer
+
+    output, built, seconds = brian_peer.standalone(work)
+    differ = int((output != np.load(reference)["output"]).sum())
+    return {"ms": seconds * 1e3, "first_s": built, "differ": differ}
 
 
 # --- In the parent -------------------------------------------------------------------------------
@@ -155,7 +171,8 @@ def reference(name: str, folder: Path, machine: Any) -> tuple[Path, float]:
 
 def run_child(engine: str, name: str, path: Path, threads: int) -> dict[str, Any]:
     """Run one engine in a process of its own, on as many cores as it has threads."""
-    command = [sys.executable, __file__, "--child", engine, name, str(path)]
+    python = os.environ.get("BRIAN2_PYTHON", "") if engine in BRIAN else ""
+    command = [python or sys.executable, __file__, "--child", engine, name, str(path)]
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))[:threads]
         pin: Callable[[], None] | None = lambda: os.sched_setaffinity(0, cores)  # noqa: E731
