@@ -75,7 +75,7 @@ class Facts:
         inputs, outputs: In the order of `snn_io`.
         records: By name, everything that can be recorded.
         populations: Names in the order of `snn_count`.
-        stages: Number of stages.
+        stages: Whether each stage computes; those that do not only record.
         dtype: Of outputs and records, as NumPy calls it.
         offset: Steps by which outputs and records are reported late.
     """
@@ -84,7 +84,7 @@ class Facts:
     outputs: tuple[Port, ...]
     records: Mapping[str, Record]
     populations: tuple[str, ...]
-    stages: int
+    stages: tuple[bool, ...]
     dtype: str = "float32"
     offset: int = 0
 
@@ -191,7 +191,8 @@ class Program:
         outputs = [np.empty((steps, batch, *p.shape), _DTYPES[p.ctype]) for p in facts.outputs]
         records = {n: np.empty((steps, batch, *facts.records[n].shape)) for n in record}
         self._sums[:] = 0.0
-        tile = max(1, min(steps, TILE_ROWS // batch))
+        room = TILE_ROWS * (4 if self.threads > 1 else 1)  # fewer meetings of the threads
+        tile = max(1, min(steps, room // batch))
         for first in range(0, steps, tile):
             now = slice(first, min(first + tile, steps))
             parts = [array[now] for array in (*given, *outputs)]
@@ -232,8 +233,15 @@ class Program:
             code.snn_run(*arguments, *rest)
             return
         code.snn_begin(*arguments, shared, *rest)
-        for stage in range(self.facts.stages):
-            list(pool().map(lambda k, s=stage: code.snn_stage(work, s, k, shared), range(shared)))
+        for stage, computes in enumerate(self.facts.stages):
+            if computes or records:
+                others = [
+                    pool().submit(code.snn_stage, work, stage, part, shared)
+                    for part in range(1, shared)
+                ]
+                code.snn_stage(work, stage, 0, shared)
+                for other in others:
+                    other.result()
 
     def _late(self, name: str, y: Any) -> Any:
         """Shift a trace by the record offset; what does not fit is kept for the next run."""

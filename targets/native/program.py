@@ -55,12 +55,14 @@ class Stage:
         split: How it is divided among threads.
         blocks: Blocks of neurons, of a population.
         needs: A list of events; if nobody reads it, there is no such stage.
+        records: Whether it does nothing but record.
     """
 
     function: str
     split: str
     blocks: int = 1
     needs: str = ""
+    records: bool = False
 
 
 def listing(value: str) -> Stage:
@@ -161,7 +163,7 @@ class Program:
         self.record_all(body, node)
         name = self.layout.names[node.name]
         self.writer.function(name, body)
-        self.stages += [Stage(name, "rows"), listing(name)]
+        self.stages += [Stage(name, "rows", records=True), listing(name)]
 
     def record_all(self, body: Body, node: Node) -> None:
         """Record the rows of a value that others computed."""
@@ -191,7 +193,7 @@ class Program:
             body = Body()
             self.record_all(body, node)
             self.writer.function(name, body)
-            self.stages.append(Stage(name, "rows"))
+            self.stages.append(Stage(name, "rows", records=True))
             return
         elif isinstance(node.op, (Conv1d, Conv2d)):
             pool = pooled(self.graph, node)

@@ -169,7 +169,8 @@ def facts_of(program: Program) -> host.Facts:
             name: host.Record(number, tuple(graph.signal(node).shape), kind or real)
             for name, (number, node, kind) in program.writer.records.items()
         },
-        tuple(populations(graph)), len(program.calls()), real, graph.record_offset,
+        tuple(populations(graph)),
+        tuple(not stage.records for stage in program.calls()), real, graph.record_offset,
     )  # fmt: skip
 
 
