@@ -47,8 +47,8 @@ def runs(graph: Graph, x: Any) -> tuple[dict[str, Any], bool]:
     names = list(snnir.populations(graph))
     found = snnir.compile(graph, "numpy").run(x, names).recorded
     equal = True
-    for target in ("torch", "xla"):
-        if importlib.util.find_spec({"xla": "jax"}.get(target, target)):
+    for target in ("torch", "xla", "native"):
+        if target == "native" or importlib.util.find_spec({"xla": "jax"}.get(target, target)):
             other = snnir.compile(graph, target).run(x, names).recorded
             equal &= all(np.array_equal(found[name], other[name]) for name in names)
     return found, equal
