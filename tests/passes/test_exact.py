@@ -14,7 +14,8 @@ from tests.passes.nets import nets
 
 PASSES = [
     "canonicalize", "conv-to-linear", "cse", "dead-code", "dead-neurons", "eliminate-reshape", "fold-batchnorm", "fold-constants",
-    "fuse-linear", "linear-to-conv", "merge-delays", "remove-identity",
+    "fuse-linear", "linear-to-conv", "merge-delays", "remove-identity", "sparsify{density=1}",
+    "sparsify{block=4,density=1},densify",
 ]  # fmt: skip
 
 
