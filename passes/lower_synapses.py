@@ -13,6 +13,7 @@ from snnir.ir.graph import Editor, Graph, Node
 from snnir.ir.structure import Flatten, Reshape
 from snnir.ir.synapses import Conv1d, Conv2d, Linear, without_zero
 from snnir.pipeline import EXACT_REAL, Pass
+from snnir.schedule import schedule
 from snnir.tensors import Tensor
 
 Shape = tuple[int, ...]
@@ -86,7 +87,8 @@ class LinearToConv(Pass):
     """Turn matrices into convolutions over [channels, height, width]. Exact in real arithmetic.
 
     A matrix after a flatten becomes a convolution whose kernel is the whole picture, any other
-    one with a 1x1 kernel on a picture of one pixel.
+    one with a 1x1 kernel on a picture of one pixel. Those in recurrences stay: there a matrix may
+    be all that tells the shape of the cycle.
     """
 
     name: ClassVar[str] = "linear-to-conv"
@@ -96,8 +98,11 @@ class LinearToConv(Pass):
         """Return the graph without matrices over one axis."""
         editor = graph.edit()
         changed = False
+        loops = {n for stage in schedule(graph).stages if stage.kind == "loop" for n in stage.nodes}
         for node in graph.nodes.values():
-            if isinstance(node.op, Linear) and len(graph.signals[node.operands[0]].shape) == 1:
+            if node.name in loops or not isinstance(node.op, Linear):
+                continue
+            if len(graph.signals[node.operands[0]].shape) == 1:
                 _as_picture(graph, editor, node, node.op)
                 changed = True
         return editor.graph() if changed else graph
