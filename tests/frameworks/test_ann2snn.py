@@ -115,6 +115,25 @@ def test_scales_and_spikes_are_those_of_spikingjelly(
     np.testing.assert_allclose(output, outputs, rtol=1e-4, atol=1e-5)
 
 
+def test_a_rectifier_that_others_read_too_keeps_its_place(tmp_path: Path) -> None:
+    """Swapped with the maximum, it would give the other reader fewer neurons."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = with_maxima()[:2]
+            self.pool, self.one, self.two = nn.MaxPool2d(2), nn.Linear(96, 3), nn.Linear(384, 3)
+
+        def forward(self, x: Any) -> Any:
+            h = self.first(x)
+            return self.one(self.pool(h).flatten(1)) + self.two(h.flatten(1))
+
+    made = converted("mode=max,pool-first", pictures(20)[None], tmp_path, Both().eval())
+    (neurons,) = snnir.populations(made).values()
+    assert neurons == 6 * 8 * 8
+    assert spikes_of(made, pictures(4, 9))[0].any()
+
+
 def test_weights_and_spikes_are_those_of_sinabs(tmp_path: Path) -> None:
     pytest.importorskip("sinabs", reason="needs sinabs")
     from sinabs.from_torch import from_model

@@ -415,6 +415,21 @@ def test_whole_weights(signal: Kind, neurons: int, kind: Any) -> None:
         check(built, x if signal is Kind.SPIKES else x * 3, "native")
 
 
+def test_sums_that_32_bits_cannot_hold() -> None:
+    weight = np.full((3, 40), 2**30, np.int32)
+    weight[1] *= -1
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.SPIKES, (40,))), []),
+        "fc": (Linear(snnir.Tensor(weight)), ["x"]),
+        "size": (Scale(snnir.tensor(2.0**-30)), ["fc"]),
+        "lif": (lif_step(reset="subtract"), ["size"]),
+    }
+    built = graph(nodes, "lif", dt=1e-3)
+    made = snnir.compile(built, "native", level=0).run(np.ones((4, 2, 40)), ["fc"])
+    assert made.recorded["fc"].max() == 40 * 2**30
+    check(built, spikes((20, 2, 40), 0.3), "native")
+
+
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from snnir import c_build
 

@@ -132,7 +132,7 @@ def test_training_keeps_the_pattern(backend: str, block: int) -> None:
 
 
 def test_synaptic_operations_are_those_that_are_there() -> None:
-    made = layered(0.1).apply("sparsify{density=1}")
+    made = layered(0.1).apply("sparsify{density=1,block=4}")  # with zeros in blocks
     x = spikes((9, 2, 100), 0.2)
     held = op_of(made).dense() != 0
     (counted,) = snnir.activity(made, x).synapses
