@@ -15,7 +15,7 @@ import numpy as np
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.pooling import MaxPool2d
 from snnir.ir.synapses import Conv1d, Conv2d, without_zero
-from snnir.targets.native.neurons import events_of, literal
+from snnir.targets.native.neurons import element, events_of
 from snnir.targets.native.writer import Body, Writer, rows
 
 
@@ -80,15 +80,11 @@ class Convolution:
         self.each = self.out // node.op.groups
         events, self.source = events_of(writer, node.operands[0])
         self.events = f"r->{events}"
+        self.weights, self.weight_kind = self.table()
         self.bias = ""
         if node.op.bias is not None:
-            array = node.op.bias.numpy().reshape(-1)
-            one = array.size == 1
-            self.bias = " + " + (
-                literal(array[0], self.kind)
-                if one
-                else f"({self.kind}){writer.weight(f'{self.name}_bias', array)}[k]"
-            )
+            label, array = f"{self.name}_bias", node.op.bias.numpy()
+            self.bias = f" + {element(writer, label, array, (self.out,), self.kind, 'k')}"
 
     def write(self) -> None:
         """Add the function."""
@@ -115,12 +111,10 @@ class Convolution:
 
     def spread(self, body: Body) -> None:
         """Add what an event adds."""
-        shape, place = self.geometry, f"{self.name}_place"
-        table = self.places()
-        where = self.writer.weight(place, table)
-        weights, kind = self.table()
+        shape = self.geometry
+        where = self.writer.weight(f"{self.name}_place", self.places())
         body.add(f"const int32_t *const at = {where} + 3 * (long){self.events}.index[e];")
-        body.add(f"const {kind} *const w = {weights} + at[0];")
+        body.add(f"const {self.weight_kind} *const w = {self.weights} + at[0];")
         if self.source != "uint8_t":
             body.add(f"const {self.kind} v = ({self.kind})x[{self.events}.index[e]];")
         with body.block(f"for (long j = 0; j < {shape.taps[0]}; j++)"):
@@ -166,8 +160,7 @@ class Convolution:
         factor = "" if self.source == "uint8_t" else "v * "
         body.add(f"const long first = at[2] - {taps - 1};")
         body.add(f"{self.kind} *const to = sums + (h / {stride} * {width} + first) * {self.out};")
-        _, kind = self.table()
-        body.add(f"const {kind} *const from = w + j * {taps * self.out};")
+        body.add(f"const {self.weight_kind} *const from = w + j * {taps * self.out};")
         add = f"to[m] += {factor}({self.kind})from[m];"
         with body.block(f"if (first >= 0 && first + {taps} <= {width})"):
             body.add(f"for (long m = 0; m < {taps * self.out}; m++) {add}")
@@ -191,9 +184,9 @@ class Convolution:
             if self.op.groups > 1:
                 per = prod(shape.taps) * self.each * (self.channels // self.op.groups)
                 at += f" + at[0] / {per} * {self.each}"
-            _, kind = self.table()
             body.add(f"{self.kind} *const to = sums + {at};")
-            body.add(f"const {kind} *const from = w + (j * {shape.taps[1]} + k) * {self.each};")
+            from_ = f"w + (j * {shape.taps[1]} + k) * {self.each}"
+            body.add(f"const {self.weight_kind} *const from = {from_};")
             add = f"to[m] += {factor}({self.kind})from[m];"
             body.add(f"for (long m = 0; m < {self.each}; m++) {add}")
 

@@ -14,7 +14,7 @@ from snnir.ir.graph import Value
 from snnir.targets.native.kernels_c import EVENTS, HELPERS, LOWEST, VECTOR
 from snnir.targets.native.program import SPLITS, Port, Program
 from snnir.targets.native.sizes import sizes
-from snnir.targets.native.writer import Body, Writer, indented
+from snnir.targets.native.writer import Body, Writer, indented, padded
 
 
 def emitted(program: Program, name: str) -> dict[str, str]:
@@ -108,7 +108,7 @@ int main(int argc, char **argv)
 
 def weight_bytes(program: Program) -> int:
     """Return the size of the weights file."""
-    return sum(-(-array.nbytes // 64) * 64 for array in program.writer.weights.values())
+    return sum(padded(array.nbytes) for array in program.writer.weights.values())
 
 
 def _bytes(port: Port) -> str:
@@ -204,7 +204,7 @@ typedef struct snn_state snn_state;
 typedef struct {{
 {io}
 #ifdef SNN_RECORD
-    double *const *record; /* by number, see the manifest; [steps][batch][...], or NULL */
+    double *const *record; /* by the number in model.py; [steps][batch][...], or NULL */
 #endif
 }} snn_io;
 {structures}
@@ -322,7 +322,7 @@ def weight_offsets(program: Program) -> dict[str, int]:
     found, at = {}, 0
     for name, array in program.writer.weights.items():
         found[name] = at
-        at += -(-array.nbytes // 64) * 64
+        at += padded(array.nbytes)
     return found
 
 

@@ -13,7 +13,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.structure import Add, Current
 from snnir.ir.synapses import BatchNorm, Bias, Linear, Scale, without_zero
-from snnir.targets.native.kernels_c import in_pairs
+from snnir.targets.native.kernels_c import HELPERS, in_pairs
 from snnir.targets.native.layout import Layout
 from snnir.targets.native.writer import Body, Writer, indented
 from snnir.tensors import Tensor
@@ -230,27 +230,17 @@ class Population:
 
     def param(self, label: str, value: Tensor, index: str = "at + i") -> str:
         """Return a parameter: a literal, or an element of the weights."""
-        array = value.numpy()
-        if array.size == 1:
-            return literal(array.reshape(-1)[0], self.real)
-        return f"{self.spread(label, array, self.node)}[{index}]"
+        return self.element(label, value.numpy(), self.node, self.real, index)
 
-    def spread(self, label: str, array: Any, node: Node) -> str:
-        """Return the weights with one element per element of a node's result."""
-        full = np.broadcast_to(array, self.graph.signal(node.name).shape).reshape(-1)
-        if full.dtype.kind == "i":  # in as few bytes as hold it
-            full = full.astype(
-                np.result_type(
-                    np.min_scalar_type(full.min()), np.min_scalar_type(full.max()), np.int8
-                )
-            )
-        return self.writer.weight(f"{self.layout.names[node.name]}_{label}", full)
+    def element(self, label: str, array: Any, node: Node, kind: str, index: str = "at + i") -> str:
+        """Return an element of a tensor that broadcasts to a node's result."""
+        name = f"{self.layout.names[node.name]}_{label}"
+        shape = self.graph.signal(node.name).shape
+        return element(self.writer, name, narrowed(array), shape, kind, index)
 
     def helpers(self, text: str) -> None:
         """Note which functions the statements call."""
-        for name in ("snn_minf", "snn_maxf", "snn_min", "snn_max", "snn_floordiv"):
-            if f"{name}(" in text:
-                self.writer.helpers.add(name)
+        self.writer.helpers |= {name for name in HELPERS if f"{name}(" in text}
 
     # --- What it reads ---------------------------------------------------------------------------
 
@@ -275,21 +265,14 @@ class Population:
         if isinstance(op, Add):
             return " + ".join(operands)
         if isinstance(op, Scale):
-            return f"{self.factor('scale', op.scale, node, kind)} * {operands[0]}"
+            return f"{self.element('scale', op.scale.numpy(), node, kind)} * {operands[0]}"
         if isinstance(op, Bias):
-            return f"{operands[0]} + {self.factor('bias', op.bias, node, kind)}"
+            return f"{operands[0]} + {self.element('bias', op.bias.numpy(), node, kind)}"
         if isinstance(op, BatchNorm):
-            gain, shift = norm(op, self.layout.real)
-            gains, shifts = (self.spread(k, a, node) for k, a in (("gain", gain), ("shift", shift)))
-            return f"{operands[0]} * {gains}[at + i] + {shifts}[at + i]"
+            parts = zip(("gain", "shift"), norm(op, self.layout.real), strict=True)
+            gain, shift = (self.element(key, array, node, kind) for key, array in parts)
+            return f"{operands[0]} * {gain} + {shift}"
         return operands[0]
-
-    def factor(self, label: str, value: Tensor, node: Node, kind: str) -> str:
-        """Return an element of a tensor in the type of a value."""
-        array = value.numpy()
-        if array.size == 1:
-            return literal(array.reshape(-1)[0], kind)
-        return f"({kind}){self.spread(label, array, node)}[at + i]"
 
     def read(self, value: Value) -> str:
         """Return element i of a value that lies in memory."""
@@ -302,32 +285,36 @@ class Population:
 
     def sum(self, node: Node, op: Linear) -> str:
         """Return element i of a sum over events, and have it computed before the step."""
-        (source,) = node.operands
-        events, kind = events_of(self.writer, source)
-        total = self.layout.ctype(Value(node.name))
-        weight = packed(without_zero(op), self.lanes, total, self.writer.embedded)
-        name = self.layout.names[node.name]
-        where = self.writer.weight(f"{name}_weight", weight)
-        fan_in = op.weight.shape[1]
-        plain = self.writer.gather(Writer.kind(weight), total, self.lanes, "uint8_t")
-        w = f"{where} + q * {fan_in * self.lanes}"
-        arguments = f"r->{events}.index, r->{events}.begin[row], r->{events}.end[row]"
-        call = f"{plain}({arguments}, {w}, {name}_sum);"
-        self.terms.append(f"{total} {name}_sum[{self.lanes}];")
-        if kind == "uint8_t":
-            self.terms.append(call)
-        else:
-            valued = self.writer.gather(Writer.kind(weight), total, self.lanes, kind)
-            row = f"r->{self.writer.buffer(source)} + row * {fan_in}"
-            self.terms += [
-                f"if (r->{events}.plain[row])", f"    {call}", "else",
-                f"    {valued}({arguments}, {row}, {w}, {name}_sum);",
-            ]  # fmt: skip
+        total, name = self.layout.ctype(Value(node.name)), self.layout.names[node.name]
+        self.terms += summed(self.writer, node, self.lanes, f"{name}_sum")
         self.given.append((f"const {total} *{name}_sum", f"{name}_sum"))
         text = f"{name}_sum[i]"
         if op.bias is not None:
-            text += f" + {self.factor('bias', op.bias, node, total)}"
+            text += f" + {self.element('bias', op.bias.numpy(), node, total)}"
         return text
+
+
+def summed(writer: Writer, node: Node, lanes: int, into: str) -> list[str]:
+    """Return the statements that sum the weights of a row's events for block q of neurons."""
+    op, (source,) = node.op, node.operands
+    assert isinstance(op, Linear)
+    layout, fan_in = writer.layout, op.weight.shape[1]
+    events, kind = events_of(writer, source)
+    total = layout.ctype(Value(node.name))
+    weight = packed(without_zero(op), lanes, total, writer.embedded)
+    where = writer.weight(f"{layout.names[node.name]}_weight", weight)
+    first = f"r->{events}.index, r->{events}.begin[row], r->{events}.end[row]"
+    rest = f"{where} + q * {fan_in * lanes}, {into}"
+    plain = writer.gather(Writer.kind(weight), total, lanes, "uint8_t")
+    lines = [f"{total} {into}[{lanes}];"]
+    if kind == "uint8_t":
+        return [*lines, f"{plain}({first}, {rest});"]
+    valued = writer.gather(Writer.kind(weight), total, lanes, kind)
+    row = f"r->{writer.buffer(source)} + row * {fan_in}"
+    return [
+        *lines, f"if (r->{events}.plain[row])", f"    {plain}({first}, {rest});",
+        "else", f"    {valued}({first}, {row}, {rest});",
+    ]  # fmt: skip
 
 
 def events_of(writer: Writer, source: Value) -> tuple[str, str]:
@@ -357,6 +344,33 @@ def packed(weight: Any, lanes: int, total: str, embedded: bool) -> Any:
     halves = laid.reshape(blocks, inputs, lanes // 64, 2, 32)
     low = (halves[:, :, :, 0].astype(np.int16) + 128).astype(np.uint8).view(np.int8)
     return np.stack([low, halves[:, :, :, 1]], axis=-1).reshape(blocks, inputs, lanes)
+
+
+def element(
+    writer: Writer, label: str, array: Any, shape: tuple[int, ...], kind: str, index: str
+) -> str:
+    """Return an element of what broadcasts to a shape: a literal if all are one number.
+
+    Args:
+        writer: Where the weights go.
+        label: Their name.
+        array: The tensor.
+        shape: What it broadcasts to.
+        kind: C type of the element.
+        index: Its place in the flat shape.
+    """
+    if array.size == 1:
+        return literal(array.reshape(-1)[0], kind)
+    full = np.broadcast_to(array, shape).reshape(-1)
+    return f"({kind}){writer.weight(label, full)}[{index}]"
+
+
+def narrowed(array: Any) -> Any:
+    """Return whole numbers in as few bytes as hold them."""
+    if array.dtype.kind != "i":
+        return array
+    ends = (np.min_scalar_type(array.min()), np.min_scalar_type(array.max()))
+    return array.astype(np.result_type(*ends, np.int8))
 
 
 def literal(value: Any, kind: str) -> str:

@@ -15,8 +15,9 @@ from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Concat, Current, Flatten, Pad, Permute, Reshape, Slice
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.winner import Winner
-from snnir.targets.native.neurons import events_of, lanes_of, literal, norm, packed
+from snnir.targets.native.neurons import element, lanes_of, norm, summed
 from snnir.targets.native.writer import Body, Writer, rows
+from snnir.tensors import Tensor
 
 Shape = tuple[int, ...]
 
@@ -64,10 +65,15 @@ class Stateless:
 
     def spread(self, label: str, array: Any) -> str:
         """Return element i of a tensor that broadcasts to the result, in its type."""
-        if array.size == 1:
-            return literal(array.reshape(-1)[0], self.kind)
-        full = np.broadcast_to(array, self.shape).reshape(-1)
-        return f"({self.kind}){self.writer.weight(f'{self.name}_{label}', full)}[i]"
+        return self.element(label, array, self.shape, "i")
+
+    def element(self, label: str, array: Any, shape: Shape, index: str) -> str:
+        """Return an element of a tensor that broadcasts to a shape, in the type of the result."""
+        return element(self.writer, f"{self.name}_{label}", array, shape, self.kind, index)
+
+    def bias(self, bias: Tensor | None, out: int) -> str:
+        """Return the addition of the bias of row k, if there is one."""
+        return "" if bias is None else f" + {self.element('bias', bias.numpy(), (out,), 'k')}"
 
 
 def record_row(writer: Writer, body: Body, label: str, pointer: str, size: int) -> None:
@@ -108,16 +114,14 @@ def _copy(node: Stateless, body: Body) -> None:
 
 def _batch_norm(node: Stateless, body: Body) -> None:
     op: Any = node.node.op
-    gain, shift = (
-        node.writer.weight(f"{node.name}_{key}", array)
-        for key, array in zip(("gain", "shift"), norm(op, node.layout.real), strict=True)
-    )
+    parts = zip(("gain", "shift"), norm(op, node.layout.real), strict=True)
+    gain, shift = (node.element(key, array, array.shape, "c") for key, array in parts)
     inner = prod(node.shape[1:])
     with (
         body.block(f"for (long c = 0; c < {node.shape[0]}; c++)"),
         body.block(f"for (long i = c * {inner}; i < (c + 1) * {inner}; i++)"),
     ):
-        body.add(f"y[i] = ({node.kind})x0[i] * {gain}[c] + {shift}[c];")
+        body.add(f"y[i] = ({node.kind})x0[i] * {gain} + {shift};")
 
 
 def _concat(node: Stateless, body: Body) -> None:
@@ -189,21 +193,17 @@ def _winner(node: Stateless, body: Body) -> None:
     body.add("y[best] = x0[best] > 0;")
 
 
+#: The least that a type of whole numbers holds; nothing is less than no spike.
+_LOWEST = {"uint8_t": "0", "int32_t": "INT32_MIN", "int64_t": "INT64_MIN"}
+
+
 def _pool(node: Stateless, body: Body) -> None:
     op: Any = node.node.op
     channels, height, width = node.operand()
     _, rows_out, columns_out = node.shape
     (top, _), (left, _) = op.padding
-    total = "-INFINITY" if isinstance(op, MaxPool2d) else "0"
     largest = isinstance(op, MaxPool2d)
-    if largest and not node.kind.startswith(("float", "double")):
-        total = (
-            "0"
-            if node.kind == "uint8_t"
-            else "INT32_MIN"
-            if node.kind == "int32_t"
-            else "INT64_MIN"
-        )
+    total = _LOWEST.get(node.kind, "-INFINITY") if largest else "0"
     with (
         body.block(f"for (long c = 0; c < {channels}; c++)"),
         body.block(f"for (long h = 0; h < {rows_out}; h++)"),
@@ -231,7 +231,7 @@ def _linear(node: Stateless, body: Body) -> None:
     """Sum over events if the operand has one axis, else over all."""
     op: Any = node.node.op
     out, fan_in = op.weight.shape
-    bias = "" if op.bias is None else f" + {_by_row(node, op.bias, 'k')}"
+    bias = node.bias(op.bias, out)
     if len(node.shape) > 1:
         weight = node.writer.weight(f"{node.name}_weight", without_zero(op))
         with (
@@ -244,31 +244,11 @@ def _linear(node: Stateless, body: Body) -> None:
             body.add(f"y[o * {out} + k] = total{bias};")
         return
     lanes = lanes_of(out, node.writer.embedded)
-    weight = packed(without_zero(op), lanes, node.kind, node.writer.embedded)
-    name = node.writer.weight(f"{node.name}_weight", weight)
-    events, source = events_of(node.writer, node.node.operands[0])
-    arguments = f"r->{events}.index, r->{events}.begin[row], r->{events}.end[row]"
-    plain, valued = (
-        node.writer.gather(Writer.kind(weight), node.kind, lanes, s) for s in ("uint8_t", source)
-    )
     with body.block(f"for (long q = 0; q < {-(-out // lanes)}; q++)"):
-        body.add(f"{node.kind} sum[{lanes}];")
-        w = f"{name} + q * {fan_in * lanes}"
-        if source == "uint8_t":
-            body.add(f"{plain}({arguments}, {w}, sum);")
-        else:
-            body.add(f"if (r->{events}.plain[row]) {plain}({arguments}, {w}, sum);")
-            body.add(f"else {valued}({arguments}, x0, {w}, sum);")
+        body.add(*summed(node.writer, node.node, lanes, "sum"))
         body.add(f"for (long k = q * {lanes}; k < {out} && k < (q + 1) * {lanes}; k++)")
         body.add(f"    y[k] = sum[k - q * {lanes}]{bias};")
     body.add("(void)x0;")
-
-
-def _by_row(node: Stateless, bias: Any, index: str) -> str:
-    array = bias.numpy()
-    if array.size == 1:
-        return literal(array.reshape(-1)[0], node.kind)
-    return f"({node.kind}){node.writer.weight(f'{node.name}_bias', array.reshape(-1))}[{index}]"
 
 
 def _sparse(node: Stateless, body: Body) -> None:
@@ -282,7 +262,7 @@ def _sparse(node: Stateless, body: Body) -> None:
         )
     )  # fmt: skip
     outer, block = node.size // op.outputs, op.block
-    bias = "" if op.bias is None else f" + {_by_row(node, op.bias, 'k')}"
+    bias = node.bias(op.bias, op.outputs)
     with (
         body.block(f"for (long o = 0; o < {outer}; o++)"),
         body.block(f"for (long group = 0; group < {len(op.starts.numpy()) - 1}; group++)"),

@@ -26,6 +26,11 @@ KINDS = {
 _WIDER = {"f2": "f4", "b1": "i1", "u1": "i2", "u2": "i4", "u4": "i8", "u8": "i8"}
 
 
+def padded(size: int) -> int:
+    """Return the room that so many bytes of weights take: each array begins at a multiple of 64."""
+    return -(-size // 64) * 64
+
+
 def settled(array: Array) -> Array:
     """Return an array in a type that C has."""
     wider = _WIDER.get(array.dtype.str[1:])
