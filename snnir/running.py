@@ -107,6 +107,16 @@ def check_inputs(
     return checked
 
 
+def check_batch(batch: int, known: int | None) -> None:
+    """Check that a run goes on with the batch of the run whose state it takes, if it takes one.
+
+    Raises:
+        SnnirError: SNN601 naming both.
+    """
+    if known not in (None, batch):
+        raise error("SNN601", f"resumes with a batch of {batch}, the run had {known}")
+
+
 def _single(x: npt.ArrayLike, wanted: Mapping[str, Signal]) -> dict[str, npt.ArrayLike]:
     if len(wanted) != 1:
         raise error(

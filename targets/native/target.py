@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, BinaryIO, ClassVar
@@ -23,7 +23,7 @@ from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
 from snnir.network_source import literal
 from snnir.pipeline import LEVELS, PipelineResult
-from snnir.running import Result, check_inputs, check_record, spike_stats
+from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target
 from snnir.targets.native import command, host
 from snnir.targets.native.emit import emitted
@@ -31,6 +31,7 @@ from snnir.targets.native.layout import Layout
 from snnir.targets.native.nodes import is_known
 from snnir.targets.native.program import Port, Program
 from snnir.targets.native.sizes import budget, check_sizes
+from snnir.targets.native.writer import padded
 
 MAKEFILE = """\
 CC ?= cc
@@ -121,11 +122,16 @@ class NativeTarget(Target):
         return NativeCompiled(graph, self, files, history, "model.py", program, facts)
 
 
-def write_weights(program: Program, file: BinaryIO) -> None:
-    """Write every array at a multiple of 64 bytes."""
+def weight_data(program: Program) -> Iterator[bytes]:
+    """Yield every array, filled up to a multiple of 64 bytes."""
     for array in program.writer.weights.values():
         data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-        file.write(data + b"\0" * (-len(data) % 64))
+        yield data.ljust(padded(len(data)), b"\0")
+
+
+def write_weights(program: Program, file: BinaryIO) -> None:
+    """Write the weights file."""
+    file.writelines(weight_data(program))
 
 
 def real_numbers(graph: Graph) -> list[Diagnostic]:
@@ -217,11 +223,7 @@ class NativeCompiled(Compiled):
         """
         assert isinstance(self.target, NativeTarget)
         texts = emitted(self.program, self.graph.name)
-        weights = b"".join(
-            data + b"\0" * (-len(data) % 64)
-            for data in (array.tobytes() for array in self.program.writer.weights.values())
-            if self.target.profile == "host"
-        )
+        weights = b"".join(weight_data(self.program)) if "weights.bin" in self.files else b""
         source = host.joined(texts["snn.h"], texts["snn.c"])
         try:
             return host.Program(source, self.facts, weights, self.target.threads)
@@ -253,9 +255,7 @@ class NativeCompiled(Compiled):
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
         steps, batch = next(iter(inputs.values())).shape[:2]
-        known = self._memory.get("batch")
-        if resume and known is not None and known != batch:
-            raise error("SNN601", f"resumes with a batch of {batch}, the run had {known}")
+        check_batch(batch, self._memory.get("batch") if resume else None)
         self._memory["batch"] = batch
         with np.errstate(all="ignore"):
             outputs, recorded, sums = self.simulator.run(inputs, list(record), resume)

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.artefact import populations
-from snnir.errors import error
 from snnir.ir.graph import Graph
-from snnir.running import Result, check_inputs, check_record, spike_stats
+from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import State, simulate
 
@@ -55,8 +54,7 @@ class NumpySimulator:
         check_record(record, self.graph)
         steps, batch = next(iter(inputs.values())).shape[:2]
         state = self._state if resume else None
-        if state is not None and batch != self._batch:
-            raise error("SNN601", f"resumes with a batch of {batch}, the run had {self._batch}")
+        check_batch(batch, None if state is None else self._batch)
         self._batch = batch
         with np.errstate(all="ignore"):
             outputs, recorded, sums, self._state = simulate(

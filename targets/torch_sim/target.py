@@ -17,7 +17,7 @@ from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron
 from snnir.ir.safetensors_io import write_tensors
 from snnir.pipeline import LEVELS, PipelineResult
-from snnir.running import Result, check_inputs, check_record, spike_stats
+from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target
 
 PRECISIONS = ("float32", "reproducible", "float64")
@@ -153,9 +153,7 @@ class TorchCompiled(Compiled):
         check_record(record, self.graph)
         steps, batch = next(iter(inputs.values())).shape[:2]
         state = self._memory.get("state") if resume else None
-        if state is not None and batch != self._memory["batch"]:
-            known = self._memory["batch"]
-            raise error("SNN601", f"resumes with a batch of {batch}, the run had {known}")
+        check_batch(batch, None if state is None else self._memory["batch"])
         kind = np.float64 if self.target.precision == "float64" else np.float32
         device = self.target.device
         given = {k: torch.from_numpy(np.asarray(v, kind)).to(device) for k, v in inputs.items()}
