@@ -106,6 +106,17 @@ def compressed(starts: Tensor, columns: Tensor, values: Tensor, width: int) -> T
         )
 
 
+def by_input(columns: Tensor, starts: Tensor, inputs: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the order of blocks by input, the group of each, and where those of each input begin.
+
+    The last has one more element than there are inputs.
+    """
+    order = columns.argsort(stable=True)
+    counts = columns.bincount(minlength=inputs)
+    begins = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return order, torch.repeat_interleave(starts.diff())[order], begins
+
+
 class SparseSums(torch.autograd.Function):
     """Products with a sparse matrix; only the weights that are there have gradients."""
 
@@ -118,13 +129,16 @@ class SparseSums(torch.autograd.Function):
         return torch.stack([torch.sparse.mm(each, turned).t() for each in matrices], 2)
 
     @staticmethod
-    def of_input(d: Tensor, values: Tensor, columns: Tensor, starts: Tensor, inputs: int) -> Tensor:
-        """Return the gradient of the input from that of the sums, [rows, groups, block]."""
-        order = columns.argsort(stable=True)
-        group = torch.repeat_interleave(starts.diff())[order]
-        counts = columns.bincount(minlength=inputs)
-        begins = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        found = d.new_zeros(inputs, len(d))
+    def of_input(d: Tensor, values: Tensor, layout: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Return the gradient of the input from that of the sums, [rows, groups, block].
+
+        Args:
+            d: Gradient of the sums.
+            values: The blocks.
+            layout: What `by_input` gives.
+        """
+        order, group, begins = layout
+        found = d.new_zeros(len(begins) - 1, len(d))
         for lane, weights in enumerate(values[order].t().contiguous()):
             matrix = compressed(begins, group, weights, d.shape[1])
             found += torch.sparse.mm(matrix, d[:, :, lane].t().contiguous())
@@ -138,7 +152,7 @@ class SparseSums(torch.autograd.Function):
         x_too, values_too = ctx.needs_input_grad[:2]
         g_x = g_values = None
         if x_too:
-            g_x = SparseSums.of_input(d, values, columns, starts, x.shape[1])
+            g_x = SparseSums.of_input(d, values, by_input(columns, starts, x.shape[1]))
         if values_too:
             pattern = compressed(starts, columns, torch.zeros_like(values[:, 0]), x.shape[1])
             lanes = (d[:, :, lane].t().contiguous() for lane in range(values.shape[1]))

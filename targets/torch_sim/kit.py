@@ -129,13 +129,19 @@ class Kit:
         return self.convolution(self._sums, x, weight, bias, options)
 
     @staticmethod
-    def linear(sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        """Return a matrix product as sums over events, or None where the input is dense."""
+    def events(sums: EventSums, x: Tensor) -> Events | None:
+        """Return the events of [rows, width], or None where the input is dense."""
         if x.ndim != 2 or (x.numel() > SAMPLED and is_dense(x)):
             return None
-        x = x.contiguous()
-        events = Events(sums.code, x.detach())
-        if events.count > DENSE * x.numel():
+        events = Events(sums.code, x.detach().contiguous())
+        return events if events.count <= DENSE * x.numel() else None
+
+    def linear(
+        self, sums: EventSums, x: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor | None:
+        """Return a matrix product as sums over events, or None where the input is dense."""
+        events = self.events(sums, x)
+        if events is None:
             return None
         if not needs_gradient(x, weight, bias):
             return sums.gather(events, weight, bias)
@@ -148,17 +154,16 @@ class Kit:
         """Return the product with a sparse matrix as sums over events, or None if that is slow."""
         values, columns, starts = own["values"], own["columns"], own["starts"]
         bias = own.get("bias")
-        if x.ndim != 2 or not is_plain(x, values, bias) or not x.numel() or not values.numel():
+        if not is_plain(x, values, bias) or not x.numel() or not values.numel():
             return None
-        x = x.contiguous()
-        events = Events(sums.code, x.detach())
-        if events.count > DENSE * x.numel():
+        events = self.events(sums, x)
+        if events is None:
             return None
-        order = self._orders.of(columns, starts, x.shape[1])
+        order, groups = self._orders.of(columns, starts, x.shape[1]), len(starts) - 1
         if needs_gradient(x, values):
-            made: Tensor = EventSparse.apply(sums, events, order, x, values, columns, starts)
+            made: Tensor = EventSparse.apply(sums, events, order, x, values, groups)
         else:
-            made = gathered(sums, events, order, values, len(starts) - 1)
+            made = gathered(sums, events, order, values, groups)
         y = made.flatten(1)[:, :outputs]
         return y if bias is None else y + bias
 

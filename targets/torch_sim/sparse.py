@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from snnir.targets.torch_sim.compiled import Events, EventSums, address, share
-from snnir.targets.torch_sim.kernels import SparseSums
+from snnir.targets.torch_sim.kernels import SparseSums, by_input
 
 
 class ByInput:
@@ -22,10 +22,8 @@ class ByInput:
     """
 
     def __init__(self, columns: Tensor, starts: Tensor, inputs: int) -> None:
-        self.order = columns.argsort(stable=True)
-        counts = columns.bincount(minlength=inputs)
-        self.starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        self.group = torch.repeat_interleave(starts.diff())[self.order].to(torch.int32)
+        self.order, group, self.starts = by_input(columns, starts, inputs)
+        self.group = group.to(torch.int32)
         self._last: tuple[weakref.ref[Tensor], int, Tensor] | None = None
 
     def sorted(self, values: Tensor) -> Tensor:
@@ -96,20 +94,20 @@ class EventSparse(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, sums: EventSums, events: Events, order: ByInput, x: Tensor, values: Tensor,
-        columns: Tensor, starts: Tensor,
+        groups: int,
     ) -> Tensor:  # fmt: skip
         """Return [rows, groups, block]."""
         ctx.sums, ctx.events, ctx.order = sums, events, order
-        ctx.save_for_backward(values, columns, starts)
-        return gathered(sums, events, order, values, len(starts) - 1)
+        ctx.save_for_backward(values)
+        return gathered(sums, events, order, values, groups)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         """Return the gradients of x and values."""
-        values, columns, starts = ctx.saved_tensors
+        (values,), order = ctx.saved_tensors, ctx.order
         d = gradients[0].contiguous()
-        needed = ctx.needs_input_grad
-        inputs = len(ctx.order.starts) - 1
-        g_x = SparseSums.of_input(d, values, columns, starts, inputs) if needed[3] else None
-        g_values = scattered(ctx.sums, ctx.events, ctx.order, d) if needed[4] else None
-        return None, None, None, g_x, g_values, None, None
+        layout = order.order, order.group, order.starts
+        x_too, values_too = ctx.needs_input_grad[3:5]
+        g_x = SparseSums.of_input(d, values, layout) if x_too else None
+        g_values = scattered(ctx.sums, ctx.events, order, d) if values_too else None
+        return None, None, None, g_x, g_values, None
