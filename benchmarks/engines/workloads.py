@@ -35,7 +35,10 @@ from snnir.ir import (
 BETA, THRESHOLD = 15 / 16, 1.0
 #: For frameworks that fire at equality.
 JUST_ABOVE = float(np.nextafter(np.float32(THRESHOLD), np.float32(2)))
-SIZES = {"dense": [784, 1024, 1024, 10], "recurrent": [700, 256, 20], "braille": [12, 38, 7]}
+SIZES = {
+    "dense": [784, 1024, 1024, 10], "layer": [512, 512],
+    "recurrent": [700, 256, 20], "braille": [12, 38, 7],
+}  # fmt: skip
 
 INFERENCE = [
     *(f"dense T{t} B{b} {r}%" for t in (25, 100) for b in (1, 32, 128) for r in (1, 5, 50)),
@@ -46,7 +49,10 @@ INFERENCE = [
 #: N Poisson inputs at 0 to 100 Hz, N neurons, dense normal weights, a second in steps of 1 ms: the
 #: benchmark of the BindsNET paper (Hazan et al., Frontiers in Neuroinformatics 12:89, 2018).
 POISSON = [f"poisson{n} T1000 B1 5%" for n in (250, 1000, 2500, 5000, 10000)]
-TRAINING = ["train dense T25 B128 5%", "train recurrent T250 B64 2%"]
+#: The last has the shape of the Open Neuromorphic benchmark: one layer, forward and backward.
+TRAINING = [
+    "train dense T25 B128 5%", "train recurrent T250 B64 2%", "train layer T500 B16 5%",
+]  # fmt: skip
 QUICK = ["dense T25 B1 5%", "conv T100 B1 2%", "recurrent T250 B1 2%", TRAINING[1]]
 
 
@@ -94,7 +100,8 @@ def make(name: str) -> Workload:
     rates: Any = rng.random(shape) * 2 * share if kind.startswith("poisson") else share
     x = (rng.random((time, count, *shape)) < rates).astype(np.float32)
     layers = _layers(kind, share)
-    return Workload(name, "recurrent" if kind == "braille" else kind, x, layers, train)
+    family = {"braille": "recurrent", "layer": "dense"}.get(kind, kind)
+    return Workload(name, family, x, layers, train)
 
 
 def sizes_of(kind: str) -> list[int]:
@@ -112,7 +119,7 @@ def _layers(kind: str, share: float) -> tuple[Any, ...]:
         second = weights(300, 32, 300 * 0.1, 2, 0.22, -0.1).T.reshape(32, 12, 5, 5)
         return first.copy(), second.copy(), weights(800, 10, 80, 3, 0.45, 0.03)
     sizes = sizes_of(kind)
-    if kind == "dense":
+    if kind in ("dense", "layer"):
         pairs = itertools.pairwise(sizes)
         return tuple(
             weights(a, b, a * (share if i == 0 else 0.1), 7 * i + 1, 0.45, 0.03)
