@@ -64,8 +64,8 @@ def measured(call: Callable[[], Any], budget: float = 1.0) -> tuple[Any, float, 
     return result, first, min(found)
 
 
-def prepared(engine: str, work: Any) -> Callable[[], tuple[Any, list[float]]]:
-    """Return a call that runs an engine once and gives its spikes and gradient norms."""
+def prepared(engine: str, work: Any) -> Callable[[], tuple[Any, list[Any]]]:
+    """Return a call that runs an engine once and gives its spikes and gradients."""
     if engine in TORCH_PEERS or engine == "snnir-torch":
         return torch_call(engine, work)
     if engine == "brian2-cython":
@@ -90,7 +90,7 @@ def prepared(engine: str, work: Any) -> Callable[[], tuple[Any, list[float]]]:
     return lambda: (call(), [])
 
 
-def torch_call(engine: str, work: Any) -> Callable[[], tuple[Any, list[float]]]:
+def torch_call(engine: str, work: Any) -> Callable[[], tuple[Any, list[Any]]]:
     """Return a call of a torch network, with the backward pass if the work trains."""
     import torch
 
@@ -100,17 +100,16 @@ def torch_call(engine: str, work: Any) -> Callable[[], tuple[Any, list[float]]]:
     maker = ours.with_torch if engine == "snnir-torch" else getattr(torch_peers, engine)
     net, x, parameters = maker(work)
 
-    def forward() -> tuple[Any, list[float]]:
+    def forward() -> tuple[Any, list[Any]]:
         with torch.no_grad():
             return net(x), []
 
-    def step() -> tuple[Any, list[float]]:
+    def step() -> tuple[Any, list[Any]]:
         for parameter in parameters:
             parameter.grad = None
         out = net(x)
         out.sum(0).pow(2).mean().backward()
-        gain = 16.0 if engine == "norse" else 1.0  # of weights that are 16 times larger
-        return out.detach(), [float(p.grad.double().norm()) * gain for p in parameters]
+        return out.detach(), [parameter.grad for parameter in parameters]
 
     return step if work.train else forward
 
@@ -129,13 +128,14 @@ def child(engine: str, name: str, reference: str) -> dict[str, Any]:
     except Exception as problem:
         return {"absent": f"{problem}"[:120]}
     built = time.perf_counter() - start
-    (output, norms), first, least = measured(call)
+    (output, gradients), first, least = measured(call)
     facts: dict[str, Any] = {"ms": least * 1e3, "first_s": built + first}
     if output is not None:
         want = np.load(reference)["output"]
         facts["differ"] = int((np.asarray(output).reshape(want.shape) != want).sum())
-    if norms:
-        facts["gradients"] = norms
+    if gradients:
+        gain = 16.0 if engine == "norse" else 1.0  # of weights that are 16 times larger
+        facts["gradients"] = [float(g.double().norm()) * gain for g in gradients]
     return facts
 
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from snnir.dynamics.program import Dynamics, Let, Operand
+from snnir.dynamics.program import Dynamics, Let, Operand, only
 from snnir.dynamics.surrogate import Surrogate
 from snnir.dynamics.trace import Builder, Number, Symbol
 from snnir.dynamics.whole import Lowered
@@ -207,17 +207,18 @@ class _Differentiator:
         params = [name for name, _ in program.params]
         wanted = [found.get(name, 0.0) for name in (*program.inputs, *states, *params)]
         results = list(dict.fromkeys(name for name in wanted if isinstance(name, str)))
+        whole = Dynamics(
+            name=f"{program.name}_gradient",
+            inputs=(*program.inputs, *states, *outputs, *updates.values()),
+            params=program.params,
+            states=(),
+            body=tuple(self.builder.body),
+            updates=(),
+            outputs=tuple((name, Kind.ANALOG) for name in results),
+            dtype=program.dtype,
+        )
         return Adjoint(
-            Dynamics(
-                name=f"{program.name}_gradient",
-                inputs=(*program.inputs, *states, *outputs, *updates.values()),
-                params=program.params,
-                states=(),
-                body=_live(self.builder.body, results),
-                updates=(),
-                outputs=tuple((name, Kind.ANALOG) for name in results),
-                dtype=program.dtype,
-            ),
+            only(whole, results),
             tuple(outputs),
             updates,
             {name: found.get(name, 0.0) for name in program.inputs},
@@ -254,16 +255,6 @@ def _spikes(program: Dynamics) -> tuple[set[str], set[str]]:
 def _minus(a: Number, b: Number) -> Number:
     """Return a - b of numbers, symbols or both."""
     return a - b
-
-
-def _live(body: list[Let], results: list[str]) -> tuple[Let, ...]:
-    """Return the lets the results depend on."""
-    needed, kept = set(results), []
-    for let in reversed(body):
-        if let.target in needed:
-            kept.append(let)
-            needed.update(arg for arg in let.args if isinstance(arg, str))
-    return tuple(reversed(kept))
 
 
 # --- Rules ---------------------------------------------------------------------------------------

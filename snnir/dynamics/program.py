@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from snnir.dynamics.scalar import SCALAR_OPS, WHOLE_OPS
 from snnir.errors import Diagnostic, SnnirError
@@ -78,6 +78,25 @@ class Dynamics:
                 number or type of operands, or a state that is not updated.
         """
         return _Checker(self).run()
+
+
+def only(
+    program: Dynamics, results: Iterable[Operand], given: Collection[str] = ()
+) -> Dynamics:
+    """Return a program without the operations that the results do not need.
+
+    Args:
+        program: The program.
+        results: What is needed of it.
+        given: Values that are known and need not be computed.
+    """
+    needed = {name for name in results if isinstance(name, str)}
+    kept = []
+    for let in reversed(program.body):
+        if let.target in needed and let.target not in given:
+            kept.append(let)
+            needed |= {arg for arg in let.args if isinstance(arg, str)}
+    return replace(program, body=tuple(reversed(kept)))
 
 
 def _is_shift(arg: Operand) -> bool:

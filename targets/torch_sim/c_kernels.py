@@ -7,12 +7,13 @@ separate roundings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from snnir.dynamics.adjoint import Adjoint, adjoint
 from snnir.dynamics.c_source import c_names, c_operand, c_statements, c_type
-from snnir.dynamics.program import Dynamics, Operand
+from snnir.dynamics.program import Dynamics, Operand, only
 from snnir.dynamics.surrogate import Surrogate
+from snnir.targets.torch_sim.c_layers import fits, layer_source
 
 HEAD = r"""/* Kernels of a spiking network, written by snnir. Compile with -O3 -ffp-contract=off.
  *
@@ -31,6 +32,17 @@ HEAD = r"""/* Kernels of a spiking network, written by snnir. Compile with -O3 -
 
 typedef float vec __attribute__((vector_size(64), aligned(4)));
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/* Calls f with the number of vectors of neurons, 1 to 4, as a constant. */
+#define VECTORS(count, f, ...)                                                                   \
+    switch (count) {                                                                             \
+    case 1: f(1, __VA_ARGS__); break;                                                            \
+    case 2: f(2, __VA_ARGS__); break;                                                            \
+    case 3: f(3, __VA_ARGS__); break;                                                            \
+    default: f(4, __VA_ARGS__);                                                                  \
+    }
+
 /* As in NumPy: a NaN wins. */
 static inline float snn_minf(float a, float b) { return (a < b) | (a != a) ? a : b; }
 static inline float snn_maxf(float a, float b) { return (a > b) | (a != a) ? a : b; }
@@ -41,7 +53,8 @@ static inline double snn_max(double a, double b) { return (a > b) | (a != a) ? a
 
 /* Lists the non-zero elements of each row of x [rows, width].
  * Row r has the entries begin[r] to begin[r + 1] of `index`, which needs room for 16 more than
- * there can be. `plain` becomes 0 if one of them is not 1. Returns their number. */
+ * there can be. `plain` becomes 0 if one of them is not 1: then they have values. Returns their
+ * number. */
 int64_t snn_events(const float *x, int64_t rows, int64_t width, int64_t *begin, int32_t *index,
                    int32_t *plain)
 {
@@ -96,97 +109,147 @@ void snn_values(const float *x, int64_t rows, int64_t width, const int64_t *begi
 
 #define WIDE 64 /* neurons that a sum carries in registers */
 
-/* One block of V vectors of neurons; see snn_gather. */
-#define GATHER(V)                                                                                \
-static void snn_gather_##V(const int64_t *begin, const int32_t *index, const float *value,       \
-                           const float *table, int64_t stride, const float *bias, int64_t rows,  \
-                           int64_t neurons, int64_t n, float *out)                               \
-{                                                                                                \
-    float b[16 * V] = {0};                                                                       \
-    if (bias) memcpy(b, bias, n * sizeof(float));                                                \
-    for (int64_t r = 0; r < rows; r++) {                                                         \
-        vec a[V];                                                                                \
-        for (int i = 0; i < V; i++) a[i] = (vec){0};                                             \
-        int64_t e = begin[r], end = begin[r + 1];                                                \
-        if (!value)                                                                              \
-            for (; e < end; e++) {                                                               \
-                const vec *p = (const vec *)(table + index[e] * stride);                         \
-                for (int i = 0; i < V; i++) a[i] += p[i];                                        \
-            }                                                                                    \
-        else                                                                                     \
-            for (; e < end; e++) {                                                               \
-                const vec *p = (const vec *)(table + index[e] * stride);                         \
-                for (int i = 0; i < V; i++) a[i] += value[e] * p[i];                             \
-            }                                                                                    \
-        if (bias)                                                                                \
-            for (int i = 0; i < V; i++) a[i] += ((const vec *)b)[i];                             \
-        memcpy(out + r * neurons, a, n * sizeof(float));                                         \
-    }                                                                                            \
+/* to = n floats, at most V vectors. */
+static ALWAYS_INLINE void snn_put(const int V, float *to, const float *from, int64_t n)
+{
+    if (n == 16 * V) memcpy(to, from, V * sizeof(vec));
+    else memcpy(to, from, n * sizeof(float));
 }
-GATHER(1)
-GATHER(2)
-GATHER(3)
-GATHER(4)
 
-/* out[row] = sum of the weights of the row's events, times their values unless `plain`.
+/* to = V vectors that are not read soon; `to` is aligned to vectors. */
+static ALWAYS_INLINE void snn_stream(const int V, float *to, const float *from)
+{
+#ifdef __AVX512F__
+    for (int i = 0; i < V; i++) _mm512_stream_ps(to + 16 * i, _mm512_loadu_ps(from + 16 * i));
+#else
+    memcpy(to, from, V * sizeof(vec));
+#endif
+}
+
+/* sum = the weights of a row's events, times their values if there are any. */
+static ALWAYS_INLINE void snn_row(const int V, int64_t e, int64_t end, const int32_t *index,
+                                  const float *value, const float *w, int64_t stride, float *sum)
+{
+    vec a[4];
+    for (int i = 0; i < V; i++) a[i] = (vec){0};
+    if (!value)
+        for (; e < end; e++) {
+            const vec *p = (const vec *)(w + index[e] * stride);
+            for (int i = 0; i < V; i++) a[i] += p[i];
+        }
+    else
+        for (; e < end; e++) {
+            const vec *p = (const vec *)(w + index[e] * stride);
+            for (int i = 0; i < V; i++) a[i] += value[e] * p[i];
+        }
+    memcpy(sum, a, V * sizeof(vec));
+}
+
+static ALWAYS_INLINE void snn_gather_block(const int V, int64_t at, const int64_t *begin,
+                                           const int32_t *index, const float *value,
+                                           const float *w, int64_t stride, const float *bias,
+                                           int64_t rows, int64_t neurons, float *out)
+{
+    const int64_t n = neurons - at < 16 * V ? neurons - at : 16 * V;
+    float b[WIDE] = {0};
+    if (bias) memcpy(b, bias + at, n * sizeof(float));
+    for (int64_t r = 0; r < rows; r++) {
+        float sum[WIDE];
+        snn_row(V, begin[r], begin[r + 1], index, value, w + at, stride, sum);
+        if (bias)
+            for (int i = 0; i < 16 * V; i++) sum[i] += b[i];
+        snn_put(V, out + r * neurons + at, sum, n);
+    }
+}
+
+/* out[row] = sum of the weights of the row's events, times their values if there are any.
  * w: one row of `stride` floats per input, a multiple of 16; out: [rows, neurons]; parts are
  * blocks of WIDE neurons. */
 void snn_gather(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
-                const float *value, int32_t plain, const float *w, int64_t stride,
-                const float *bias, int64_t rows, int64_t neurons, float *out)
+                const float *value, const float *w, int64_t stride, const float *bias,
+                int64_t rows, int64_t neurons, float *out)
 {
-    for (int64_t q = first; q < last; q++) {
-        const int64_t at = q * WIDE, n = neurons - at < WIDE ? neurons - at : WIDE;
-        const float *v = plain ? 0 : value, *table = w + at, *b = bias ? bias + at : 0;
-        switch ((n + 15) / 16) {
-        case 1: snn_gather_1(begin, index, v, table, stride, b, rows, neurons, n, out + at); break;
-        case 2: snn_gather_2(begin, index, v, table, stride, b, rows, neurons, n, out + at); break;
-        case 3: snn_gather_3(begin, index, v, table, stride, b, rows, neurons, n, out + at); break;
-        default: snn_gather_4(begin, index, v, table, stride, b, rows, neurons, n, out + at);
+    for (int64_t at = first * WIDE; at < last * WIDE; at += WIDE)
+        VECTORS((neurons - at + 15) / 16, snn_gather_block, at, begin, index, value, w, stride,
+                bias, rows, neurons, out)
+}
+
+/* Sorts events by input, for `tile` rows at a time. Those of input k in tile m are the entries
+ * starts[m (width + 1) + k] to starts[m (width + 1) + k + 1] of `row`, counted within the tile,
+ * and of `turned`, if there are values. Parts are tiles. */
+void snn_turn(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
+              const float *value, int64_t rows, int64_t width, int64_t tile, int64_t *starts,
+              int32_t *row, float *turned)
+{
+    for (int64_t m = first; m < last; m++) {
+        const int64_t from = m * tile, until = from + tile < rows ? from + tile : rows;
+        int64_t *at = starts + m * (width + 1), next = begin[from];
+        memset(at, 0, (width + 1) * sizeof *at);
+        for (int64_t e = begin[from]; e < begin[until]; e++) at[index[e]]++;
+        for (int64_t k = 0; k <= width; k++) {
+            const int64_t count = at[k];
+            at[k] = next;
+            next += count;
         }
+        for (int64_t r = from; r < until; r++)
+            for (int64_t e = begin[r]; e < begin[r + 1]; e++) {
+                const int64_t to = at[index[e]]++;
+                row[to] = (int32_t)(r - from);
+                if (value) turned[to] = value[e];
+            }
+        memmove(at + 1, at, width * sizeof *at);
+        at[0] = begin[from];
     }
 }
 
-/* One block of V vectors of neurons; see snn_scatter. */
-#define SCATTER(V)                                                                               \
-static void snn_scatter_##V(const int64_t *begin, const int32_t *index, const float *value,      \
-                            const float *d, int64_t rows, int64_t neurons, int64_t n, float *g,  \
-                            int64_t stride)                                                      \
-{                                                                                                \
-    for (int64_t r = 0; r < rows; r++) {                                                         \
-        int64_t e = begin[r], end = begin[r + 1];                                                \
-        if (e == end) continue;                                                                  \
-        vec a[V];                                                                                \
-        for (int i = 0; i < V; i++) a[i] = (vec){0};                                             \
-        memcpy(a, d + r * neurons, n * sizeof(float));                                           \
-        for (; e < end; e++) {                                                                   \
-            vec *p = (vec *)(g + index[e] * stride);                                             \
-            const float v = value ? value[e] : 1.0f;                                             \
-            for (int i = 0; i < V; i++) p[i] += v * a[i];                                        \
-        }                                                                                        \
-    }                                                                                            \
-}
-SCATTER(1)
-SCATTER(2)
-SCATTER(3)
-SCATTER(4)
-
-/* g[event] += d[row] for every event of the row, times its value unless `plain`: the gradient of
- * the weights. g: one row of `stride` floats per input; d: [rows, neurons]. */
-void snn_scatter(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
-                 const float *value, int32_t plain, const float *d, int64_t rows, int64_t neurons,
-                 float *g, int64_t stride)
+/* g[input] += d[row] of the input's events in a tile, times their values if there are any: the
+ * gradient of the weights. d: [tile, 16 V]; g: one row of `stride` floats per input. */
+static ALWAYS_INLINE void snn_columns(const int V, const int64_t *starts, const int32_t *row,
+                                      const float *value, int64_t width, const float *d, float *g,
+                                      int64_t stride)
 {
-    for (int64_t q = first; q < last; q++) {
-        const int64_t at = q * WIDE, n = neurons - at < WIDE ? neurons - at : WIDE;
-        const float *v = plain ? 0 : value;
-        switch ((n + 15) / 16) {
-        case 1: snn_scatter_1(begin, index, v, d + at, rows, neurons, n, g + at, stride); break;
-        case 2: snn_scatter_2(begin, index, v, d + at, rows, neurons, n, g + at, stride); break;
-        case 3: snn_scatter_3(begin, index, v, d + at, rows, neurons, n, g + at, stride); break;
-        default: snn_scatter_4(begin, index, v, d + at, rows, neurons, n, g + at, stride);
+    for (int64_t k = 0; k < width; k++) {
+        int64_t e = starts[k];
+        const int64_t end = starts[k + 1];
+        if (e == end) continue;
+        vec a[4], *p = (vec *)(g + k * stride);
+        for (int i = 0; i < V; i++) a[i] = p[i];
+        for (; e < end; e++) {
+            const vec *from = (const vec *)(d + (int64_t)row[e] * 16 * V);
+            if (value)
+                for (int i = 0; i < V; i++) a[i] += value[e] * from[i];
+            else
+                for (int i = 0; i < V; i++) a[i] += from[i];
         }
+        for (int i = 0; i < V; i++) p[i] = a[i];
     }
+}
+
+static ALWAYS_INLINE void snn_scatter_block(const int V, int64_t at, const int64_t *starts,
+                                            const int32_t *row, const float *value, int64_t width,
+                                            int64_t tile, const float *d, int64_t rows,
+                                            int64_t neurons, float *g, int64_t stride,
+                                            float *work)
+{
+    const int64_t n = neurons - at < 16 * V ? neurons - at : 16 * V;
+    for (int64_t m = 0; m * tile < rows; m++) {
+        const int64_t from = m * tile, until = from + tile < rows ? from + tile : rows;
+        for (int64_t r = from; r < until; r++)
+            snn_put(V, work + (r - from) * 16 * V, d + r * neurons + at, n);
+        snn_columns(V, starts + m * (width + 1), row, value, width, work, g + at, stride);
+    }
+}
+
+/* g[input] += d[row] for every event, times its value if there are any: the gradient of the
+ * weights. starts to value: what snn_turn makes of the events, `tile` rows at a time; d: [rows,
+ * neurons]; work: [tile, WIDE], zeros; parts are blocks of WIDE neurons. */
+void snn_scatter(int64_t first, int64_t last, const int64_t *starts, const int32_t *row,
+                 const float *value, int64_t width, int64_t tile, const float *d, int64_t rows,
+                 int64_t neurons, float *g, int64_t stride, float *work)
+{
+    for (int64_t at = first * WIDE; at < last * WIDE; at += WIDE)
+        VECTORS((neurons - at + 15) / 16, snn_scatter_block, at, starts, row, value, width, tile,
+                d, rows, neurons, g, stride, work)
 }
 
 /* One event of value v: its blocks are added, times v, to out. */
@@ -206,30 +269,30 @@ static inline void snn_blocks(int64_t block, int64_t k, int64_t end,
             for (int64_t i = 0; i < block; i++) out[group[k] * block + i] += v * w[k * block + i];
 }
 
-/* out[row] = sum of the sparse weights of the row's events, times their values unless `plain`.
+/* out[row] = sum of the sparse weights of the row's events, times their values if there are any.
  * The blocks of input j are those from starts[j] to starts[j + 1]: w [blocks, block] is added from
  * output group * block on. out: [rows, stride], zeros; parts are rows. */
 void snn_sparse(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
-                const float *value, int32_t plain, const int64_t *starts, const int32_t *group,
+                const float *value, const int64_t *starts, const int32_t *group,
                 const float *w, int64_t block, int64_t stride, float *out)
 {
     for (int64_t r = first; r < last; r++)
         for (int64_t e = begin[r]; e < begin[r + 1]; e++)
             snn_blocks(block, starts[index[e]], starts[index[e] + 1], group, w,
-                       plain ? 1.0f : value[e], out + r * stride);
+                       value ? value[e] : 1.0f, out + r * stride);
 }
 
 /* g[block] += d[row] at the block's outputs for every event of the row at the block's input, times
- * its value unless `plain`: the gradient of the weights. Parts are inputs. */
+ * its value if there are any: the gradient of the weights. Parts are inputs. */
 void snn_sparse_back(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
-                     const float *value, int32_t plain, const int64_t *starts,
+                     const float *value, const int64_t *starts,
                      const int32_t *group, const float *d, int64_t block, int64_t stride,
                      int64_t rows, float *g)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t e = begin[r]; e < begin[r + 1]; e++) {
             const int64_t j = index[e];
-            const float v = plain ? 1.0f : value[e];
+            const float v = value ? value[e] : 1.0f;
             if (j < first || j >= last) continue;
             for (int64_t k = starts[j]; k < starts[j + 1]; k++)
                 for (int64_t i = 0; i < block; i++)
@@ -285,7 +348,7 @@ static void snn_pool_last(float *sums, int64_t width, int64_t wide, const int64_
  * out columns], or after the maximum over windows if there are pooled rows. Parts are rows of the
  * input. Returns 1 if there is no memory. */
 int snn_conv(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
-             const float *value, int32_t plain, const int32_t *place, const float *w,
+             const float *value, const int32_t *place, const float *w,
              const float *bias, const int64_t *geometry, float *out)
 {
     const int64_t kh = geometry[0], kw = geometry[1], sh = geometry[2], sw = geometry[3];
@@ -307,7 +370,7 @@ int snn_conv(int64_t first, int64_t last, const int64_t *begin, const int32_t *i
         for (int64_t e = begin[r]; e < begin[r + 1]; e++) {
             const int32_t *at = place + 3 * (int64_t)index[e];
             const float *taps = w + at[0] * kh * kw * wide;
-            const float *v = plain ? 0 : value + e;
+            const float *v = value ? value + e : 0;
             const int down = snn_reach(at[1], kh, sh, ph, dh, oh, ki, y);
             if (sw == 1 && dw == 1) { /* neighbours reach neighbours */
                 const int64_t base = at[2] + pw - kw + 1;
@@ -374,19 +437,25 @@ int snn_max_pool(int64_t first, int64_t last, const float *x, const int64_t *geo
 """
 
 
-def c_source(programs: Mapping[str, Dynamics], surrogate: Surrogate, detach: bool | str) -> str:
+def c_source(
+    programs: Mapping[str, Dynamics], surrogate: Surrogate, detach: bool | str,
+    joined: Collection[str] = (),
+) -> str:  # fmt: skip
     """Return the kernels of a network.
 
     Args:
         programs: Step programs by the name of their functions.
         surrogate: What stands for the derivative of a spike.
         detach: Whether resets count as constants.
+        joined: Programs of populations that a linear layer comes before.
     """
     parts = [HEAD]
     for name, program in programs.items():
         safe = c_names(program)
         parts.append(_forward(safe, name))
         parts += [_backward(safe, name, surrogate, detach, params) for params in (False, True)]
+        if name in joined and fits(program):
+            parts.append(layer_source(program, name, surrogate, detach))
     return "\n".join(parts)
 
 
@@ -471,15 +540,8 @@ def _backward(
 
 def _step_back(program: Dynamics, made: Adjoint, wanted: list[Operand], real: str) -> list[str]:
     """Return the statements of one step backwards, without what no result needs."""
-    needed = {name for name in wanted if isinstance(name, str)}
-    kept = []
-    for let in reversed(made.program.body):
-        if let.target in needed:
-            kept.append(let)
-            needed |= {arg for arg in let.args if isinstance(arg, str)}
-    from dataclasses import replace
-
-    live = replace(made.program, body=tuple(reversed(kept)))
+    live = only(made.program, wanted)
+    needed = {arg for let in live.body for arg in let.args} | set(wanted)
     states = [state.name for state in program.states]
     loads = [
         *_loads(program.inputs, "in", "float", real, strided=True),

@@ -7,12 +7,12 @@ linear layers, sums, factors and biases. A loop with anything else runs in plain
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.c_source import c_names, c_operand, c_statements
-from snnir.dynamics.program import Dynamics, Operand
+from snnir.dynamics.program import Dynamics, only
 from snnir.dynamics.surrogate import Surrogate
 from snnir.embedding import plain_text
 from snnir.network import Loop, Unit
@@ -511,8 +511,8 @@ class _Writer:
             *(f"float *restrict d{k} = g_state[{k}] + b * {size};" for k in states),
         ]
         first = [*made.inputs.values(), *made.states.values()]
-        short = _only(made.program, first)
-        whole = _only(made.program, [*first, *params])
+        short = only(made.program, first)
+        whole = only(made.program, [*first, *params])
         each = f"for (int64_t i = 0; i < {size}; i++) {{"
         lines = [*head]
         if some:
@@ -571,14 +571,3 @@ def inside_order(units: Sequence[Unit]) -> list[str]:
     """Return every value of the units, delays' first."""
     first = [name for unit in units if unit.kind == "delay" for name in unit.results]
     return first + [name for unit in units if unit.kind != "delay" for name in unit.results]
-
-
-def _only(program: Dynamics, results: list[Operand]) -> Dynamics:
-    """Return a program without what the results do not need."""
-    needed = {name for name in results if isinstance(name, str)}
-    kept = []
-    for let in reversed(program.body):
-        if let.target in needed:
-            kept.append(let)
-            needed |= {arg for arg in let.args if isinstance(arg, str)}
-    return replace(program, body=tuple(reversed(kept)))

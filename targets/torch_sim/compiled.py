@@ -29,6 +29,8 @@ SMALL = 200_000
 BLOCK = 512
 #: Neurons that a sum over events carries in registers.
 WIDE = 64
+#: Rows whose gradients stay in the cache while those of the weights are summed.
+TILE = 1024
 
 
 @lru_cache(maxsize=64)
@@ -47,9 +49,9 @@ def library(source: str) -> ctypes.CDLL:
 
 #: Arguments of the kernels that every network has: q int64, i int32, p pointer.
 SIGNATURES = {
-    "snn_events": "pqqppp", "snn_values": "pqqppp", "snn_gather": "qqpppipqpqqp",
-    "snn_scatter": "qqpppipqqpq", "snn_sparse": "qqpppipppqqp", "snn_sparse_back": "qqpppipppqqqp",
-    "snn_conv": "qqpppippppp", "snn_max_pool": "qqppp",
+    "snn_events": "pqqppp", "snn_values": "pqqppp", "snn_turn": "qqpppqqqppp",
+    "snn_gather": "qqppppqpqqp", "snn_scatter": "qqpppqqpqqpqp", "snn_sparse": "qqppppppqqp",
+    "snn_sparse_back": "qqppppppqqqp", "snn_conv": "qqppppppp", "snn_max_pool": "qqppp",
 }  # fmt: skip
 _TYPES = {"q": ctypes.c_int64, "i": ctypes.c_int32, "p": ctypes.c_void_p}
 
@@ -179,27 +181,43 @@ class Events:
         begin: Where each row's entries begin, and the end of the last, int64 [rows + 1].
         index: Position in the row, int32.
         value: The elements, None if every one is 1.
-        plain: Whether every element is 1.
         count: Number of elements that are not zero.
     """
 
     def __init__(self, code: ctypes.CDLL, x: Tensor) -> None:
-        rows, width = x.shape
+        rows, width = self.shape = x.shape
+        self.code = code
         self.begin = torch.empty(rows + 1, dtype=torch.int64)
         # More than there can be: the compaction writes 16 at a time.
         self.index = torch.empty(rows * width + 16, dtype=torch.int32)
         self.value: Tensor | None = None
         plain = ctypes.c_int32(0)
-        size = rows, width
         self.count = code.snn_events(
-            address(x), *size, address(self.begin), address(self.index), ctypes.byref(plain)
+            address(x), rows, width, address(self.begin), address(self.index), ctypes.byref(plain)
         )
-        self.plain = bool(plain.value)
-        if not self.plain:
+        if not plain.value:
             self.value = torch.empty(self.count)
-            code.snn_values(
-                address(x), *size, address(self.begin), address(self.index), address(self.value)
-            )
+            code.snn_values(address(x), rows, width, *self.addresses)
+
+    @property
+    def addresses(self) -> tuple[int | None, ...]:
+        """What the kernels take: `begin`, `index` and `value`."""
+        return address(self.begin), address(self.index), address(self.value)
+
+    def turned(self, tile: int) -> list[Tensor | None]:
+        """Return the events sorted by input, `tile` rows at a time; see `snn_turn`."""
+        rows, width = self.shape
+        tiles = -(-rows // tile)
+        starts = torch.empty(tiles * (width + 1), dtype=torch.int64)
+        row = torch.empty(self.count, dtype=torch.int32)
+        value = None if self.value is None else torch.empty(self.count)
+        rest = [*self.addresses, rows, width, tile, address(starts), address(row), address(value)]
+
+        def part(first: int, last: int) -> None:
+            self.code.snn_turn(first, last, *rest)
+
+        share(part, tiles, self.count)
+        return [starts, row, value]
 
 
 def needs_gradient(*tensors: Tensor | None) -> bool:
@@ -272,9 +290,8 @@ class EventSums:
         table = weight.detach() if is_turned(weight) else turned(weight)
         out = torch.empty(rows, neurons)
         rest = [
-            address(events.begin), address(events.index), address(events.value),
-            events.plain, address(table), table.stride(1),
-            address(bias), rows, neurons, address(out),
+            *events.addresses, address(table), table.stride(1), address(bias), rows, neurons,
+            address(out),
         ]  # fmt: skip
 
         def part(first: int, last: int) -> None:
@@ -283,21 +300,32 @@ class EventSums:
         share(part, -(-neurons // WIDE), events.count * neurons)
         return out
 
-    def scatter(self, events: Events, d: Tensor, width: int) -> Tensor:
+    def scatter(self, events: Events, d: Tensor) -> Tensor:
         """Return the gradient of the weights [neurons, width] from that of the sums."""
-        rows, neurons = d.shape
+        (rows, neurons), width = d.shape, events.shape[1]
+        tile = min(rows, TILE)
+        own = events.turned(tile)
         table = torch.zeros(width, row_length(neurons))
         rest = [
-            address(events.begin), address(events.index), address(events.value),
-            events.plain, address(d), rows,
-            neurons, address(table), table.stride(0),
+            *(address(x) for x in own), width, tile, address(d), rows, neurons, address(table),
+            table.stride(0),
         ]  # fmt: skip
 
         def part(first: int, last: int) -> None:
-            self.code.snn_scatter(first, last, *rest)
+            work = torch.zeros(tile, WIDE)
+            self.code.snn_scatter(first, last, *rest, address(work))
 
         share(part, -(-neurons // WIDE), 2 * events.count * neurons)
         return table[:, :neurons].t()
+
+    def spread(self, d: Tensor, weight: Tensor) -> Tensor:
+        """Return the gradient of the input, [rows, width], from that of the sums.
+
+        Where the surrogate vanishes, the sums have no gradient: then few weights are read.
+        """
+        if is_dense(d):
+            return d @ weight
+        return self.gather(Events(self.code, d), weight.t(), None)
 
     def convolve(
         self, events: Events, weight: Tensor, bias: Tensor | None, place: Tensor,
@@ -323,8 +351,7 @@ class EventSums:
         out = torch.empty(rows, outs, *size)
         numbers = (ctypes.c_int64 * 18)(*geometry, outs, lanes, *pool, *(size if pool else ()))
         rest = [
-            address(events.begin), address(events.index), address(events.value),
-            events.plain, address(place), address(table), address(bias), numbers,
+            *events.addresses, address(place), address(table), address(bias), numbers,
             address(out),
         ]  # fmt: skip
 
@@ -407,7 +434,7 @@ class EventLinear(torch.autograd.Function):
         ctx: Any, sums: EventSums, events: Events, x: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
         """Return x W^T + bias."""
-        ctx.sums, ctx.events, ctx.width = sums, events, x.shape[1]
+        ctx.sums, ctx.events = sums, events
         ctx.save_for_backward(weight)
         return sums.gather(events, weight, bias)
 
@@ -417,8 +444,8 @@ class EventLinear(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         d = d.contiguous()
         needed = ctx.needs_input_grad
-        g_x = d @ weight if needed[2] else None
-        g_weight = ctx.sums.scatter(ctx.events, d, ctx.width) if needed[3] else None
+        g_x = ctx.sums.spread(d, weight) if needed[2] else None
+        g_weight = ctx.sums.scatter(ctx.events, d) if needed[3] else None
         return None, None, g_x, g_weight, d.sum(0) if needed[4] else None
 
 

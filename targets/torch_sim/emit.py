@@ -17,7 +17,17 @@ from snnir.integers import gives_size
 from snnir.ir.graph import Graph
 from snnir.network import Model, Step
 from snnir.network_source import TORCH, literal, steps_source
-from snnir.targets.torch_sim import compiled, engine, gpu, kernels, kit, loops, program, sparse
+from snnir.targets.torch_sim import (
+    compiled,
+    engine,
+    gpu,
+    kernels,
+    kit,
+    layers,
+    loops,
+    program,
+    sparse,
+)
 from snnir.targets.torch_sim.build import Builder
 from snnir.targets.torch_sim.c_kernels import c_source
 from snnir.targets.torch_sim.c_loops import HEAD as LOOPS
@@ -115,8 +125,18 @@ class Source:
     def kernels(self) -> str:
         """Return the C source."""
         builder = self.builder
-        scans = c_source(builder.programs, builder.surrogate, builder.detach)
+        scans = c_source(builder.programs, builder.surrogate, builder.detach, self.joined())
         return "\n".join([scans, *([LOOPS, *builder.loops] if builder.loops else [])])
+
+    def joined(self) -> set[str]:
+        """Return the step programs of populations that a linear layer comes before."""
+        units = self.model.units
+        linear = {name for name, unit in units.items() if unit.function == "linear"}
+        return {
+            unit.function
+            for unit in units.values()
+            if unit.kind == "neuron" and not linear.isdisjoint(unit.operands)
+        }
 
     def gpu_kernels(self) -> str:
         """Return the Triton source."""
@@ -173,7 +193,7 @@ class Source:
             "\n\n",
             module_body(engine),
             _RULE.format("compiled kernels"),
-            "\n\n".join(module_body(part) for part in (c_build, compiled, sparse, loops, gpu, kit)),
+            "\n\n".join(module_body(part) for part in (c_build, compiled, sparse, layers, loops, gpu, kit)),
             _RULE.format("stateless ops"),
             "\n\n\n".join(function_sources(kernels, {*used, "centred", "SparseSums"})),
             _RULE.format("the network: step programs"),

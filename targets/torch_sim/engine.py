@@ -405,11 +405,16 @@ class Network(nn.Module):
             units = [self.model.units[name] for name in names if name in self.model.units]
             if not units or units[0].name in done:
                 continue
-            if kind in ("batched", "unit"):
-                done |= self.run_ops(units if kind == "batched" else units[:-1], values, watch)
-            if kind in ("scan", "unit"):
+            if kind == "batched":
+                done |= self.run_ops(units, values, watch)
+            elif kind == "scan":
                 self.run_scan(units[-1], values, state, watch)
-            if kind == "unit":
+            elif kind == "unit":
+                joined = self.joins(units, watch)
+                done |= self.run_ops(units[: -2 if joined else -1], values, watch)
+                if not joined or not self.run_layer(*units[-2:], values, state):
+                    done |= self.run_ops(units[-2:-1] if joined else (), values, watch)
+                    self.run_scan(units[-1], values, state, watch)
                 for unit in units[:-1]:
                     if unit.name not in watch:
                         values.pop(unit.name, None)
@@ -417,6 +422,29 @@ class Network(nn.Module):
                 self.run_shift(units[0], values, state)
             elif kind == "loop" and not self.run_compiled_loop(units, values, state, watch):
                 self.run_loop(units, values, state, watch)
+
+    def joins(self, units: Sequence[Unit], watch: set[str]) -> bool:
+        """Return whether a unit ends with a linear layer that its population alone reads."""
+        if self.kit is None or self.model.acc != "float32" or len(units) < 2:
+            return False
+        linear, neuron = units[-2:]
+        states = {f"{neuron.name}:{key}" for key in neuron.initial}
+        hidden = watch.isdisjoint({linear.name, *states})
+        return hidden and linear.function == "linear" and neuron.operands == linear.results
+
+    def run_layer(self, linear: Unit, neuron: Unit, values: Values, state: State) -> bool:
+        """Run a linear layer and its population in one; return whether that was possible."""
+        step: Step = self._steps[neuron.function]
+        own = {key: self.tensor(name) for key, name in linear.tensors.items()}
+        params = [self.tensor(neuron.tensors[name]) for name in step.params]
+        states = [state[neuron.name][key] for key in step.states]
+        made = self.kit.layer(linear, step, values[linear.operands[0]], own, states, params)
+        if made is None:
+            return False
+        outputs, final = made
+        values.update(zip(neuron.results, outputs, strict=True))
+        state[neuron.name] = dict(zip(step.states, final, strict=True))
+        return True
 
     def run_ops(self, units: Sequence[Unit], values: Values, watch: set[str]) -> set[str]:
         """Run stateless ops one after the other; return what was run."""

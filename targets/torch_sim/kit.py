@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from snnir.c_build import NoCompiler
-from snnir.network import Step
+from snnir.network import Step, Unit
 from snnir.targets.torch_sim.compiled import (
     DENSE,
     SAMPLED,
@@ -27,8 +27,10 @@ from snnir.targets.torch_sim.compiled import (
     needs_gradient,
     turned,
 )
+from snnir.targets.torch_sim.engine import split
 from snnir.targets.torch_sim.gpu import TritonScan, interpreted, module
 from snnir.targets.torch_sim.kernels import centred
+from snnir.targets.torch_sim.layers import CompiledLayer, LayerScan
 from snnir.targets.torch_sim.loops import CompiledLoop
 from snnir.targets.torch_sim.sparse import EventSparse, Orders, gathered
 
@@ -48,6 +50,7 @@ class Kit:
         self.backend, self.reason = backend, ""
         self._sums: EventSums | None = None
         self._loops: dict[str, Any] = {}
+        self._layers: dict[str, CompiledLayer | None] = {}
         self._orders = Orders()
         if backend in ("auto", "c"):
             try:
@@ -105,6 +108,50 @@ class Kit:
             fit = is_plain(*(net.tensor(name) for name in names))
             self._loops[first] = CompiledLoop(loop, net.model, self._code) if fit else None
         return self._loops[first]
+
+    def layer(
+        self, linear: Unit, step: Step, x: Tensor, own: dict[str, Tensor],
+        states: Sequence[Tensor], params: Sequence[Tensor],
+    ) -> tuple[list[Tensor], list[Tensor]] | None:  # fmt: skip
+        """Run a linear layer and the population after it.
+
+        Args:
+            linear: The layer.
+            step: The step of the population.
+            x: Input [T, B, width].
+            own: Tensors of the layer.
+            states: Before the first step, [B, neurons] each.
+            params: Of the population.
+
+        Returns:
+            Outputs [T, B, neurons] and the states after the last step, or None where that is not
+            possible or does not pay.
+        """
+        sums = self._sums
+        if sums is None or linear.function != "linear" or x.ndim != 3 or not x.numel():
+            return None
+        layer = self.joined(step, sums)
+        weight, bias = centred(own["weight"], own.get("zero")), own.get("bias")
+        if layer is None or needs_gradient(*params):
+            return None
+        if not is_plain(x, weight, bias, *states, *params):
+            return None
+        events = self.events(sums, x.flatten(0, 1))
+        if events is None:
+            return None
+        bias = None if bias is None else bias.expand(len(weight)).contiguous()
+        if not needs_gradient(x, weight, bias, *states):
+            return layer.forward(events, weight, bias, states, params, len(x), False)[:2]
+        made = LayerScan.apply(layer, events, x, weight, bias, *states, *params)
+        outputs, final = split(made, step.outputs, len(step.states))
+        return outputs, final
+
+    def joined(self, step: Step, sums: EventSums) -> CompiledLayer | None:
+        """Return what runs a population with the layer before it, if it has that form."""
+        if step.name not in self._layers:
+            known = hasattr(sums.code, f"{step.name}_layer")
+            self._layers[step.name] = CompiledLayer(step, sums) if known else None
+        return self._layers[step.name]
 
     def apply(
         self, function: str, rows: Sequence[Tensor], own: dict[str, Tensor],

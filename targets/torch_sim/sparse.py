@@ -59,9 +59,8 @@ def gathered(
     rows, block = len(events.begin) - 1, values.shape[1]
     own, out = order.sorted(values), torch.zeros(rows, groups, block)
     rest = [
-        address(events.begin), address(events.index), address(events.value), events.plain,
-        address(order.starts), address(order.group), address(own), block, groups * block,
-        address(out),
+        *events.addresses, address(order.starts), address(order.group), address(own), block,
+        groups * block, address(out),
     ]  # fmt: skip
 
     def part(first: int, last: int) -> None:
@@ -76,9 +75,8 @@ def scattered(sums: EventSums, events: Events, order: ByInput, d: Tensor) -> Ten
     rows, groups, block = d.shape
     found, inputs = torch.zeros(len(order.group), block), len(order.starts) - 1
     rest = [
-        address(events.begin), address(events.index), address(events.value), events.plain,
-        address(order.starts), address(order.group), address(d), block, groups * block, rows,
-        address(found),
+        *events.addresses, address(order.starts), address(order.group), address(d), block,
+        groups * block, rows, address(found),
     ]  # fmt: skip
 
     def part(first: int, last: int) -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 from snnir.dynamics.adjoint import adjoint
-from snnir.dynamics.program import Dynamics, Operand
+from snnir.dynamics.program import Dynamics, Operand, only
 from snnir.dynamics.scalar import SCALAR_OPS
 from snnir.dynamics.source import renamed
 from snnir.dynamics.surrogate import Surrogate
@@ -174,7 +173,7 @@ def _backward(program: Dynamics, name: str, surrogate: Surrogate, detach: bool |
     params = [param for param, _ in program.params]
     counts = len(program.inputs), len(states), len(params)
     results = [*made.inputs.values(), *made.states.values(), *made.params.values()]
-    live = _only(made.program, results)
+    live = only(made.program, results)
     given = [made.updates[s] for s in states]
     step = [
         *(_load(x, f"x{k}", "at") for k, x in enumerate(program.inputs)),
@@ -201,14 +200,3 @@ def _backward(program: Dynamics, name: str, surrogate: Surrogate, detach: bool |
     stems += [("gx", counts[0]), ("gs", counts[1]), ("gp", counts[2])]
     pointers = [p for stem, n in stems for p in _pointers(stem, n)]
     return _kernel(f"{name}_back", pointers, [f"EACH{k}" for k in range(counts[2])], body)
-
-
-def _only(program: Dynamics, results: list[Operand]) -> Dynamics:
-    """Return a program without what the results do not need."""
-    needed = {name for name in results if isinstance(name, str)}
-    kept = []
-    for let in reversed(program.body):
-        if let.target in needed:
-            kept.append(let)
-            needed |= {arg for arg in let.args if isinstance(arg, str)}
-    return replace(program, body=tuple(reversed(kept)))
