@@ -78,6 +78,9 @@ class Loop:
         states: (node, state) of its neurons.
         delays: (node, steps) of its delays.
         tensors: (node, argument) of its weights and parameters.
+        kept: The node of everything that is kept of a step for gradients, and whether those of the
+            node's parameters alone need it.
+        needed: Values whose elements gradients need.
     """
 
     name: str
@@ -88,6 +91,8 @@ class Loop:
     states: tuple[tuple[str, str], ...]
     delays: tuple[tuple[str, int], ...]
     tensors: tuple[tuple[str, str], ...]
+    kept: tuple[tuple[str, bool], ...]
+    needed: tuple[str, ...]
 
 
 @dataclass(frozen=True)

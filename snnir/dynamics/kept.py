@@ -8,7 +8,7 @@ the gradient needs (as in the partitioner of torch's AOTAutograd).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from math import inf
 
 from snnir.dynamics.adjoint import Adjoint
@@ -16,7 +16,7 @@ from snnir.dynamics.program import Dynamics, Operand, only
 
 
 def gradient_of(
-    program: Dynamics, made: Adjoint, results: Iterable[Operand]
+    program: Dynamics, made: Adjoint, results: Iterable[Operand], given: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], Dynamics]:
     """Return the values to keep, and the gradient that computes the results from them.
 
@@ -24,18 +24,21 @@ def gradient_of(
         program: The step.
         made: Its gradient.
         results: What is wanted of the gradient.
+        given: Values that are kept anyway.
 
     Returns:
-        Names of inputs, states and intermediate numbers of the step, and the gradient program
-        without what the results and the kept values make unnecessary.
+        Names of inputs, states and intermediate numbers of the step, the given ones first, and
+        the gradient program without what the results and the kept values make unnecessary.
     """
     wanted = [name for name in results if isinstance(name, str)]
     live = only(made.program, wanted)
-    kept = _cut(program, live, wanted)
+    kept = (*given, *_cut(program, live, wanted, given))
     return kept, only(live, wanted, given=kept)
 
 
-def _cut(program: Dynamics, live: Dynamics, wanted: Collection[str]) -> tuple[str, ...]:
+def _cut(
+    program: Dynamics, live: Dynamics, wanted: Collection[str], given: Collection[str]
+) -> tuple[str, ...]:
     import networkx
 
     types = program.types()
@@ -49,7 +52,7 @@ def _cut(program: Dynamics, live: Dynamics, wanted: Collection[str]) -> tuple[st
     flow.add_nodes_from(("start", "end"))
     for name in forward:
         # Truth values are computed again: a float each would be the larger to keep.
-        cost = inf if types[name] == "bool" else 1
+        cost = 0 if name in given else inf if types[name] == "bool" else 1
         flow.add_edge(f"in {name}", f"out {name}", capacity=cost)
     for name in sources:
         flow.add_edge("start", f"in {name}", capacity=inf)
@@ -61,4 +64,5 @@ def _cut(program: Dynamics, live: Dynamics, wanted: Collection[str]) -> tuple[st
         flow.add_edge(f"out {name}", "end", capacity=inf)
     _, (before, _) = networkx.minimum_cut(flow, "start", "end")
     order = [*sources, *(let.target for let in program.body)]
-    return tuple(n for n in order if f"in {n}" in before and f"out {n}" not in before)
+    cut = (n for n in order if f"in {n}" in before and f"out {n}" not in before)
+    return tuple(name for name in cut if name not in given)

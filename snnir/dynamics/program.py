@@ -80,9 +80,7 @@ class Dynamics:
         return _Checker(self).run()
 
 
-def only(
-    program: Dynamics, results: Iterable[Operand], given: Collection[str] = ()
-) -> Dynamics:
+def only(program: Dynamics, results: Iterable[Operand], given: Collection[str] = ()) -> Dynamics:
     """Return a program without the operations that the results do not need.
 
     Args:

@@ -8,7 +8,6 @@ cache while they are added to the rows of the weights' gradient.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from snnir.dynamics.adjoint import adjoint
@@ -16,6 +15,7 @@ from snnir.dynamics.c_source import c_names, c_operand, c_statements
 from snnir.dynamics.kept import gradient_of
 from snnir.dynamics.program import Dynamics
 from snnir.dynamics.surrogate import Surrogate
+from snnir.targets.torch_sim.c_text import filled
 
 #: `$word` alone on a line stands for lines; `NAME` for the name of the functions.
 TEMPLATE = r"""
@@ -199,7 +199,7 @@ def layer_source(program: Dynamics, name: str, surrogate: Surrogate, detach: boo
               for k, s in enumerate(states)),
         ],
     }  # fmt: skip
-    return _filled(TEMPLATE.replace("$count", str(len(kept))), parts).replace("NAME", name)
+    return filled(TEMPLATE.replace("$count", str(len(kept))), parts).replace("NAME", name)
 
 
 def _each(array: str, names: Sequence[str]) -> list[str]:
@@ -225,13 +225,3 @@ def _samples(array: str, count: int, suffix: str, first: str) -> dict[str, list[
 
 def _places(array: str, count: int) -> list[str]:
     return [f"float *restrict {array}_{k} = all_{k} + j * 16 * V;" for k in range(count)]
-
-
-def _filled(template: str, parts: dict[str, list[str]]) -> str:
-    """Return a template with lines in place of `$word`, indented as the word is."""
-
-    def lines(match: re.Match[str]) -> str:
-        text = "\n".join(parts[match[2]])
-        return "".join(f"{match[1]}{line}\n" for line in text.splitlines())
-
-    return re.sub(r"^( *)\$(\w+)\n", lines, template, flags=re.MULTILINE)

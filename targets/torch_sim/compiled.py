@@ -51,7 +51,7 @@ def library(source: str) -> ctypes.CDLL:
 SIGNATURES = {
     "snn_events": "pqqppp", "snn_values": "pqqppp", "snn_turn": "qqpppqqqppp",
     "snn_gather": "qqppppqpqqp", "snn_scatter": "qqpppqqpqqpqp", "snn_sparse": "qqppppppqqp",
-    "snn_sparse_back": "qqppppppqqqp", "snn_conv": "qqppppppp", "snn_max_pool": "qqppp",
+    "snn_sparse_back": "qqppppppqqqp", "snn_conv": "qqpppppppp", "snn_max_pool": "qqppp",
 }  # fmt: skip
 _TYPES = {"q": ctypes.c_int64, "i": ctypes.c_int32, "p": ctypes.c_void_p}
 

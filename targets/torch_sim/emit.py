@@ -193,7 +193,9 @@ class Source:
             "\n\n",
             module_body(engine),
             _RULE.format("compiled kernels"),
-            "\n\n".join(module_body(part) for part in (c_build, compiled, sparse, layers, loops, gpu, kit)),
+            "\n\n".join(
+                module_body(part) for part in (c_build, compiled, sparse, layers, loops, gpu, kit)
+            ),
             _RULE.format("stateless ops"),
             "\n\n\n".join(function_sources(kernels, {*used, "centred", "SparseSums"})),
             _RULE.format("the network: step programs"),

@@ -233,7 +233,7 @@ class Network(nn.Module):
         self._runners: dict[tuple[str, torch.device], Any] = {}
         self._places: dict[str, tuple[dict[str, Any], str]] = {}
         self._pairs = pairs(model)
-        # What compiled loops give out when nothing is trained.
+        # What compiled loops give out.
         self.read_outside = {*model.outputs.values(), *model.populations}
         for loop in model.loops.values():
             others = [unit for unit in model.units.values() if unit.name not in loop.units]
@@ -412,7 +412,7 @@ class Network(nn.Module):
             elif kind == "unit":
                 joined = self.joins(units, watch)
                 done |= self.run_ops(units[: -2 if joined else -1], values, watch)
-                if not joined or not self.run_layer(*units[-2:], values, state):
+                if not joined or not self.run_layer(units[-2], units[-1], values, state):
                     done |= self.run_ops(units[-2:-1] if joined else (), values, watch)
                     self.run_scan(units[-1], values, state, watch)
                 for unit in units[:-1]:
@@ -543,19 +543,15 @@ class Network(nn.Module):
         tensors = [self.tensor(self.model.units[n].tensors[key]) for n, key in loop.tensors]
         everything = [*inputs, *states, *lines, *tensors]
         traced = [(name, key) for name, key in loop.states if f"{name}:{key}" in watch]
+        reached = self.read_outside | watch | {loop.aliases.get(name, name) for name in watch}
+        wanted = [name in reached for name in loop.values]
         if torch.is_grad_enabled() and any(x.requires_grad for x in everything):
             if traced:
                 return False
-            made = runner.scan(*everything)
-            outputs, own, held = split(made, len(loop.values), len(states), len(lines))
+            outputs, own, held = runner.scan(wanted, *everything)
         else:
-            wanted = [name in self.read_outside or name in watch for name in loop.values]
-            wanted = [
-                want or any(watch & {new} for new, old in loop.aliases.items() if old == name)
-                for name, want in zip(loop.values, wanted, strict=True)
-            ]
             outputs, own, held, history = runner.forward(
-                inputs, states, lines, tensors, wanted, bool(traced)
+                inputs, states, lines, tensors, wanted, traced=bool(traced)
             )
             if traced:
                 names = [f"{name}:{key}" for name, key in loop.states]

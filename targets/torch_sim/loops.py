@@ -32,19 +32,18 @@ class CompiledLoop:
         self._forward = bind(getattr(code, f"{loop.name}_forward"), "qqqq" + "p" * 7)
         self._backward = bind(getattr(code, f"{loop.name}_backward"), "qqqq" + "p" * 11)
 
-    def operand(self, unit: Unit, key: str, value: Tensor) -> tuple[Tensor, bool]:
-        """Return a tensor as the C function reads it, and whether it has one value per neuron."""
-        value = value.detach()
+    @staticmethod
+    def operand(unit: Unit, key: str, value: Tensor) -> Tensor:
+        """Return a tensor as the C function reads it."""
         if key == "weight" and unit.function == "linear":
-            return packed(value), True
-        if unit.kind == "neuron" and value.numel() == 1:
-            return value.reshape(1).float(), False
-        return value.float().expand(unit.shape).contiguous(), True
+            return packed(value.detach())
+        return value.detach().float().expand(unit.shape).contiguous()
 
     def forward(
         self, inputs: Sequence[Tensor], states: Sequence[Tensor], lines: Sequence[Tensor],
-        tensors: Sequence[Tensor], wanted: Sequence[bool], keep: bool,
-    ) -> tuple[list[Tensor | None], list[Tensor], list[Tensor], list[Tensor]]:  # fmt: skip
+        tensors: Sequence[Tensor], wanted: Sequence[bool], trained: Sequence[bool] | None = None,
+        traced: bool = False,
+    ) -> tuple[list[Tensor | None], list[Tensor], list[Tensor], list[Tensor | None]]:  # fmt: skip
         """Run the loop.
 
         Args:
@@ -53,11 +52,11 @@ class CompiledLoop:
             lines: What the delays hold, oldest first, [steps, B, *shape] each.
             tensors: Weights and parameters.
             wanted: Which values to return.
-            keep: Whether to return the states before every step.
+            trained: Which tensors get gradients; None if nothing is to be kept for gradients.
+            traced: Whether to return the states before every step; then nothing else is kept.
 
         Returns:
-            Values [T, B, *shape] or None, states and lines after the last step, states before
-            every step.
+            Values [T, B, *shape] or None, states and lines after the last step, and what is kept.
         """
         time, batch = inputs[0].shape[:2]
         xs = [x.contiguous() for x in inputs]
@@ -68,21 +67,35 @@ class CompiledLoop:
             torch.empty(time, batch, *self.shapes[name]) if want else None
             for name, want in zip(self.loop.values, wanted, strict=True)
         ]
-        history = [torch.empty(time, *v.shape) for v in own] if keep else []
-        each = (ctypes.c_int32 * max(1, len(given)))(*(flag for _, flag in given))
+        kept = [] if trained is None else self.room(time, batch, trained)
+        history: list[Tensor | None] = [torch.empty(time, *v.shape) for v in own if traced]
         arguments = [
-            pointers(xs), pointers([value for value, _ in given]), each, pointers(out),
-            pointers(own), pointers(history) if keep else None, pointers(held),
+            pointers(xs), pointers(given), pointers(out), pointers(kept) if kept else None,
+            pointers(history) if history else None, pointers(own), pointers(held),
         ]  # fmt: skip
         self.share(batch, time, lambda first, last, _: self.call(
             self._forward, first, last, time, batch, arguments
         ))  # fmt: skip
-        return out, own, held, history
+        return out, own, held, history if traced else kept
 
-    def scan(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return all values, the last states and the last lines, with their gradients."""
-        made: tuple[Tensor, ...] = LoopScan.apply(self, *tensors)
-        return made
+    def room(self, time: int, batch: int, trained: Sequence[bool]) -> list[Tensor | None]:
+        """Return arrays for what is kept of every step, [B, T, *shape]."""
+        some = {n for (n, _), want in zip(self.loop.tensors, trained, strict=True) if want}
+        return [
+            torch.empty(batch, time, *self.units[name].shape)
+            if name in some or not for_params
+            else None
+            for name, for_params in self.loop.kept
+        ]
+
+    def scan(
+        self, wanted: Sequence[bool], *tensors: Tensor
+    ) -> tuple[list[Tensor | None], list[Tensor], list[Tensor]]:
+        """Return the wanted values, the last states and the last lines, with their gradients."""
+        made: tuple[Tensor, ...] = LoopScan.apply(self, wanted, *tensors)
+        values, own, held = split(made, sum(wanted), len(self.loop.states), len(self.loop.delays))
+        found = iter(values)
+        return [next(found) if want else None for want in wanted], own, held
 
     def place(self, index: int) -> tuple[Unit, str]:
         """Return the node and the argument that a tensor of the loop is."""
@@ -110,15 +123,17 @@ class CompiledLoop:
         return max(1, min(batch, int(torch.get_num_threads()), 1 + work // SMALL))
 
     def backward(
-        self, inputs: Sequence[Tensor], kept: Sequence[Tensor], history: Sequence[Tensor],
-        tensors: Sequence[Tensor], gradients: Sequence[Tensor | None], wanted: Sequence[bool],
+        self, inputs: Sequence[Tensor], lines: Sequence[Tensor], values: Sequence[Tensor | None],
+        kept: Sequence[Tensor | None], tensors: Sequence[Tensor],
+        gradients: Sequence[Tensor | None], wanted: Sequence[bool],
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor | None]]:  # fmt: skip
         """Run the loop backwards.
 
         Args:
             inputs: As given to `forward`.
-            kept: All values.
-            history: States before every step.
+            lines: As given to `forward`.
+            values: The values, None where they are not needed.
+            kept: What `forward` kept.
             tensors: As given to `forward`.
             gradients: Of the values, of the last states, of the last lines; None is zero.
             wanted: Which tensors need their gradient.
@@ -137,18 +152,17 @@ class CompiledLoop:
             gradients, len(self.loop.values), len(self.loop.states), len(self.loop.delays)
         )
         g_out = [None if g is None else g.contiguous() for g in g_out]
-        own = [_gradient(g, h[0]) for g, h in zip(g_states, history, strict=True)]
-        held = [
-            _gradient(g, torch.empty(steps, batch, *self.units[name].shape))
-            for g, (name, steps) in zip(g_lines, self.loop.delays, strict=True)
+        own = [
+            _gradient(g, (batch, *self.units[name].shape))
+            for g, (name, _) in zip(g_states, self.loop.states, strict=True)
         ]
+        held = [_gradient(g, line.shape) for g, line in zip(g_lines, lines, strict=True)]
         g_in = [torch.empty_like(x) for x in xs]
         tables = self.tables(given, self.together(wanted), self.threads(batch, time))
-        each = (ctypes.c_int32 * max(1, len(given)))(*(flag for _, flag in given))
+        before = [line.contiguous() for line in lines]
         common = [
-            pointers(xs), pointers([value for value, _ in given]), each, pointers(kept),
-            pointers(history), pointers(turned), pointers(g_out), pointers(g_in), pointers(own),
-            pointers(held),
+            pointers(xs), pointers(given), pointers(values), pointers(kept), pointers(before),
+            pointers(turned), pointers(g_out), pointers(g_in), pointers(own), pointers(held),
         ]  # fmt: skip
 
         def part(first: int, last: int, thread: int) -> None:
@@ -171,15 +185,13 @@ class CompiledLoop:
         ]
 
     def tables(
-        self, given: Sequence[tuple[Tensor, bool]], wanted: Sequence[bool], threads: int
+        self, given: Sequence[Tensor], wanted: Sequence[bool], threads: int
     ) -> list[Tensor | None]:
         """Return zeros for the gradients of tensors, one copy per thread."""
-        found: list[Tensor | None] = []
-        for index, ((value, _), want) in enumerate(zip(given, wanted, strict=True)):
-            unit, _ = self.place(index)
-            shape = unit.shape if unit.kind == "neuron" else value.shape
-            found.append(torch.zeros(threads, *shape) if want else None)
-        return found
+        return [
+            torch.zeros(threads, *value.shape) if want else None
+            for value, want in zip(given, wanted, strict=True)
+        ]
 
     def unpacked(self, index: int, table: Tensor, value: Tensor) -> Tensor:
         """Return the gradient of a tensor from what the C function summed."""
@@ -190,37 +202,46 @@ class CompiledLoop:
         return table.sum_to_size(value.shape).to(value.dtype)
 
 
-def _gradient(g: Tensor | None, like: Tensor) -> Tensor:
+def _gradient(g: Tensor | None, shape: Sequence[int]) -> Tensor:
     """Return a gradient that may be written to."""
-    if g is None:
-        return torch.zeros(like.shape)
-    return g.clone(memory_format=torch.contiguous_format)
+    return torch.zeros(shape) if g is None else g.clone(memory_format=torch.contiguous_format)
 
 
 class LoopScan(torch.autograd.Function):
     """A compiled recurrence with its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, runner: CompiledLoop, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return all values, the last states and the last lines."""
+    def forward(
+        ctx: Any, runner: CompiledLoop, wanted: Sequence[bool], *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return the wanted values, the last states and the last lines."""
         loop = runner.loop
         sizes = [len(loop.outside), len(loop.states), len(loop.delays), len(loop.tensors)]
         inputs, states, lines, weights = split(tensors, *sizes)
-        values, own, held, history = runner.forward(
-            inputs, states, lines, weights, [True] * len(loop.values), True
+        first = 2 + sum(sizes[:3])
+        computed = [
+            want or name in loop.needed for name, want in zip(loop.values, wanted, strict=True)
+        ]
+        values, own, held, kept = runner.forward(
+            inputs, states, lines, weights, computed, ctx.needs_input_grad[first:]
         )
-        kept = [value for value in values if value is not None]
-        ctx.runner = runner
+        ctx.runner, ctx.wanted = runner, wanted
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs, *kept, *history, *weights)
-        return (*kept, *own, *held)
+        used = [
+            v if name in loop.needed else None for name, v in zip(loop.values, values, strict=True)
+        ]
+        ctx.save_for_backward(*inputs, *lines, *weights, *used, *kept)
+        given = (v for v, want in zip(values, wanted, strict=True) if want and v is not None)
+        return (*given, *own, *held)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of everything given."""
         loop = ctx.runner.loop
-        sizes = [len(loop.outside), len(loop.values), len(loop.states), len(loop.tensors)]
-        inputs, kept, history, weights = split(ctx.saved_tensors, *sizes)
-        wanted = ctx.needs_input_grad[1 + len(loop.outside) + len(loop.states) + len(loop.delays) :]
-        made = ctx.runner.backward(inputs, kept, history, weights, gradients, wanted)
-        return (None, *(g for part in made for g in part))
+        sizes = [len(loop.outside), len(loop.delays), len(loop.tensors), len(loop.values)]
+        inputs, lines, weights, values, kept = split(ctx.saved_tensors, *sizes, len(loop.kept))
+        wanted = ctx.needs_input_grad[2 + len(inputs) + len(loop.states) + len(lines) :]
+        found = iter(gradients)
+        given = [next(found) if want else None for want in ctx.wanted]
+        made = ctx.runner.backward(inputs, lines, values, kept, weights, [*given, *found], wanted)
+        return (None, None, *(g for part in made for g in part))
