@@ -66,7 +66,7 @@ static int64_t snn_list(const float *x, int64_t width, int32_t *index, float *va
 static int64_t snn_count(const float *x, int64_t width)
 {
     int32_t n = 0;
-    for (int64_t k = 0; k < width; k++) n += x[k] != 0.0f;
+    for (int32_t k = 0; k < (int32_t)width; k++) n += x[k] != 0.0f;
     return n;
 }
 

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from snnir.c_build import shared_library
 from snnir.network import Step
+from snnir.targets.torch_sim.memory import MEMORY
 
 #: Above this share of non-zero inputs, a matrix product is faster than sums over events.
 DENSE = 0.25
@@ -134,7 +135,7 @@ class Compiled:
         xs = [x.contiguous() for x in inputs]
         own = [v.to(self.inner).clone(memory_format=torch.contiguous_format) for v in states]
         size, arrays, varies = self.layout(xs[0], params)
-        outputs = [torch.empty_like(xs[0]) for _ in range(self.step.outputs)]
+        outputs = [MEMORY.empty(*xs[0].shape) for _ in range(self.step.outputs)]
         history = [torch.empty(xs[0].shape, dtype=self.inner) for _ in own] if keep else []
         kept = pointers(history) if history else ctypes.c_void_p(None)
         self.call(
@@ -154,7 +155,7 @@ class Compiled:
         size, arrays, varies = self.layout(xs[0], params)
         given = [g.contiguous() for g in g_outputs]
         own = [g.to(self.inner).clone(memory_format=torch.contiguous_format) for g in g_states]
-        made = [torch.empty_like(x) for x in xs]
+        made = [MEMORY.empty(*x.shape) for x in xs]
         shape = xs[0].shape[1:]
         some = any(wanted)
         totals = [torch.empty(shape, dtype=self.inner) for _ in params] if some else []
@@ -189,7 +190,7 @@ class Events:
         self.code = code
         self.begin = torch.empty(rows + 1, dtype=torch.int64)
         # More than there can be: the compaction writes 16 at a time.
-        self.index = torch.empty(rows * width + 16, dtype=torch.int32)
+        self.index = MEMORY.empty(rows * width + 16).view(torch.int32)
         self.value: Tensor | None = None
         plain = ctypes.c_int32(0)
         self.count = code.snn_events(
@@ -288,7 +289,7 @@ class EventSums:
         """Return the sums [rows, neurons]."""
         rows, neurons = len(events.begin) - 1, len(weight)
         table = weight.detach() if is_turned(weight) else turned(weight)
-        out = torch.empty(rows, neurons)
+        out = MEMORY.empty(rows, neurons)
         rest = [
             *events.addresses, address(table), table.stride(1), address(bias), rows, neurons,
             address(out),
@@ -305,7 +306,7 @@ class EventSums:
         (rows, neurons), width = d.shape, events.shape[1]
         tile = min(rows, TILE)
         own = events.turned(tile)
-        table = torch.zeros(width, row_length(neurons))
+        table = MEMORY.zeros(width, row_length(neurons))
         rest = [
             *(address(x) for x in own), width, tile, address(d), rows, neurons, address(table),
             table.stride(0),
@@ -324,7 +325,7 @@ class EventSums:
         Where the surrogate vanishes, the sums have no gradient: then few weights are read.
         """
         if is_dense(d):
-            return d @ weight
+            return torch.mm(d, weight, out=MEMORY.empty(len(d), weight.shape[1]))
         return self.gather(Events(self.code, d), weight.t(), None)
 
     def convolve(
@@ -348,7 +349,7 @@ class EventSums:
         # [in, kernel height, kernel width reversed, out], the output channels padded
         table = weight.detach().flip(3).permute(1, 2, 3, 0)
         table = functional.pad(table, (0, lanes - outs)).contiguous()
-        out = torch.empty(rows, outs, *size)
+        out = MEMORY.empty(rows, outs, *size)
         numbers = (ctypes.c_int64 * 18)(*geometry, outs, lanes, *pool, *(size if pool else ()))
         rest = [
             *events.addresses, address(place), address(table), address(bias), numbers,
@@ -366,7 +367,7 @@ class EventSums:
         """Return the largest element of every window of x [rows, channels, height, width]."""
         x = x.contiguous()
         size = [(n - k) // s + 1 for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
-        out = torch.empty(*x.shape[:2], *size)
+        out = MEMORY.empty(*x.shape[:2], *size)
         numbers = (ctypes.c_int64 * 8)(*x.shape[2:], *kernel, *stride, *size)
 
         def part(first: int, last: int) -> None:

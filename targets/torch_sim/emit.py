@@ -25,6 +25,7 @@ from snnir.targets.torch_sim import (
     kit,
     layers,
     loops,
+    memory,
     program,
     sparse,
 )
@@ -82,6 +83,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 '''
 
+#: What uses the compiled kernels, in the order of definition.
+TOOLS = (c_build, memory, compiled, sparse, layers, loops, gpu, kit)
 _RULE = "\n\n# ---- {} " + "-" * 60 + "\n\n"
 #: Kernel arguments that are synapses or biases, which training changes.
 _SYNAPSES = {"weight", "values", "bias", "scale", "gamma", "beta"}
@@ -193,9 +196,7 @@ class Source:
             "\n\n",
             module_body(engine),
             _RULE.format("compiled kernels"),
-            "\n\n".join(
-                module_body(part) for part in (c_build, compiled, sparse, layers, loops, gpu, kit)
-            ),
+            "\n\n".join(module_body(part) for part in TOOLS),
             _RULE.format("stateless ops"),
             "\n\n\n".join(function_sources(kernels, {*used, "centred", "SparseSums"})),
             _RULE.format("the network: step programs"),

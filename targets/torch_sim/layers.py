@@ -24,6 +24,7 @@ from snnir.targets.torch_sim.compiled import (
     turned,
 )
 from snnir.targets.torch_sim.engine import split
+from snnir.targets.torch_sim.memory import MEMORY
 
 
 class CompiledLayer:
@@ -63,9 +64,9 @@ class CompiledLayer:
         batch = rows // time
         table = weight.detach() if is_turned(weight) else turned(weight)
         own = [v.clone(memory_format=torch.contiguous_format) for v in states]
-        outputs = [torch.empty(time, batch, neurons) for _ in range(self.step.outputs)]
+        outputs = [MEMORY.empty(time, batch, neurons) for _ in range(self.step.outputs)]
         blocks = -(-neurons // 16)
-        kept = [torch.empty(blocks * rows * 16) for _ in range(self.kept if keep else 0)]
+        kept = [MEMORY.empty(blocks * rows * 16) for _ in range(self.kept if keep else 0)]
         arrays, each = self.params(params, neurons)
         rest = [
             time, batch, neurons, *events.addresses, address(table), table.stride(1),
@@ -112,8 +113,8 @@ class CompiledLayer:
         given = [_by_sample(g) for g in g_outputs]
         strides = [stride for g in given for stride in g.stride()[:2]]
         own = [g.clone(memory_format=torch.contiguous_format) for g in g_states]
-        d = torch.empty(rows, neurons) if wanted[0] else None
-        table = torch.zeros(width, row_length(neurons)) if wanted[1] else None
+        d = MEMORY.empty(rows, neurons) if wanted[0] else None
+        table = MEMORY.zeros(width, row_length(neurons)) if wanted[1] else None
         g_bias = torch.empty(neurons) if wanted[2] else None
         tile = batch * max(1, min(time, TILE // batch))
         by_input = events.turned(tile) if wanted[1] else [None] * 3

@@ -13,6 +13,7 @@ from torch import Tensor
 from snnir.network import Loop, Model, Unit
 from snnir.targets.torch_sim.compiled import SMALL, bind, packed, pointers, pool
 from snnir.targets.torch_sim.engine import split
+from snnir.targets.torch_sim.memory import MEMORY
 
 
 class CompiledLoop:
@@ -64,7 +65,7 @@ class CompiledLoop:
         held = [v.clone(memory_format=torch.contiguous_format) for v in lines]
         given = [self.operand(*self.place(i), value) for i, value in enumerate(tensors)]
         out = [
-            torch.empty(time, batch, *self.shapes[name]) if want else None
+            MEMORY.empty(time, batch, *self.shapes[name]) if want else None
             for name, want in zip(self.loop.values, wanted, strict=True)
         ]
         kept = [] if trained is None else self.room(time, batch, trained)
@@ -82,7 +83,7 @@ class CompiledLoop:
         """Return arrays for what is kept of every step, [B, T, *shape]."""
         some = {n for (n, _), want in zip(self.loop.tensors, trained, strict=True) if want}
         return [
-            torch.empty(batch, time, *self.units[name].shape)
+            MEMORY.empty(batch, time, *self.units[name].shape)
             if name in some or not for_params
             else None
             for name, for_params in self.loop.kept
@@ -157,7 +158,7 @@ class CompiledLoop:
             for g, (name, _) in zip(g_states, self.loop.states, strict=True)
         ]
         held = [_gradient(g, line.shape) for g, line in zip(g_lines, lines, strict=True)]
-        g_in = [torch.empty_like(x) for x in xs]
+        g_in = [MEMORY.empty(*x.shape) for x in xs]
         tables = self.tables(given, self.together(wanted), self.threads(batch, time))
         before = [line.contiguous() for line in lines]
         common = [
