@@ -32,7 +32,7 @@ TORCH_PEERS = ("snntorch", "spikingjelly", "sinabs", "norse", "bindsnet")
 JAX_PEERS = ("jaxsnn", "spyx")
 BRIAN = ("brian2-cython", "brian2-standalone")
 OURS = ("snnir-numpy", "snnir-torch", "snnir-xla", "snnir-native", "snnir-native-i8")
-PEERS = (*TORCH_PEERS, *JAX_PEERS, *BRIAN)
+PEERS = (*TORCH_PEERS, *JAX_PEERS, *BRIAN, "nest")
 ENGINES = (*PEERS, *OURS)
 OWN_DYNAMICS = {"jaxsnn", "spyx"}
 
@@ -72,6 +72,10 @@ def prepared(engine: str, work: Any) -> Callable[[], tuple[Any, list[Any]]]:
         from benchmarks.engines import brian_peer
 
         call = brian_peer.cython(work)
+    elif engine == "nest":
+        from benchmarks.engines import nest_peer
+
+        call = nest_peer.nest(work)
     elif engine in JAX_PEERS:
         from benchmarks.engines import jax_peers
 
@@ -171,7 +175,8 @@ def reference(name: str, folder: Path, machine: Any) -> tuple[Path, float]:
 
 def run_child(engine: str, name: str, path: Path, threads: int) -> dict[str, Any]:
     """Run one engine in a process of its own, on as many cores as it has threads."""
-    python = os.environ.get("BRIAN2_PYTHON", "") if engine in BRIAN else ""
+    own = "BRIAN2_PYTHON" if engine in BRIAN else "NEST_PYTHON" if engine == "nest" else ""
+    python = os.environ.get(own, "")
     command = [python or sys.executable, __file__, "--child", engine, name, str(path)]
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))[:threads]

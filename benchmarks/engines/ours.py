@@ -46,7 +46,7 @@ def whole_weights(net: snnir.Graph) -> snnir.Graph:
     """Return a network whose weights are bytes of a power of two, scaled back before neurons."""
     import numpy as np
 
-    from snnir.ir import Conv2d, Linear, Scale, Value
+    from snnir.ir import Conv2d, Linear, MaxPool2d, Scale, Value
 
     editor = net.edit()
     for node in net.nodes.values():
@@ -55,13 +55,12 @@ def whole_weights(net: snnir.Graph) -> snnir.Graph:
             fine = next(2.0**k for k in range(24) if np.all(weight * 2.0**k % 1 == 0))
             op = type(node.op)(snnir.Tensor((weight * fine).astype(np.int8)))
             editor.set_op(node.name, op)
-            users = [user for user, _ in net.uses[node.name]]
-            scale = Scale(snnir.tensor(np.float32(1 / fine)))
-            size = editor.add(f"{node.name}.size", scale, [Value(node.name)])
-            for user in users:
-                own = editor.nodes[user]
-                operands = tuple(size if v.node == node.name else v for v in own.operands)
-                editor.put(own.__class__(own.name, own.op, operands, own.metadata))
+            last = node.name
+            while isinstance(net.nodes[net.uses[last][0][0]].op, MaxPool2d):
+                last = net.uses[last][0][0]
+            size = Value(f"{last}.size")
+            editor.rewire(Value(last), size)
+            editor.add(size.node, Scale(snnir.tensor(np.float32(1 / fine))), [last])
     return editor.graph().verify()
 
 

@@ -80,6 +80,7 @@ class Convolution:
         self.each = self.out // node.op.groups
         events, self.source = events_of(writer, node.operands[0])
         self.events = f"r->{events}"
+        self.sums = self.sum_kind()
         self.weights, self.weight_kind = self.table()
         self.bias = ""
         if node.op.bias is not None:
@@ -89,10 +90,10 @@ class Convolution:
     def write(self) -> None:
         """Add the function."""
         size = prod(self.shape)
-        self.writer.scratch[f"{self.name}_sums"] = (self.kind, size)
+        self.writer.scratch[f"{self.name}_sums"] = (self.sums, size)
         body = Body()
         with rows(body):
-            body.add(f"{self.kind} *const sums = r->{self.name}_sums + g.part * {size};")
+            body.add(f"{self.sums} *const sums = r->{self.name}_sums + g.part * {size};")
             body.add(f"memset(sums, 0, {size} * sizeof *sums);")
             if self.source != "uint8_t":
                 x = self.writer.buffer(self.node.operands[0])
@@ -116,7 +117,7 @@ class Convolution:
         body.add(f"const int32_t *const at = {where} + 3 * (long){self.events}.index[e];")
         body.add(f"const {self.weight_kind} *const w = {self.weights} + at[0];")
         if self.source != "uint8_t":
-            body.add(f"const {self.kind} v = ({self.kind})x[{self.events}.index[e]];")
+            body.add(f"const {self.sums} v = ({self.sums})x[{self.events}.index[e]];")
         with body.block(f"for (long j = 0; j < {shape.taps[0]}; j++)"):
             body.add(f"const long h = at[1] - j * {shape.dilation[0]};")
             odd = "" if shape.stride[0] == 1 else f" || h % {shape.stride[0]}"
@@ -140,6 +141,14 @@ class Convolution:
         ends = row + self.geometry.pad[0], column + self.geometry.pad[1]
         return np.stack([channel * each, *ends], axis=1).astype(np.int32)
 
+    def sum_kind(self) -> str:
+        """Return the type of the sums: of 16 bits where no sum of whole weights exceeds them."""
+        if self.source != "uint8_t" or not self.kind.startswith("int"):
+            return self.kind
+        weight = without_zero(self.op).astype(np.int64).reshape(self.out, -1)
+        rise, fall = (np.maximum(sign * weight, 0).sum(1).max(initial=0) for sign in (1, -1))
+        return "int16_t" if max(rise, fall) < 2**15 else self.kind
+
     def table(self) -> tuple[str, str]:
         """Return weights [channel, tap, tap, output], rows reversed for runs, and their type."""
         weight = without_zero(self.op)
@@ -148,6 +157,8 @@ class Convolution:
         groups = self.op.groups
         turned = weight.reshape(groups, out // groups, per, *self.geometry.taps)
         turned = turned.transpose(0, 2, 3, 4, 1)
+        if self.sums == "int16_t" and not self.writer.embedded:
+            turned = turned.astype(np.int16)  # else bytes would be widened for every event
         if self.is_run:
             turned = turned[:, :, :, ::-1]
         name = self.writer.weight(f"{self.name}_weight", turned)
@@ -159,9 +170,9 @@ class Convolution:
         taps, width, stride = shape.taps[1], shape.target[1], shape.stride[0]
         factor = "" if self.source == "uint8_t" else "v * "
         body.add(f"const long first = at[2] - {taps - 1};")
-        body.add(f"{self.kind} *const to = sums + (h / {stride} * {width} + first) * {self.out};")
+        body.add(f"{self.sums} *const to = sums + (h / {stride} * {width} + first) * {self.out};")
         body.add(f"const {self.weight_kind} *const from = w + j * {taps * self.out};")
-        add = f"to[m] += {factor}({self.kind})from[m];"
+        add = f"to[m] += {factor}({self.sums})from[m];"
         with body.block(f"if (first >= 0 && first + {taps} <= {width})"):
             body.add(f"for (long m = 0; m < {taps * self.out}; m++) {add}")
         with body.block("else"):
@@ -184,10 +195,10 @@ class Convolution:
             if self.op.groups > 1:
                 per = prod(shape.taps) * self.each * (self.channels // self.op.groups)
                 at += f" + at[0] / {per} * {self.each}"
-            body.add(f"{self.kind} *const to = sums + {at};")
+            body.add(f"{self.sums} *const to = sums + {at};")
             from_ = f"w + (j * {shape.taps[1]} + k) * {self.each}"
             body.add(f"const {self.weight_kind} *const from = {from_};")
-            add = f"to[m] += {factor}({self.kind})from[m];"
+            add = f"to[m] += {factor}({self.sums})from[m];"
             body.add(f"for (long m = 0; m < {self.each}; m++) {add}")
 
     # --- The end of a row ------------------------------------------------------------------------
@@ -226,8 +237,8 @@ class Convolution:
             body.block(f"for (long o = 0; o < {width}; o++)"),
         ):
             corner = f"(h * {op.stride[0]} * {self.geometry.target[1]} + o * {op.stride[1]})"
-            body.add(f"const {self.kind} *const window = sums + {corner} * {self.out};")
-            body.add(f"{self.kind} most[{self.out}];")
+            body.add(f"const {self.sums} *const window = sums + {corner} * {self.out};")
+            body.add(f"{self.sums} most[{self.out}];")
             body.add("memcpy(most, window, sizeof most);")
             for j, i in np.ndindex(*op.kernel):
                 if j or i:

@@ -131,20 +131,32 @@ def library(source: str, records: bool) -> ctypes.CDLL:
     return code
 
 
+def loaded(weights: bytes | pathlib.Path) -> Any:
+    """Return weights as bytes at an address that is a multiple of 64."""
+    if isinstance(weights, pathlib.Path) and weights.stat().st_size:
+        return np.memmap(weights, np.uint8, mode="r")
+    data = b"" if isinstance(weights, pathlib.Path) else weights
+    array = aligned(max(1, len(data)))
+    array[: len(data)] = np.frombuffer(data, np.uint8)
+    return array
+
+
 class Program:
     """A network in C.
 
     Args:
         source: Its source, the header included.
         facts: What it takes and gives.
-        weights: The content of its weights file.
+        weights: The content of its weights file, or the file, which is mapped: of weights larger
+            than memory the system holds those that are read.
         threads: Threads that share a run.
     """
 
-    def __init__(self, source: str, facts: Facts, weights: bytes, threads: int = 1) -> None:
+    def __init__(
+        self, source: str, facts: Facts, weights: bytes | pathlib.Path, threads: int = 1
+    ) -> None:
         self.source, self.facts, self.threads = source, facts, threads
-        self.weights = aligned(max(1, len(weights)))
-        self.weights[: len(weights)] = np.frombuffer(weights, np.uint8)
+        self.weights = loaded(weights)
         self.code = library(source, False)
         self._recording: ctypes.CDLL | None = None
         self._state: Any = None
@@ -161,8 +173,8 @@ class Program:
         """Return the program of an emitted folder."""
         header, source = ((folder / n).read_text(encoding="utf-8") for n in ("snn.h", "snn.c"))
         weights = folder / "weights.bin"
-        data = weights.read_bytes() if weights.exists() else b""
-        return cls(joined(header, source), facts, data, threads)
+        given = weights if weights.exists() else b""
+        return cls(joined(header, source), facts, given, threads)
 
     def run(
         self, inputs: Mapping[str, Any], record: Sequence[str] = (), resume: bool = False
