@@ -18,6 +18,9 @@ HELPERS = {
 }
 
 VECTOR = """\
+#ifdef __AVX512VBMI2__
+#include <immintrin.h>
+#endif
 typedef float vec __attribute__((vector_size(64), aligned(4)));
 typedef int16_t pairs __attribute__((vector_size(64), aligned(1)));"""
 
@@ -30,12 +33,13 @@ typedef struct {
 """
 
 
-def lister(kind: str) -> str:
+def lister(kind: str, vectors: bool) -> str:
     """Return the function that lists the events of rows of some type."""
     spikes = kind == "uint8_t"
     body = ["long k = 0;"]
     body += [] if spikes else ["int odd = 0;"]
     body += ["e->begin[row] = n;"]
+    body += _COMPRESSED.splitlines() if spikes and vectors else []
     body += _WORDS.splitlines() if spikes else []
     body += ["for (; k < size; k++) {", "    e->index[n] = (snn_index)k;", "    n += x[k] != 0;"]
     body += [] if spikes else ["    odd |= x[k] != 0 && x[k] != 1;"]
@@ -48,6 +52,24 @@ static inline long snn_list_{kind}(
 """
     return head + "".join(f"    {line}\n" for line in [*body, "return n;"]) + "}\n"
 
+
+#: Thirty-two bytes become a mask, which picks the places; nothing after them is written.
+_COMPRESSED = """\
+#ifdef __AVX512VBMI2__
+__m512i place = _mm512_setr_epi32(0x10000, 0x30002, 0x50004, 0x70006, 0x90008, 0xb000a,
+    0xd000c, 0xf000e, 0x110010, 0x130012, 0x150014, 0x170016, 0x190018, 0x1b001a, 0x1d001c,
+    0x1f001e);
+for (; sizeof(snn_index) == 2 && k < size; k += 32) {
+    const __mmask32 inside = size - k < 32 ? ((__mmask32)1 << (size - k)) - 1 : ~(__mmask32)0;
+    const __m256i bytes = _mm256_maskz_loadu_epi8(inside, x + k);
+    const __mmask32 some = _mm256_test_epi8_mask(bytes, bytes);
+    const int count = __builtin_popcount(some);
+    const __mmask32 room = (__mmask32)(((uint64_t)1 << count) - 1);
+    _mm512_mask_storeu_epi16(e->index + n, room, _mm512_maskz_compress_epi16(some, place));
+    n += count;
+    place = _mm512_add_epi16(place, _mm512_set1_epi16(32));
+}
+#endif"""
 
 #: Eight spikes are the lowest bits of eight bytes; a product gathers them in the highest byte.
 _WORDS = """\
@@ -120,19 +142,32 @@ static inline void {name}(const snn_index *index, long e, long end,
 
 
 def _in_registers(lanes: int, value: str, factor: str) -> str:
-    """Return a sum whose vectors are named one by one, so that each has a register."""
+    """Return a sum whose vectors are named one by one, so that each has a register.
+
+    Few vectors are summed for several events at once: an addition waits for the last one.
+    """
     count = lanes // 16
-    zeros = ", ".join(f"a{i} = {{0}}" for i in range(count))
-    adds = "\n".join(f"        a{i} += {factor}p[{i}];" for i in range(count))
-    stores = "\n".join(f"    memcpy(out + {16 * i}, &a{i}, sizeof a{i});" for i in range(count))
-    return f"""    vec {zeros};
-    for (; e < end; e++) {{
-        const vec *p = (const vec *)(w + (long)index[e] * {lanes});
-{value}{adds}
-    }}
-{stores}
-}}
-"""
+    copies = max(1, 4 // count)
+    names = [f"a{i}" for i in range(count * copies)]
+    zeros = ", ".join(f"{name} = {{0}}" for name in names)
+
+    def event(copy: int, indent: str) -> str:
+        lines = [f"const vec *p = (const vec *)(w + (long)index[e + {copy}] * {lanes});"]
+        lines += [line.strip() for line in value.replace("[e]", f"[e + {copy}]").splitlines()]
+        lines += [f"a{copy * count + i} += {factor}p[{i}];" for i in range(count)]
+        return "\n".join(f"{indent}{line}" for line in lines)
+
+    parts = [f"    vec {zeros};"]
+    if copies > 1:
+        blocks = "\n".join(
+            f"        {{\n{event(copy, ' ' * 12)}\n        }}" for copy in range(copies)
+        )
+        parts.append(f"    for (; e + {copies} <= end; e += {copies}) {{\n{blocks}\n    }}")
+    parts.append(f"    for (; e < end; e++) {{\n{event(0, ' ' * 8)}\n    }}")
+    for i in range(count):
+        parts += [f"    a{i} += a{copy * count + i};" for copy in range(1, copies)]
+    parts += [f"    memcpy(out + {16 * i}, &a{i}, sizeof a{i});" for i in range(count)]
+    return "\n".join([*parts, "}", ""])
 
 
 def in_pairs(weight: str, total: str, lanes: int) -> bool:

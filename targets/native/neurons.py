@@ -22,8 +22,9 @@ _ELEMENTWISE: tuple[type[Op], ...] = (Add, Scale, Bias, Current)
 
 
 #: Neurons that are stepped together: 64 where steps follow each other, so that the weights of a
-#: block stay in the cache; more where bytes keep few vectors busy, or where every step takes all.
-NARROW, WIDE = 64, 256
+#: block stay in the cache; more where bytes keep few vectors busy, where every step takes all, or
+#: where the weights of so many fit into `NEAR` bytes; fewer where a block exceeds `FAR` bytes.
+NARROW, WIDE, NEAR, FAR = 64, 256, 1 << 18, 1 << 21
 
 
 def lanes_of(neurons: int, embedded: bool, widest: int = NARROW) -> int:
@@ -86,7 +87,12 @@ class Population:
         self.graph = self.layout.graph
         self.name = self.layout.names[self.node.name]
         self.size = self.graph.signal(self.node.name).size
-        widest = WIDE if self.in_loop or self.reads_bytes() else NARROW
+        sums = self.sums()
+        near = sum(4 * op.weight.shape[1] * WIDE for op in sums) <= NEAR
+        bytes_only = all(op.weight.dtype == "i8" and op.zero is None for op in sums)
+        widest = WIDE if self.in_loop or (sums and (near or bytes_only)) else NARROW
+        if 4 * NARROW * max((op.weight.shape[1] for op in sums), default=0) > FAR:
+            widest = min(widest, NARROW // 2)
         self.lanes = lanes_of(self.size, self.writer.embedded, widest)
         self.blocks = -(-self.size // self.lanes)
         assert isinstance(self.node.op, Step)
@@ -94,19 +100,18 @@ class Population:
         self.real = self.layout.kind_of(self.node.op)
         self.kept = self.layout.state_types(self.node)
 
-    def reads_bytes(self) -> bool:
-        """Return whether all weights of the sums that are taken here are bytes."""
+    def sums(self) -> list[Linear]:
+        """Return the sums over events that are taken here."""
         pending, found = list(self.node.operands), []
         while pending:
             value = pending.pop()
-            if value.node not in self.inside:
-                continue
-            node = self.graph.nodes[value.node]
-            if isinstance(node.op, Linear):
-                found.append(node.op.weight.dtype == "i8" and node.op.zero is None)
-            else:
-                pending += node.operands
-        return bool(found) and all(found)
+            if value.node in self.inside:
+                node = self.graph.nodes[value.node]
+                if isinstance(node.op, Linear):
+                    found.append(node.op)
+                else:
+                    pending += node.operands
+        return found
 
     def write(self) -> None:
         """Add the step of a block of neurons and the loop over blocks, samples and steps."""
@@ -114,9 +119,6 @@ class Population:
         body = Body()
         with body.block("for (long q = g.q0; q < g.q1; q++)"):
             body.add(f"const long at = q * {self.lanes};")
-            if self.size % self.lanes:
-                rest = f"{self.size} - at < {self.lanes} ? {self.size} - at : {self.lanes}"
-                body.add(f"const long n = {rest};")
             with (
                 body.block("for (long b = g.b0; b < g.b1; b++)"),
                 body.block("for (long t = g.t0; t < g.t1; t++)"),
@@ -127,15 +129,15 @@ class Population:
         self.writer.function(self.name, body)
 
     def call(self, body: Body) -> None:
-        """Step a block; whole blocks with a length the compiler knows."""
+        """Step a block of a length the compiler knows: only the last may be shorter."""
         given = "".join(f", {argument}" for _, argument in self.given)
-        if self.size % self.lanes == 0:
-            body.add(f"{self.name}_step(r, b, row, at, {self.lanes}{given});")
-            return
-        body.add(f"if (n == {self.lanes})")
-        body.add(f"    {self.name}_step(r, b, row, at, {self.lanes}{given});")
-        body.add("else")
-        body.add(f"    {self.name}_step(r, b, row, at, n{given});")
+        whole, rest = divmod(self.size, self.lanes)
+        step = f"{self.name}_step(r, b, row, at, {{}}{given});"
+        if whole and rest:
+            body.add(f"if (q < {whole})", f"    {step.format(self.lanes)}", "else")
+            body.add(f"    {step.format(rest)}")
+        else:
+            body.add(step.format(rest or self.lanes))
 
     # --- The step --------------------------------------------------------------------------------
 

@@ -84,7 +84,7 @@ class Writer:
     def lister(self, kind: str) -> str:
         """Return the name of the function that lists events."""
         name = f"snn_list_{kind}"
-        self.kernels.setdefault(name, lister(kind))
+        self.kernels.setdefault(name, lister(kind, not self.embedded))
         return name
 
     def gather(self, weight: str, total: str, lanes: int, source: str) -> str:

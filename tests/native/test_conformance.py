@@ -264,10 +264,12 @@ SANITIZED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 def built_alone(folder: Path, *flags: str) -> None:
-    """Compile the program of a folder with every warning an error."""
-    command = [*compiler(), *STRICT, *flags, "snn.c", "main.c", "-o", "snn", "-lm"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    """Compile the program of a folder with every warning an error, for any processor and this."""
+    for native in ("-DSNN_ANY", "-march=native"):
+        command = [*compiler(), *STRICT, native, *flags, "snn.c", "main.c", "-o", "snn", "-lm"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        unknown = done.returncode and "march" in done.stderr
+        assert unknown or done.returncode == 0, done.stderr
 
 
 def ran_alone(folder: Path, made: Any, x: Any) -> list[Any]:
@@ -413,6 +415,38 @@ def test_whole_weights(signal: Kind, neurons: int, kind: Any) -> None:
     for rate in (0.1, 1.0):
         x = spikes((6, 2, 700), rate)
         check(built, x if signal is Kind.SPIKES else x * 3, "native")
+
+
+@pytest.mark.parametrize("weight", [127, -128])
+@pytest.mark.parametrize("channels", [9, 12])
+def test_convolutions_of_whole_weights(weight: int, channels: int) -> None:
+    """Up to 9 x 25 taps a sum has room in 16 bits, 12 x 25 taps need more."""
+    taps = np.full((3, channels, 5, 5), weight, np.int8)
+    taps[1] *= -1 if weight > 0 else 0
+    for padding in (((0, 0), (0, 0)), ((2, 2), (1, 1))):
+        nodes: dict[str, tuple[Op, list[str]]] = {
+            "x": (Input(Signal(Kind.SPIKES, (channels, 8, 9))), []),
+            "conv": (Conv2d(snnir.Tensor(taps), padding=padding), ["x"]),
+            "max": (MaxPool2d((2, 2), (2, 2)), ["conv"]),
+            "size": (Scale(snnir.tensor(2.0**-12)), ["max"]),
+            "lif": (lif_step(reset="subtract"), ["size"]),
+        }
+        built = graph(nodes, "lif", dt=1e-3)
+        for rate in (0.2, 1.0):
+            check(built, spikes((5, 2, channels, 8, 9), rate), "native")
+
+
+@pytest.mark.parametrize("width", [1, 31, 32, 33, 64, 95, 250])
+def test_events_of_any_width_on_any_number_of_threads(width: int) -> None:
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.SPIKES, (width,))), []),
+        "fc": (Linear(t(40, width)), ["x"]),
+        "lif": (lif_step(), ["fc"]),
+    }
+    built = graph(nodes, "lif", dt=1e-3)
+    for rate in (0.05, 0.5, 1.0):
+        for threads in (1, 3):
+            check(built, spikes((700, 3, width), rate), "native", threads=threads)
 
 
 def test_sums_that_32_bits_cannot_hold() -> None:
