@@ -15,7 +15,7 @@ from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Concat, Current, Flatten, Pad, Permute, Reshape, Slice
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.winner import Winner
-from snnir.targets.native.neurons import element, lanes_of, norm, summed
+from snnir.targets.native.neurons import element, events_of, lanes_of, norm, summed
 from snnir.targets.native.writer import Body, Writer, rows
 from snnir.tensors import Tensor
 
@@ -252,6 +252,39 @@ def _linear(node: Stateless, body: Body) -> None:
 
 
 def _sparse(node: Stateless, body: Body) -> None:
+    """Spread events over the outputs they reach if the operand has one axis, else sum all."""
+    if len(node.shape) > 1:
+        _sparse_rows(node, body)
+        return
+    op: Any = node.node.op
+    columns, starts = op.columns.numpy(), op.starts.numpy()
+    order = np.argsort(columns, kind="stable")
+    begins = np.append(0, np.cumsum(np.bincount(columns, minlength=op.inputs)))
+    group, values, at = (
+        node.writer.weight(f"{node.name}_{key}", array)
+        for key, array in (
+            ("group", np.repeat(np.arange(len(starts) - 1), np.diff(starts))[order].astype("i4")),
+            ("values", op.values.numpy()[order].reshape(-1)), ("starts", begins.astype("i4")),
+        )
+    )  # fmt: skip
+    events, kind = events_of(node.writer, node.node.operands[0])
+    body.add(f"for (long k = 0; k < {op.outputs}; k++) y[k] = 0;")
+    with body.block(f"for (long e = r->{events}.begin[row]; e < r->{events}.end[row]; e++)"):
+        body.add(f"const long j = r->{events}.index[e];")
+        factor = "" if kind == "uint8_t" else f" * ({node.kind})x0[j]"
+        with body.block(f"for (long k = {at}[j]; k < {at}[j + 1]; k++)"):
+            inside = f" && {group}[k] * {op.block} + i < {op.outputs}"
+            inside = inside if op.outputs % op.block else ""
+            body.add(f"for (long i = 0; i < {op.block}{inside}; i++)")
+            weight = f"({node.kind}){values}[k * {op.block} + i]"
+            body.add(f"    y[{group}[k] * {op.block} + i] += {weight}{factor};")
+    if op.bias is not None:
+        bias = node.bias(op.bias, op.outputs)
+        body.add(f"for (long k = 0; k < {op.outputs}; k++) y[k] = y[k]{bias};")
+    body.add("(void)x0;")
+
+
+def _sparse_rows(node: Stateless, body: Body) -> None:
     op: Any = node.node.op
     writer, label = node.writer, node.name
     values, columns, starts = (
