@@ -18,7 +18,7 @@ HELPERS = {
 }
 
 VECTOR = """\
-#ifdef __AVX512VBMI2__
+#ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 typedef float vec __attribute__((vector_size(64), aligned(4)));
@@ -168,6 +168,64 @@ def _in_registers(lanes: int, value: str, factor: str) -> str:
         parts += [f"    a{i} += a{copy * count + i};" for copy in range(1, copies)]
     parts += [f"    memcpy(out + {16 * i}, &a{i}, sizeof a{i});" for i in range(count)]
     return "\n".join([*parts, "}", ""])
+
+
+#: Steps whose dense rows are summed together.
+ROWS = 4
+#: Share of a row from which all its elements are summed: sums over events by 1 need no product.
+SHARES = {"uint8_t": 0.4, "float": 0.5}
+
+#: Where a product by 0 or 1 is exact, rounding once and twice is the same.
+DENSE = """/* a += x p; for x of 0 or 1 it makes no difference that x p is not rounded before. */
+#ifdef __AVX512F__
+#define SNN_PLUS_U8(a, x, p) \\
+    (a) = (vec)_mm512_fmadd_ps(_mm512_set1_ps(x), (__m512)(p), (__m512)(a))
+#else
+#define SNN_PLUS_U8(a, x, p) (a) += (x) * (p)
+#endif
+#define SNN_PLUS_F32(a, x, p) (a) += (x) * (p)
+
+/* Whether so many events are in 4 rows. */
+static inline int snn_is_dense(const snn_events *e, long row, long next, long most)
+{
+    long n = 0;
+    for (int k = 0; k < 4; k++, row += next) n += e->end[row] - e->begin[row];
+    return n >= most;
+}
+"""
+
+
+def dense(lanes: int, source: str) -> tuple[str, str]:
+    """Return the name and the text of a sum over all elements of 4 rows of `lanes` weights each.
+
+    Args:
+        lanes: Outputs that are summed together.
+        source: C type of the rows.
+    """
+    name, count = f"snn_all_{_SHORT[source]}_{lanes}", min(4, lanes // 16)
+    text = f"""/* out = sum over all elements of 4 rows of {lanes} weights each */
+static inline void {name}(const {source} *x, long next, long size, const float *w,
+    float (*out)[{lanes}])
+{{
+    for (int c = 0; c < {lanes}; c += {16 * count}) {{
+        vec a[4][{count}] = {{{{{{0}}}}}};
+        for (long from = 0; from < size; from += 64) {{
+            const int n = size - from < 64 ? (int)(size - from) : 64;
+            float v[4][64];
+            for (int k = 0; k < 4; k++)
+                for (int j = 0; j < n; j++) v[k][j] = (float)x[k * next + from + j];
+            for (int j = 0; j < n; j++) {{
+                const vec *p = (const vec *)(const void *)(w + (from + j) * {lanes} + c);
+                for (int k = 0; k < 4; k++)
+                    for (int i = 0; i < {count}; i++)
+                        SNN_PLUS_{_SHORT[source].upper()}(a[k][i], v[k][j], p[i]);
+            }}
+        }}
+        for (int k = 0; k < 4; k++) memcpy(out[k] + c, a[k], sizeof a[k]);
+    }}
+}}
+"""
+    return name, text
 
 
 def in_pairs(weight: str, total: str, lanes: int) -> bool:

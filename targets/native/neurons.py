@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.structure import Add, Current
 from snnir.ir.synapses import BatchNorm, Bias, Linear, Scale, without_zero
-from snnir.targets.native.kernels_c import HELPERS, in_pairs
+from snnir.targets.native.kernels_c import HELPERS, ROWS, SHARES, in_pairs
 from snnir.targets.native.layout import Layout
 from snnir.targets.native.writer import Body, Writer, indented
 from snnir.tensors import Tensor
@@ -124,9 +125,39 @@ class Population:
                 body.block("for (long t = g.t0; t < g.t1; t++)"),
             ):
                 body.add("const long row = t * r->batch + b;")
+                self.dense(body)
                 body.add(*self.terms)
                 self.call(body)
         self.writer.function(self.name, body)
+
+    def dense(self, body: Body) -> None:
+        """Sum all elements of several steps at once where few of them are zero."""
+        sums = [n for n in self.inside if isinstance(self.graph.nodes[n].op, Linear)]
+        sums = [n for n in sums if f"const float *{self.layout.names[n]}_sum" in dict(self.given)]
+        if self.writer.embedded or self.in_loop or len(sums) != 1 or self.lanes % 16:
+            return
+        node = self.graph.nodes[sums[0]]
+        op, (source,) = node.op, node.operands
+        assert isinstance(op, Linear)
+        weight = packed(without_zero(op), self.lanes, "float", embedded=False)
+        events, kind = events_of(self.writer, source)
+        if kind not in SHARES or Writer.kind(weight) != "float":
+            return
+        fan_in, name = op.weight.shape[1], self.layout.names[node.name]
+        most = math.ceil(SHARES[kind] * ROWS * fan_in)
+        where = self.writer.weight(f"{name}_weight", weight)
+        x = f"r->{self.writer.buffer(source)} + row * {fan_in}"
+        test = f"snn_is_dense(&r->{events}, row, r->batch, {most})"
+        with body.block(f"if (t + {ROWS} <= g.t1 && {test})"):
+            body.add(f"float all[{ROWS}][{self.lanes}];")
+            function = self.writer.dense(self.lanes, kind)
+            place = f"{where} + q * {fan_in * self.lanes}"
+            body.add(f"{function}({x}, r->batch * {fan_in}, {fan_in}, {place}, all);")
+            with body.block(f"for (long k = 0; k < {ROWS}; k++, t++)"):
+                body.add("const long row = t * r->batch + b;")
+                body.add(f"const float *const {name}_sum = all[k];")
+                self.call(body)
+            body.add("t--;", "continue;")
 
     def call(self, body: Body) -> None:
         """Step a block of a length the compiler knows: only the last may be shorter."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.ir.graph import Value
-from snnir.targets.native.kernels_c import gather, gather_name, lister
+from snnir.targets.native.kernels_c import DENSE, dense, gather, gather_name, lister
 from snnir.targets.native.layout import Layout
 
 Array = npt.NDArray[Any]
@@ -91,6 +91,13 @@ class Writer:
         """Return the name of a sum over events."""
         name = gather_name(weight, total, lanes, source)
         self.kernels.setdefault(name, gather(weight, total, lanes, source, not self.embedded))
+        return name
+
+    def dense(self, lanes: int, source: str) -> str:
+        """Return the name of a sum over all elements of several rows."""
+        self.kernels.setdefault("snn_is_dense", DENSE)
+        name, text = dense(lanes, source)
+        self.kernels.setdefault(name, text)
         return name
 
     # --- Memory ----------------------------------------------------------------------------------
