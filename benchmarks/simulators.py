@@ -216,8 +216,8 @@ def ratio(rows: dict[str, dict[str, Any]], ours: str, peers: tuple[str, ...]) ->
 def table(results: dict[str, dict[str, Any]], engines: list[str]) -> str:
     """Return the results as a table."""
     head = [
-        "workload", *engines, "floor", "torch / best torch peer", "xla / best JAX peer",
-        "native / best peer", "native i8 / best peer",
+        "workload", *engines, "floor", "torch / best torch peer", "torch / best peer",
+        "xla / best JAX peer", "native / best peer", "native i8 / best peer",
         "torch x floor",
     ]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
@@ -227,7 +227,8 @@ def table(results: dict[str, dict[str, Any]], engines: list[str]) -> str:
         cells = [cell(engine, rows[engine]) for engine in engines]
         cells += [
             "–" if name.startswith("train") else f"{least:.3g}",
-            ratio(rows, "snnir-torch", TORCH_PEERS), ratio(rows, "snnir-xla", JAX_PEERS),
+            ratio(rows, "snnir-torch", TORCH_PEERS), ratio(rows, "snnir-torch", PEERS),
+            ratio(rows, "snnir-xla", JAX_PEERS),
             *(ratio(rows, ours, PEERS) for ours in ("snnir-native", "snnir-native-i8")),
             "–" if name.startswith("train") or not mine else f"{mine / least:.1f}",
         ]  # fmt: skip

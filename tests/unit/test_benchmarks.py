@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import snnir
-from benchmarks import simulators
+from benchmarks import cost, simulators
 from benchmarks.engines.workloads import INFERENCE, QUICK, TRAINING, graph, make
+from snnir.ir import Conv2d, Linear
 
 NAMES = [*INFERENCE, *TRAINING]
 
@@ -43,3 +45,31 @@ def test_other_spikes_are_marked() -> None:
     assert simulators.cell("norse", {"ms": 3.0, "differ": 7}) == "3 (7 differ)"
     assert simulators.cell("spyx", {"ms": 3.0, "differ": 7}) == "3°"
     assert simulators.cell("spyx", {"absent": "not installed"}) == "–"
+
+
+@pytest.mark.parametrize("name", ["dense T25 B1 5%", "conv T100 B1 2%", "braille T256 B1 20%"])
+def test_whole_weights_are_the_same_network(name: str) -> None:
+    pytest.importorskip("torch", reason="the benchmark's engines need torch")
+    from benchmarks.engines.ours import whole_weights
+
+    work = make(name)
+    built = graph(work)
+    whole = whole_weights(built)
+    kinds = {n.op.weight.dtype for n in whole.nodes.values() if isinstance(n.op, (Conv2d, Linear))}
+    assert kinds == {"i8"}
+    x = work.x[:40]
+    want, got = (snnir.compile(g, "numpy", level=0).run(x).output for g in (built, whole))
+    np.testing.assert_array_equal(got, want)
+
+
+def test_curves_go_from_the_cheapest_to_the_dearest(tmp_path: Path) -> None:
+    results = {
+        "poisson1000 T1000 B1 5%": {"a": {"ms": 9.0}, "b": {"ms": 2.0}, "c": {"absent": "no"}},
+        "poisson250 T1000 B1 5%": {"a": {"ms": 1.0}, "b": {"ms": 1.5}},
+        "dense T25 B1 5%": {"a": {"ms": 5.0}},
+    }
+    found = cost.curves(results)
+    assert found == {"b": [(250, 1.5), (1000, 2.0)], "a": [(250, 1.0), (1000, 9.0)]}
+    assert list(found) == ["b", "a"]
+    cost.draw(found, tmp_path / "cost.svg")
+    assert "CPU time of 1,000 steps" in (tmp_path / "cost.svg").read_text()
