@@ -51,7 +51,8 @@ def trained(
     given = {name: torch.as_tensor(v).clone().requires_grad_() for name, v in x.items()}
     time = len(next(iter(given.values())))
     cuts = [time * k // pieces for k in range(pieces + 1)]
-    state, parts = None, []
+    state: Any = None
+    parts = []
     for first, last in itertools.pairwise(cuts):
         now = {name: v[first:last] for name, v in given.items()}
         outputs, _, state = net.simulate(now, (), state)

@@ -63,7 +63,7 @@ def test_whole_weights_are_the_same_network(name: str) -> None:
 
 
 def test_curves_go_from_the_cheapest_to_the_dearest(tmp_path: Path) -> None:
-    results = {
+    results: dict[str, dict[str, Any]] = {
         "poisson1000 T1000 B1 5%": {"a": {"ms": 9.0}, "b": {"ms": 2.0}, "c": {"absent": "no"}},
         "poisson250 T1000 B1 5%": {"a": {"ms": 1.0}, "b": {"ms": 1.5}},
         "dense T25 B1 5%": {"a": {"ms": 5.0}},
