@@ -31,7 +31,7 @@ from snnir.targets.torch_sim import (
 )
 from snnir.targets.torch_sim.build import Builder
 from snnir.targets.torch_sim.c_kernels import c_source
-from snnir.targets.torch_sim.c_loops import HEAD as LOOPS
+from snnir.targets.torch_sim.c_loop_text import HEAD as LOOPS
 from snnir.targets.torch_sim.engine import Network, constant
 from snnir.targets.torch_sim.target import DETACH, TorchTarget
 from snnir.targets.torch_sim.triton_kernels import triton_source
