@@ -8,6 +8,7 @@ its size, up to `MOST` bytes.
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
 from math import prod
 
@@ -27,6 +28,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._free: dict[int, list[Tensor]] = {}
+        self._lock = threading.RLock()  # what is freed may be found while the lock is held
         self.held = 0
 
     def empty(self, *shape: int) -> Tensor:
@@ -34,11 +36,11 @@ class Memory:
         size = 4 * prod(shape)
         if size < LEAST:
             return torch.empty(shape)
-        known = self._free.get(size)
-        if known:
-            memory = known.pop()
-            self.held -= size
-        else:
+        with self._lock:
+            known = self._free.get(size)
+            memory = known.pop() if known else None
+            self.held -= 0 if memory is None else size
+        if memory is None:
             memory = torch.empty(size, dtype=torch.uint8)
         view = (ctypes.c_char * size).from_address(memory.data_ptr())
         # The tensor's storage holds the view, so this runs when nothing uses the memory any more.
@@ -51,13 +53,13 @@ class Memory:
 
     def _give_back(self, memory: Tensor) -> None:
         size = memory.numel()
-        while self.held + size > MOST and self._free:
-            oldest = next(iter(self._free))
-            found = self._free.pop(oldest)
-            self.held -= oldest * len(found)
-        if self.held + size <= MOST:
-            self._free.setdefault(size, []).append(memory)
-            self.held += size
+        with self._lock:
+            while self.held + size > MOST and self._free:
+                oldest = next(iter(self._free))
+                self.held -= oldest * len(self._free.pop(oldest))
+            if self.held + size <= MOST:
+                self._free.setdefault(size, []).append(memory)
+                self.held += size
 
 
 #: What all networks share.
