@@ -88,18 +88,22 @@ class Population:
         self.graph = self.layout.graph
         self.name = self.layout.names[self.node.name]
         self.size = self.graph.signal(self.node.name).size
-        sums = self.sums()
-        near = sum(4 * op.weight.shape[1] * WIDE for op in sums) <= NEAR
-        bytes_only = all(op.weight.dtype == "i8" and op.zero is None for op in sums)
-        widest = WIDE if self.in_loop or (sums and (near or bytes_only)) else NARROW
-        if 4 * NARROW * max((op.weight.shape[1] for op in sums), default=0) > FAR:
-            widest = min(widest, NARROW // 2)
-        self.lanes = lanes_of(self.size, self.writer.embedded, widest)
+        self.lanes = lanes_of(self.size, self.writer.embedded, self.widest())
         self.blocks = -(-self.size // self.lanes)
         assert isinstance(self.node.op, Step)
         self.program = c_names(self.node.op.program)
         self.real = self.layout.kind_of(self.node.op)
         self.kept = self.layout.state_types(self.node)
+
+    def widest(self) -> int:
+        """Return how many neurons are stepped together if there are as many."""
+        sums = self.sums()
+        fan_in = sum(op.weight.shape[1] for op in sums)
+        if self.in_loop or (sums and all(is_bytes(op) for op in sums)):
+            return WIDE
+        if sums and 4 * WIDE * fan_in <= NEAR:
+            return WIDE
+        return NARROW if 4 * NARROW * fan_in <= FAR else NARROW // 2
 
     def sums(self) -> list[Linear]:
         """Return the sums over events that are taken here."""
@@ -325,6 +329,11 @@ class Population:
         if op.bias is not None:
             text += f" + {self.element('bias', op.bias.numpy(), node, total)}"
         return text
+
+
+def is_bytes(op: Linear) -> bool:
+    """Return whether the weights are whole numbers of 8 bits."""
+    return op.weight.dtype == "i8" and op.zero is None
 
 
 def summed(writer: Writer, node: Node, lanes: int, into: str) -> list[str]:
