@@ -158,7 +158,6 @@ int NAME_backward(int64_t first, int64_t last, int64_t time, int64_t batch, cons
     $room
     for (int64_t b = first; b < last; b += GROUP) {
         const int64_t samples = last - b < GROUP ? last - b : GROUP;
-        memset(room, 0, TOTAL * GROUP * sizeof(float));
         for (int64_t s = 0; s < samples; s++) {
             $load
         }
