@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="the torch target needs torch")
 
 import snnir
-from snnir.ir import Add, Current, Delay, Graph, Input, Linear, Op, Signal, Step
+from snnir.ir import Add, Bias, Current, Delay, Graph, Input, Linear, Op, Scale, Signal, Step
 from snnir.streams import Kind
 from tests.helpers import dyadic, graph, lif_step, recurrent, spikes
 from tests.strategies import lif_steps
@@ -149,6 +149,26 @@ def test_a_delay_of_a_delay() -> None:
     built = graph(nodes, "n", dt=1e-3)
     net = same(built, {"x": spikes((20, 3, 5), 0.5)}, pieces=2, trained="all")
     assert net.kit._loops
+
+
+@pytest.mark.parametrize("delay", [2, 30])
+def test_factors_and_biases_in_recurrences(delay: int) -> None:
+    """What a factor multiplies is found again among the spikes, before the first step in the line."""
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.ANALOG, (5,))), []),
+        "late": (Delay(delay), ["n"]),
+        "now": (Current(), ["late"]),
+        "shift": (Bias(snnir.tensor(dyadic((5,)))), ["now"]),
+        "half": (Scale(snnir.tensor(dyadic((5,), 3))), ["shift"]),
+        "again": (Scale(snnir.tensor(dyadic((5,), 4))), ["now"]),
+        "sum": (Add(), ["x", "half", "again"]),
+        "n": (lif_step(), ["sum"]),
+    }
+    built = graph(nodes, "n", dt=1e-3)
+    options = {"pieces": 2, "trained": "all"}
+    net = same(built, {"x": spikes((20, 3, 5), 0.5)}, **options)
+    assert net.kit._loops
+    assert net.tensor("again.scale").requires_grad
 
 
 def test_two_threads_change_nothing() -> None:
