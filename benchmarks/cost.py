@@ -37,7 +37,8 @@ def draw(found: dict[str, list[tuple[int, float]]], path: Path) -> None:
 
     plt.rcParams |= {"svg.hashsalt": "snnir", "svg.fonttype": "none"}
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    for engine, points in found.items():
+    axes.set_prop_cycle(color=plt.get_cmap("tab20").colors[::2] + plt.get_cmap("Dark2").colors)
+    for engine, points in reversed(found.items()):
         ours = engine.startswith("snnir")
         style: dict[str, Any] = {"linewidth": 2.2 if ours else 1, "marker": "o" if ours else "."}
         if engine == "floor":

@@ -132,17 +132,30 @@ static ALWAYS_INLINE void snn_row(const int V, int64_t e, int64_t end, const int
     memcpy(sum, a, V * sizeof(vec));
 }
 
+/* The weights of a block of neurons, side by side in `room` if there is one: a sum over many events
+ * then does not touch a page of memory for each. Sets their distance. */
+static ALWAYS_INLINE const float *snn_near(const int V, const float *w, int64_t *stride,
+                                           int64_t width, float *room)
+{
+    if (!room) return w;
+    for (int64_t k = 0; k < width; k++) memcpy(room + k * 16 * V, w + k * *stride, V * sizeof(vec));
+    *stride = 16 * V;
+    return room;
+}
+
 static ALWAYS_INLINE void snn_gather_block(const int V, int64_t at, const int64_t *begin,
                                            const int32_t *index, const float *value,
                                            const float *w, int64_t stride, const float *bias,
-                                           int64_t rows, int64_t neurons, float *out)
+                                           int64_t rows, int64_t neurons, float *out,
+                                           int64_t width, float *room)
 {
     const int64_t n = neurons - at < 16 * V ? neurons - at : 16 * V;
+    const float *const table = snn_near(V, w + at, &stride, width, room);
     float b[WIDE] = {0};
     if (bias) memcpy(b, bias + at, n * sizeof(float));
     for (int64_t r = 0; r < rows; r++) {
         float sum[WIDE];
-        snn_row(V, begin[r], begin[r + 1], index, value, w + at, stride, sum);
+        snn_row(V, begin[r], begin[r + 1], index, value, table, stride, sum);
         if (bias)
             for (int i = 0; i < 16 * V; i++) sum[i] += b[i];
         snn_put(V, out + r * neurons + at, sum, n);
@@ -150,15 +163,15 @@ static ALWAYS_INLINE void snn_gather_block(const int V, int64_t at, const int64_
 }
 
 /* out[row] = sum of the weights of the row's events, times their values if there are any.
- * w: one row of `stride` floats per input, a multiple of 16; out: [rows, neurons]; parts are
- * blocks of WIDE neurons. */
+ * w: one row of `stride` floats per input, a multiple of 16; out: [rows, neurons]; room: null or
+ * [width, WIDE], see snn_near; parts are blocks of WIDE neurons. */
 void snn_gather(int64_t first, int64_t last, const int64_t *begin, const int32_t *index,
                 const float *value, const float *w, int64_t stride, const float *bias,
-                int64_t rows, int64_t neurons, float *out)
+                int64_t rows, int64_t neurons, float *out, int64_t width, float *room)
 {
     for (int64_t at = first * WIDE; at < last * WIDE; at += WIDE)
         VECTORS((neurons - at + 15) / 16, snn_gather_block, at, begin, index, value, w, stride,
-                bias, rows, neurons, out)
+                bias, rows, neurons, out, width, room)
 }
 
 /* Sorts events by input, for `tile` rows at a time. Those of input k in tile m are the entries

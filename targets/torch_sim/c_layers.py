@@ -27,9 +27,10 @@ static ALWAYS_INLINE void NAME_block(
     const int V, int64_t at, int64_t time, int64_t batch, int64_t neurons, const int64_t *begin,
     const int32_t *index, const float *value, const float *w, int64_t stride, const float *bias,
     const float *const *param, const int32_t *per_neuron, float *const *state, float *const *out,
-    float *const *kept, float *restrict work)
+    float *const *kept, float *restrict work, int64_t width, float *room)
 {
     const int64_t n = neurons - at < 16 * V ? neurons - at : 16 * V;
+    const float *const table = snn_near(V, w + at, &stride, width, room);
     $params
     float b[WIDE] = {0};
     if (bias) memcpy(b, bias + at, n * sizeof(float));
@@ -42,7 +43,7 @@ static ALWAYS_INLINE void NAME_block(
         $states
         float in[WIDE];
         $locals
-        snn_row(V, begin[r], begin[r + 1], index, value, w + at, stride, in);
+        snn_row(V, begin[r], begin[r + 1], index, value, table, stride, in);
         if (bias)
             for (int i = 0; i < 16 * V; i++) in[i] += b[i];
         for (int i = 0; i < 16 * V; i++) {
@@ -61,16 +62,17 @@ static ALWAYS_INLINE void NAME_block(
 /* Steps neurons over the sums of events. Parts are blocks of WIDE neurons; begin to bias: see
  * snn_gather; state: [batch, neurons], in place; out: [time, batch, neurons]; kept, if any:
  * [blocks, rows, WIDE], of the last block as many vectors as it has; work: [states, batch, WIDE],
- * zeros. */
+ * zeros; width and room: see snn_near. */
 void NAME_layer(int64_t first, int64_t last, int64_t time, int64_t batch, int64_t neurons,
                 const int64_t *begin, const int32_t *index, const float *value, const float *w,
                 int64_t stride, const float *bias, const float *const *param,
                 const int32_t *per_neuron, float *const *state, float *const *out,
-                float *const *kept, float *work)
+                float *const *kept, float *work, int64_t width, float *room)
 {
     for (int64_t at = first * WIDE; at < last * WIDE; at += WIDE)
         VECTORS((neurons - at + 15) / 16, NAME_block, at, time, batch, neurons, begin, index,
-                value, w, stride, bias, param, per_neuron, state, out, kept, work)
+                value, w, stride, bias, param, per_neuron, state, out, kept, work, width,
+                room)
 }
 
 static ALWAYS_INLINE void NAME_block_back(

@@ -30,6 +30,8 @@ SMALL = 200_000
 BLOCK = 512
 #: Neurons that a sum over events carries in registers.
 WIDE = 64
+#: Events per input from which the weights of a block are laid side by side first.
+OFTEN = 16
 #: Rows whose gradients stay in the cache while those of the weights are summed.
 TILE = 1024
 
@@ -51,7 +53,7 @@ def library(source: str) -> ctypes.CDLL:
 #: Arguments of the kernels that every network has: q int64, i int32, p pointer.
 SIGNATURES = {
     "snn_events": "pqqppp", "snn_values": "pqqppp", "snn_turn": "qqpppqqqppp",
-    "snn_gather": "qqppppqpqqp", "snn_scatter": "qqpppqqpqqpqp", "snn_sparse": "qqppppppqqp",
+    "snn_gather": "qqppppqpqqpqp", "snn_scatter": "qqpppqqpqqpqp", "snn_sparse": "qqppppppqqp",
     "snn_sparse_back": "qqppppppqqqp", "snn_conv": "qqpppppppp", "snn_max_pool": "qqppp",
 }  # fmt: skip
 _TYPES = {"q": ctypes.c_int64, "i": ctypes.c_int32, "p": ctypes.c_void_p}
@@ -221,6 +223,12 @@ class Events:
         return [starts, row, value]
 
 
+def near(events: Events, wide: int) -> Tensor | None:
+    """Return room for the weights of a block side by side, if they are read often."""
+    width = events.shape[1]
+    return torch.empty(width, wide) if events.count > OFTEN * width else None
+
+
 def needs_gradient(*tensors: Tensor | None) -> bool:
     """Return whether a gradient may be asked for."""
     if not torch.is_grad_enabled():
@@ -296,7 +304,8 @@ class EventSums:
         ]  # fmt: skip
 
         def part(first: int, last: int) -> None:
-            self.code.snn_gather(first, last, *rest)
+            room = near(events, WIDE)
+            self.code.snn_gather(first, last, *rest, events.shape[1], address(room))
 
         share(part, -(-neurons // WIDE), events.count * neurons)
         return out

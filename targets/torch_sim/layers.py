@@ -18,6 +18,7 @@ from snnir.targets.torch_sim.compiled import (
     address,
     bind,
     is_turned,
+    near,
     pointers,
     row_length,
     share,
@@ -38,7 +39,7 @@ class CompiledLayer:
     def __init__(self, step: Step, sums: EventSums) -> None:
         self.step, self.sums = step, sums
         self.kept = ctypes.c_int32.in_dll(sums.code, f"{step.name}_kept").value
-        self._forward = bind(getattr(sums.code, f"{step.name}_layer"), "qqqqqppppqppppppp")
+        self._forward = bind(getattr(sums.code, f"{step.name}_layer"), "qqqqqppppqpppppppqp")
         back = getattr(sums.code, f"{step.name}_layer_back")
         self._backward = bind(back, "qqqqqpppqqpppppppppqp")
 
@@ -76,7 +77,8 @@ class CompiledLayer:
 
         def part(first: int, last: int) -> None:
             work = torch.zeros(max(1, len(own)) * batch, WIDE)
-            self._forward(first, last, *rest, address(work))
+            room = near(events, WIDE)
+            self._forward(first, last, *rest, address(work), events.shape[1], address(room))
 
         share(part, -(-neurons // WIDE), (events.count + rows) * neurons)
         return outputs, own, kept
