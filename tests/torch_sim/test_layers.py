@@ -107,6 +107,35 @@ def test_layers(
     )  # fmt: skip
 
 
+LOSSES = {
+    "all": lambda y: y.sum(),
+    "turned": lambda y: (y.permute(2, 0, 1) * torch.linspace(-1, 1, len(y))[:, None]).sum(),
+    "few": lambda y: (y[:, :, :2] * torch.linspace(-1, 1, len(y))[:, None, None]).sum(),
+    "last": lambda y: y[-1].pow(2).sum(),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_of_every_layout_and_of_mostly_zeros(loss: str) -> None:
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.ANALOG, (70,))), []),
+        "fc1": (Linear(snnir.tensor(dyadic((40, 70), 3) * np.float32(0.5))), ["x"]),
+        "n1": (lif_step(), ["fc1"]),
+        "fc2": (Linear(snnir.tensor(dyadic((100, 40), 5))), ["n1"]),
+        "n2": (lif_step(), ["fc2"]),
+    }
+    found = []
+    for backend in ("eager", "c"):
+        net = snnir.to_torch(graph(nodes, "n2", dt=1e-3), backend=backend)
+        x = torch.as_tensor(spikes((30, 4, 70), 0.1)).requires_grad_()
+        LOSSES[loss](net(x)).backward()
+        found.append({"x": x.grad, **{name: p.grad for name, p in net.named_parameters()}})
+    for name, value in found[0].items():
+        if value is not None:
+            assert value.any(), name
+            close(found[1][name], value, name)
+
+
 def test_a_layer_is_one_call() -> None:
     built, x = layer(lif_step(), 70, 40, True), spikes((50, 4, 70), 0.1)
     net = same(built, {"x": x})

@@ -56,6 +56,19 @@ def test_small_tensors_are_torchs_own() -> None:
     assert memory.held == 0
 
 
+def test_what_is_larger_than_all_that_may_be_kept_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from snnir.targets.torch_sim import memory as module
+
+    monkeypatch.setattr(module, "MOST", 3 * LEAST)
+    memory = Memory()
+    kept, large = memory.empty(LEAST // 4), memory.empty(LEAST)
+    del kept
+    assert memory.held == LEAST
+    del large
+    gc.collect()
+    assert memory.held == 0
+
+
 def test_no_more_is_kept_than_allowed() -> None:
     memory = Memory()
     size = MOST // 4 // 4
