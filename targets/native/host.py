@@ -21,6 +21,10 @@ from snnir.c_build import shared_library
 
 #: Rows (time steps times samples) that are run at once.
 TILE_ROWS = 1024
+#: Steps whose rows are summed together where they are dense.
+ROWS = 4
+#: Bytes of weights from which a folder's file is mapped instead of read.
+MAPPED = 1 << 28
 #: Elements of values below which a stage is not shared by threads.
 SHARED = 1 << 16
 
@@ -133,9 +137,11 @@ def library(source: str, records: bool) -> ctypes.CDLL:
 
 def loaded(weights: bytes | pathlib.Path) -> Any:
     """Return weights as bytes at an address that is a multiple of 64."""
-    if isinstance(weights, pathlib.Path) and weights.stat().st_size:
-        return np.memmap(weights, np.uint8, mode="r")
-    data = b"" if isinstance(weights, pathlib.Path) else weights
+    if isinstance(weights, pathlib.Path):
+        if weights.stat().st_size >= MAPPED:
+            return np.memmap(weights, np.uint8, mode="r")
+        weights = weights.read_bytes()
+    data = weights
     array = aligned(max(1, len(data)))
     array[: len(data)] = np.frombuffer(data, np.uint8)
     return array
@@ -147,8 +153,7 @@ class Program:
     Args:
         source: Its source, the header included.
         facts: What it takes and gives.
-        weights: The content of its weights file, or the file, which is mapped: of weights larger
-            than memory the system holds those that are read.
+        weights: The content of its weights file, or the file; a large one is mapped.
         threads: Threads that share a run.
     """
 
@@ -204,7 +209,8 @@ class Program:
         records = {n: np.empty((steps, batch, *facts.records[n].shape)) for n in record}
         self._sums[:] = 0.0
         room = TILE_ROWS * (4 if self.threads > 1 else 1)  # fewer meetings of the threads
-        tile = max(1, min(steps, room // batch))
+        # Whole groups of steps that are summed together, however many threads there are.
+        tile = max(ROWS, room // batch // ROWS * ROWS)
         for first in range(0, steps, tile):
             now = slice(first, min(first + tile, steps))
             parts = [array[now] for array in (*given, *outputs)]

@@ -55,7 +55,7 @@ static inline long snn_list_{kind}(
 
 #: Thirty-two bytes become a mask, which picks the places; nothing after them is written.
 _COMPRESSED = """\
-#ifdef __AVX512VBMI2__
+#if defined(__AVX512VBMI2__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 __m512i place = _mm512_setr_epi32(0x10000, 0x30002, 0x50004, 0x70006, 0x90008, 0xb000a,
     0xd000c, 0xf000e, 0x110010, 0x130012, 0x150014, 0x170016, 0x190018, 0x1b001a, 0x1d001c,
     0x1f001e);
@@ -170,8 +170,6 @@ def _in_registers(lanes: int, value: str, factor: str) -> str:
     return "\n".join([*parts, "}", ""])
 
 
-#: Steps whose dense rows are summed together.
-ROWS = 4
 #: Share of a row from which all its elements are summed: sums over events by 1 need no product.
 SHARES = {"uint8_t": 0.4, "float": 0.5}
 

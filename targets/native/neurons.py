@@ -14,7 +14,8 @@ from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.structure import Add, Current
 from snnir.ir.synapses import BatchNorm, Bias, Linear, Scale, without_zero
-from snnir.targets.native.kernels_c import HELPERS, ROWS, SHARES, in_pairs
+from snnir.targets.native.host import ROWS
+from snnir.targets.native.kernels_c import HELPERS, SHARES, in_pairs
 from snnir.targets.native.layout import Layout
 from snnir.targets.native.writer import Body, Writer, indented
 from snnir.tensors import Tensor
@@ -411,8 +412,8 @@ def narrowed(array: Any) -> Any:
     """Return whole numbers in as few bytes as hold them."""
     if array.dtype.kind != "i":
         return array
-    ends = (np.min_scalar_type(array.min()), np.min_scalar_type(array.max()))
-    return array.astype(np.result_type(*ends, np.int8))
+    ends = array.min(initial=-1), -int(array.max(initial=0)) - 1  # negative, so types are signed
+    return array.astype(np.result_type(*(np.min_scalar_type(end) for end in ends), np.int8))
 
 
 def literal(value: Any, kind: str) -> str:

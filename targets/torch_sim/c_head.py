@@ -113,6 +113,14 @@ static ALWAYS_INLINE void snn_stream(const int V, float *to, const float *from)
 #endif
 }
 
+/* Makes what was streamed visible to other threads. */
+static inline void snn_streamed(void)
+{
+#ifdef __AVX512F__
+    _mm_sfence();
+#endif
+}
+
 /* sum = the weights of a row's events, times their values if there are any. */
 static ALWAYS_INLINE void snn_row(const int V, int64_t e, int64_t end, const int32_t *index,
                                   const float *value, const float *w, int64_t stride, float *sum)

@@ -73,6 +73,7 @@ void NAME_layer(int64_t first, int64_t last, int64_t time, int64_t batch, int64_
         VECTORS((neurons - at + 15) / 16, NAME_block, at, time, batch, neurons, begin, index,
                 value, w, stride, bias, param, per_neuron, state, out, kept, work, width,
                 room)
+    snn_streamed();
 }
 
 static ALWAYS_INLINE void NAME_block_back(
@@ -84,7 +85,7 @@ static ALWAYS_INLINE void NAME_block_back(
 {
     const int64_t n = neurons - at < 16 * V ? neurons - at : 16 * V;
     $params
-    float total[WIDE] = {0};
+    double total[WIDE] = {0};
     $rest_gradients
     for (int64_t j = 0; j < batch; j++) {
         $load_gradients
@@ -98,17 +99,18 @@ static ALWAYS_INLINE void NAME_block_back(
             $given
             for (int i = 0; i < 16 * V; i++) {
                 $back
-                total[i] += to[i];
             }
             if (d) snn_put(V, d + r * neurons + at, to, n);
             (void)own;
         }
+        for (int64_t r = 0; g_bias && r < until - from; r++)
+            for (int i = 0; i < 16 * V; i++) total[i] += work[r * 16 * V + i];
         if (g) snn_columns(V, starts + m * (width + 1), row, value, width, work, g + at, stride);
     }
     for (int64_t j = 0; j < batch; j++) {
         $store_gradients
     }
-    if (g_bias) memcpy(g_bias + at, total, n * sizeof(float));
+    for (int64_t i = 0; g_bias && i < n; i++) g_bias[at + i] = (float)total[i];
 }
 
 /* Goes back over the steps. Parts are blocks of WIDE neurons; starts to value: what snn_turn makes

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from snnir.c_build import shared_library
@@ -69,6 +70,10 @@ def bind(function: Any, arguments: str) -> Any:
 def pool() -> ThreadPoolExecutor:
     """Return the threads that share calls."""
     return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="snnir")
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=pool.cache_clear)
 
 
 def share(call: Callable[[int, int], Any], parts: int, work: int) -> None:
@@ -192,12 +197,13 @@ class Events:
         self.code = code
         self.begin = torch.empty(rows + 1, dtype=torch.int64)
         # More than there can be: the compaction writes 16 at a time.
-        self.index = MEMORY.empty(rows * width + 16).view(torch.int32)
+        room = MEMORY.empty(rows * width + 16).view(torch.int32)
         self.value: Tensor | None = None
         plain = ctypes.c_int32(0)
         self.count = code.snn_events(
-            address(x), rows, width, address(self.begin), address(self.index), ctypes.byref(plain)
+            address(x), rows, width, address(self.begin), address(room), ctypes.byref(plain)
         )
+        self.index = room[: self.count].clone()  # the room is large, and this may be kept
         if not plain.value:
             self.value = torch.empty(self.count)
             code.snn_values(address(x), rows, width, *self.addresses)
@@ -426,6 +432,7 @@ class EventConv(torch.autograd.Function):
         return convolve(sums, x, weight, bias, stride, padding, dilation)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Any, ...]:
         """Return the gradients of x, weight and bias."""
         x, weight = ctx.saved_tensors
@@ -449,6 +456,7 @@ class EventLinear(torch.autograd.Function):
         return sums.gather(events, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Any, ...]:
         """Return the gradients of x, weight and bias."""
         (weight,) = ctx.saved_tensors

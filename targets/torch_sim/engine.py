@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from snnir.network import Loop, Model, Step, Unit
 
@@ -141,6 +142,7 @@ class Scan(torch.autograd.Function):
         return (*outputs, *final, *(after(history, final) if traced else ()))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of inputs, states and parameters."""
         step = ctx.runner.step
@@ -348,6 +350,9 @@ class Network(nn.Module):
                 raise ValueError(f"input {name!r} must be [T, B, *{shape}], got {found}")
         first = next(iter(inputs.values()))
         time, batch = first.shape[:2]
+        if not time or not batch:
+            raise ValueError(f"there must be a step and a sample, got [T, B] = [{time}, {batch}]")
+        self.check_state(state or {}, batch)
         # Sums and scans keep the precision of the graph under autocast too.
         amp = torch.is_autocast_enabled(first.device.type)
         with torch.autocast(first.device.type, enabled=False) if amp else nullcontext():
@@ -372,6 +377,16 @@ class Network(nn.Module):
                 traces = {name: late(model, name, y, state) for name, y in traces.items()}
         outputs = {key: traces[name] for key, name in model.outputs.items()}
         return outputs, {name: traces[name] for name in record}, state
+
+    def check_state(self, state: State, batch: int) -> None:
+        """Raise ValueError if a state to go on from is of another batch."""
+        for name, own in state.items():
+            unit = self.model.units.get(name)
+            for v in own.values():
+                found = v.shape[0 if unit is not None and unit.kind == "neuron" else 1]
+                if found != batch:
+                    went = f"the state is of a batch of {found}, the input has {batch}"
+                    raise ValueError(f"{went}; `reset()` forgets it")
 
     def initial_state(self, batch: int, like: Tensor) -> State:
         """Return the state of every neuron and delay line before the first step."""

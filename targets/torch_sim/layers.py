@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from snnir.network import Step
 from snnir.targets.torch_sim.compiled import (
@@ -171,6 +172,7 @@ class LayerScan(torch.autograd.Function):
         return (*outputs, *final)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of input, weight, bias and states."""
         layer, step = ctx.layer, ctx.layer.step

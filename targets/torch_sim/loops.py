@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from snnir.network import Loop, Model, Unit
 from snnir.targets.torch_sim.compiled import SMALL, bind, packed, pointers, pool
@@ -37,7 +38,7 @@ class CompiledLoop:
     def operand(unit: Unit, key: str, value: Tensor) -> Tensor:
         """Return a tensor as the C function reads it."""
         if key == "weight" and unit.function == "linear":
-            return packed(value.detach())
+            return packed(value.detach().float())
         return value.detach().float().expand(unit.shape).contiguous()
 
     def forward(
@@ -146,7 +147,7 @@ class CompiledLoop:
         xs = [x.contiguous() for x in inputs]
         given = [self.operand(*self.place(i), value) for i, value in enumerate(tensors)]
         turned = [
-            packed(value.detach().t()) if self.place(i)[1] == "weight" else None
+            packed(value.detach().float().t()) if self.place(i)[1] == "weight" else None
             for i, value in enumerate(tensors)
         ]
         g_out, g_states, g_lines = split(
@@ -236,6 +237,7 @@ class LoopScan(torch.autograd.Function):
         return (*given, *own, *held)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of everything given."""
         loop = ctx.runner.loop

@@ -53,10 +53,14 @@ class Memory:
 
     def _give_back(self, memory: Tensor) -> None:
         size = memory.numel()
+        if size > MOST:
+            return
         with self._lock:
-            while self.held + size > MOST and self._free:
-                oldest = next(iter(self._free))
-                self.held -= oldest * len(self._free.pop(oldest))
+            # Room is made by other sizes; those of this size serve as well as this one.
+            for other in [key for key in self._free if key != size]:
+                while self._free[other] and self.held + size > MOST:
+                    self._free[other].pop()
+                    self.held -= other
             if self.held + size <= MOST:
                 self._free.setdefault(size, []).append(memory)
                 self.held += size

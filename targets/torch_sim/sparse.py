@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from snnir.targets.torch_sim.compiled import Events, EventSums, address, share
 from snnir.targets.torch_sim.kernels import SparseSums, by_input
@@ -100,6 +101,7 @@ class EventSparse(torch.autograd.Function):
         return gathered(sums, events, order, values, groups)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         """Return the gradients of x and values."""
         (values,), order = ctx.saved_tensors, ctx.order

@@ -449,6 +449,38 @@ def test_events_of_any_width_on_any_number_of_threads(width: int) -> None:
             check(built, spikes((700, 3, width), rate), "native", threads=threads)
 
 
+@pytest.mark.parametrize("neurons", [10, 32, 70])
+def test_inexact_sums_do_not_depend_on_threads(neurons: int) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(neurons, 300)).astype(np.float32)
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.SPIKES, (300,))), []),
+        "fc": (Linear(snnir.Tensor(weight)), ["x"]),
+        "lif": (lif_step(), ["fc"]),
+    }
+    built, x = graph(nodes, "lif", dt=1e-3), spikes((2001, 3, 300), 0.45)
+    one, two = (
+        snnir.compile(built, "native", threads=n).run(x, ["fc", "lif"]).recorded for n in (1, 2)
+    )
+    for name, y in one.items():
+        np.testing.assert_array_equal(two[name], y)
+
+
+@pytest.mark.parametrize("width", [1, 31])
+def test_large_weights_are_mapped(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: Any = snnir.compile(feed_forward(), "native")
+    folder, x = made.save(tmp_path / "out"), spikes((20, width, 3))
+    want = made.run(x).output
+    for least, kind in ((1 << 28, np.ndarray), (1, np.memmap)):
+        monkeypatch.setattr(host, "MAPPED", least)
+        program = host.Program.load(folder, made.facts)
+        assert type(program.weights) is kind
+        found = program.run({made.facts.inputs[0].name: x})[0]
+        np.testing.assert_array_equal(next(iter(found.values())), want)
+
+
 def test_sums_that_32_bits_cannot_hold() -> None:
     weight = np.full((3, 40), 2**30, np.int32)
     weight[1] *= -1

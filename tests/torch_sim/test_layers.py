@@ -136,6 +136,42 @@ def test_gradients_of_every_layout_and_of_mostly_zeros(loss: str) -> None:
             close(found[1][name], value, name)
 
 
+def test_long_sums_of_a_bias_keep_their_digits() -> None:
+    built = layer(lif_step(), 3, 5, True)
+    x = torch.as_tensor(spikes((4000, 16, 3), 0.1))
+    found = []
+    for precision in ("float32", "float64"):
+        net = snnir.to_torch(built, precision=precision)
+        net(x.to(getattr(torch, precision))).sum().backward()
+        found.append(net.tensor("fc.bias").grad.double())
+    assert float(((found[0] - found[1]) / found[1]).abs().max()) < 2e-6
+
+
+@pytest.mark.parametrize("build", [lambda: layer(lif_step(), 5, 4, True), recurrent])
+def test_gradients_of_gradients_are_refused(build: Any) -> None:
+    built = build()
+    net = snnir.to_torch(built)
+    x = torch.as_tensor(spikes((12, 2, *built.inputs[next(iter(built.inputs))].shape)))
+    weight = net.tensor("fc.weight")
+    (grad,) = torch.autograd.grad(net(x).sum(0).pow(2).sum(), weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="twice"):
+        grad.sum().backward()
+
+
+def test_a_state_of_another_batch_is_refused() -> None:
+    for built in (layer(lif_step(), 3, 4, True), recurrent(2)):
+        net = snnir.to_torch(built)
+        net.stateful = True
+        net(torch.zeros(3, 2, 3))
+        with pytest.raises(ValueError, match="a batch of 2, the input has 512"):
+            net(torch.zeros(3, 512, 3))
+        net.reset()
+        assert net(torch.zeros(3, 512, 3)).shape[1] == 512
+        for shape in ((0, 2, 3), (2, 0, 3)):
+            with pytest.raises(ValueError, match="a step and a sample"):
+                net(torch.zeros(shape))
+
+
 def test_a_layer_is_one_call() -> None:
     built, x = layer(lif_step(), 70, 40, True), spikes((50, 4, 70), 0.1)
     net = same(built, {"x": x})

@@ -66,7 +66,23 @@ def test_what_is_larger_than_all_that_may_be_kept_is_not(monkeypatch: pytest.Mon
     assert memory.held == LEAST
     del large
     gc.collect()
-    assert memory.held == 0
+    assert memory.held == LEAST  # and nothing is given up for it
+
+
+def test_arrays_of_one_size_are_kept_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from snnir.targets.torch_sim import memory as module
+
+    monkeypatch.setattr(module, "MOST", 3 * LEAST)
+    memory = Memory()
+    many = [memory.empty(LEAST // 4) for _ in range(5)]
+    while many:
+        many.pop()
+    gc.collect()
+    assert memory.held == 3 * LEAST
+    other = memory.empty(LEAST // 2)
+    del other
+    gc.collect()
+    assert memory.held == 3 * LEAST  # two of the others made room for it
 
 
 def test_no_more_is_kept_than_allowed() -> None:
