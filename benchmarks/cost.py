@@ -16,7 +16,7 @@ from typing import Any
 
 
 def curves(results: dict[str, dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """Return (neurons, milliseconds) of every engine that ran, the largest cost last."""
+    """Return (neurons, milliseconds) of every engine that ran, the dearest last."""
     found: dict[str, list[tuple[int, float]]] = {}
     for name, rows in results.items():
         size = re.match(r"poisson(\d+) ", name)
