@@ -35,22 +35,25 @@ def draw(found: dict[str, list[tuple[int, float]]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    plt.rcParams |= {"svg.hashsalt": "snnir", "svg.fonttype": "none"}
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    axes.set_prop_cycle(color=plt.get_cmap("tab20").colors[::2] + plt.get_cmap("Dark2").colors)
-    for engine, points in reversed(found.items()):
-        ours = engine.startswith("snnir")
-        style: dict[str, Any] = {"linewidth": 2.2 if ours else 1, "marker": "o" if ours else "."}
-        if engine == "floor":
-            style = {"color": "black", "linestyle": "--", "linewidth": 1}
-        axes.plot(*zip(*points, strict=True), label=engine, **style)
-    axes.set(
-        xscale="log", yscale="log", xlabel="neurons", ylabel="CPU time of 1,000 steps (ms)",
-        title="N Poisson inputs (0 to 100 Hz), N neurons, dense weights; one core",
-    )  # fmt: skip
-    axes.grid(visible=True, which="both", alpha=0.2)
-    axes.legend(fontsize="small", ncols=2)
-    figure.savefig(path, metadata={"Date": None})
+    with plt.rc_context({"svg.hashsalt": "snnir", "svg.fonttype": "none"}):
+        figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+        axes.set_prop_cycle(color=plt.get_cmap("tab20").colors[::2] + plt.get_cmap("Dark2").colors)
+        for engine, points in reversed(found.items()):
+            ours = engine.startswith("snnir")
+            style: dict[str, Any] = {
+                "linewidth": 2.2 if ours else 1,
+                "marker": "o" if ours else ".",
+            }
+            if engine == "floor":
+                style = {"color": "black", "linestyle": "--", "linewidth": 1}
+            axes.plot(*zip(*points, strict=True), label=engine, **style)
+        axes.set(
+            xscale="log", yscale="log", xlabel="neurons", ylabel="CPU time of 1,000 steps (ms)",
+            title="N Poisson inputs (0 to 100 Hz), N neurons, dense weights; one core",
+        )  # fmt: skip
+        axes.grid(visible=True, which="both", alpha=0.2)
+        axes.legend(fontsize="small", ncols=2)
+        figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
