@@ -214,7 +214,7 @@ def test_what_does_not_fit_is_listed_layer_by_layer(tmp_path: Path) -> None:
                "--set", "profile=embedded", "--set", "flash=1K", "--set", "ram=512")  # fmt: skip
     assert done.returncode == 1
     assert "SNN504" in done.stderr
-    assert "bytes of flash, the device has 1,024: conv 936, lif 128" in done.stderr
+    assert "bytes of flash, the device has 1,024: conv 936, lif 64" in done.stderr
     assert "bytes of ram, the device has 512: conv 384" in done.stderr
     assert not (tmp_path / "out").exists()
     made = cli("compile", tmp_path / "m.snnir", "--target", "native", "-O0", "-o", tmp_path / "out",
