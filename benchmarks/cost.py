@@ -37,7 +37,8 @@ def draw(found: dict[str, list[tuple[int, float]]], path: Path) -> None:
 
     with plt.rc_context({"svg.hashsalt": "snnir", "svg.fonttype": "none"}):
         figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-        axes.set_prop_cycle(color=plt.get_cmap("tab20").colors[::2] + plt.get_cmap("Dark2").colors)
+        tab, dark = plt.get_cmap("tab20"), plt.get_cmap("Dark2")
+        axes.set_prop_cycle(color=[*map(tab, range(0, 20, 2)), *map(dark, range(8))])
         for engine, points in reversed(found.items()):
             ours = engine.startswith("snnir")
             style: dict[str, Any] = {
