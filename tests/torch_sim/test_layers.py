@@ -124,16 +124,17 @@ def test_gradients_of_every_layout_and_of_mostly_zeros(loss: str) -> None:
         "fc2": (Linear(snnir.tensor(dyadic((100, 40), 5))), ["n1"]),
         "n2": (lif_step(), ["fc2"]),
     }
-    found = []
-    for backend in ("eager", "c"):
-        net = snnir.to_torch(graph(nodes, "n2", dt=1e-3), backend=backend)
-        x = torch.as_tensor(spikes((30, 4, 70), 0.1)).requires_grad_()
-        LOSSES[loss](net(x)).backward()
-        found.append({"x": x.grad, **{name: p.grad for name, p in net.named_parameters()}})
-    for name, value in found[0].items():
-        if value is not None:
-            assert value.any(), name
-            close(found[1][name], value, name)
+    for built in (graph(nodes, "n2", dt=1e-3), layer(lif_step(), 70, 40, True)):
+        found = []
+        for backend in ("eager", "c"):
+            net = snnir.to_torch(built, backend=backend)
+            x = torch.as_tensor(spikes((30, 4, 70), 0.1)).requires_grad_()
+            LOSSES[loss](net(x)).backward()
+            found.append({"x": x.grad, **{name: p.grad for name, p in net.named_parameters()}})
+        for name, value in found[0].items():
+            if value is not None:
+                assert value.any(), name
+                close(found[1][name], value, name)
 
 
 def test_long_sums_of_a_bias_keep_their_digits() -> None:
