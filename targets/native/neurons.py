@@ -98,7 +98,7 @@ class Population:
 
     def widest(self) -> int:
         """Return how many neurons are stepped together if there are as many."""
-        sums = self.sums()
+        sums = [linear_of(node) for node in self.sums()]
         fan_in = sum(op.weight.shape[1] for op in sums)
         if self.in_loop or (sums and all(is_bytes(op) for op in sums)):
             return WIDE
@@ -106,15 +106,15 @@ class Population:
             return WIDE
         return NARROW if 4 * NARROW * fan_in <= FAR else NARROW // 2
 
-    def sums(self) -> list[Linear]:
-        """Return the sums over events that are taken here."""
+    def sums(self) -> list[Node]:
+        """Return the nodes of the sums over events that are taken here."""
         pending, found = list(self.node.operands), []
         while pending:
             value = pending.pop()
             if value.node in self.inside:
                 node = self.graph.nodes[value.node]
                 if isinstance(node.op, Linear):
-                    found.append(node.op)
+                    found.append(node)
                 else:
                     pending += node.operands
         return found
@@ -137,20 +137,17 @@ class Population:
 
     def dense(self, body: Body) -> None:
         """Sum all elements of several steps at once where few of them are zero."""
-        sums = [n for n in self.inside if isinstance(self.graph.nodes[n].op, Linear)]
-        sums = [n for n in sums if f"const float *{self.layout.names[n]}_sum" in dict(self.given)]
+        sums = self.sums()
         if self.writer.embedded or self.in_loop or len(sums) != 1 or self.lanes % 16:
             return
-        node = self.graph.nodes[sums[0]]
-        op, (source,) = node.op, node.operands
-        assert isinstance(op, Linear)
-        weight = packed(without_zero(op), self.lanes, "float", embedded=False)
+        node, (source,) = sums[0], sums[0].operands
         events, kind = events_of(self.writer, source)
-        if kind not in SHARES or Writer.kind(weight) != "float":
+        where, stored = table_of(self.writer, node, self.lanes)
+        floats = stored == self.layout.ctype(Value(node.name)) == "float"
+        if kind not in SHARES or not floats:
             return
-        fan_in, name = op.weight.shape[1], self.layout.names[node.name]
+        fan_in, name = linear_of(node).weight.shape[1], self.layout.names[node.name]
         most = math.ceil(SHARES[kind] * ROWS * fan_in)
-        where = self.writer.weight(f"{name}_weight", weight)
         x = f"r->{self.writer.buffer(source)} + row * {fan_in}"
         test = f"snn_is_dense(&r->{events}, row, r->batch, {most})"
         with body.block(f"if (t + {ROWS} <= g.t1 && {test})"):
@@ -332,6 +329,22 @@ class Population:
         return text
 
 
+def linear_of(node: Node) -> Linear:
+    """Return the op of a node that is a matrix."""
+    assert isinstance(node.op, Linear)
+    return node.op
+
+
+def table_of(writer: Writer, node: Node, lanes: int) -> tuple[str, str]:
+    """Return the name and the type of a matrix as sums over events read it; packed once."""
+    if (node.name, lanes) not in writer.tables:
+        total = writer.layout.ctype(Value(node.name))
+        weight = packed(without_zero(linear_of(node)), lanes, total, writer.embedded)
+        where = writer.weight(f"{writer.layout.names[node.name]}_weight", weight)
+        writer.tables[node.name, lanes] = where, Writer.kind(weight)
+    return writer.tables[node.name, lanes]
+
+
 def is_bytes(op: Linear) -> bool:
     """Return whether the weights are whole numbers of 8 bits."""
     return op.weight.dtype == "i8" and op.zero is None
@@ -339,20 +352,17 @@ def is_bytes(op: Linear) -> bool:
 
 def summed(writer: Writer, node: Node, lanes: int, into: str) -> list[str]:
     """Return the statements that sum the weights of a row's events for block q of neurons."""
-    op, (source,) = node.op, node.operands
-    assert isinstance(op, Linear)
-    layout, fan_in = writer.layout, op.weight.shape[1]
+    (source,), fan_in = node.operands, linear_of(node).weight.shape[1]
     events, kind = events_of(writer, source)
-    total = layout.ctype(Value(node.name))
-    weight = packed(without_zero(op), lanes, total, writer.embedded)
-    where = writer.weight(f"{layout.names[node.name]}_weight", weight)
+    total = writer.layout.ctype(Value(node.name))
+    where, stored = table_of(writer, node, lanes)
     first = f"r->{events}.index, r->{events}.begin[row], r->{events}.end[row]"
     rest = f"{where} + q * {fan_in * lanes}, {into}"
-    plain = writer.gather(Writer.kind(weight), total, lanes, "uint8_t")
+    plain = writer.gather(stored, total, lanes, "uint8_t")
     lines = [f"{total} {into}[{lanes}];"]
     if kind == "uint8_t":
         return [*lines, f"{plain}({first}, {rest});"]
-    valued = writer.gather(Writer.kind(weight), total, lanes, kind)
+    valued = writer.gather(stored, total, lanes, kind)
     row = f"r->{writer.buffer(source)} + row * {fan_in}"
     return [
         *lines, f"if (r->{events}.plain[row])", f"    {plain}({first}, {rest});",

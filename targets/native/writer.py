@@ -45,6 +45,7 @@ class Writer:
         layout: How the graph lies in C.
         embedded: Whether it is for a small device: no vectors, weights in the program.
         owners: The node that each array of weights belongs to.
+        tables: Name and type of the matrices that are packed, by node and lanes.
     """
 
     layout: Layout
@@ -60,6 +61,7 @@ class Writer:
     scratch: dict[str, tuple[str, int]] = field(default_factory=dict)
     records: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
+    tables: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     _known: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
     # --- Weights ---------------------------------------------------------------------------------
