@@ -15,6 +15,9 @@ from snnir.network import Loop, Unit
 from snnir.targets.torch_sim.c_loop_text import FORWARD
 from snnir.targets.torch_sim.c_text import filled
 
+#: The values that are kept of a step, and the gradient from them.
+Kept = tuple[tuple[str, ...], Dynamics]
+
 
 def lanes(neurons: int) -> int:
     """Return how many vectors of 16 neurons are summed together."""
@@ -50,11 +53,11 @@ class LoopWriter:
         self.tensors = [
             (unit.name, key) for unit in units for key in unit.tensors if unit.kind != "delay"
         ]
+        self.gradients = {unit.name: self._gradients(unit) for unit in self.neurons}
         self.kept = [
-            (unit.name, name, trained)
-            for unit in self.neurons
-            for trained in (False, True)
-            for name in self.keeps(unit, trained)
+            (name, value, index >= len(short))
+            for name, ((short, _), (whole, _)) in self.gradients.items()
+            for index, value in enumerate(whole)
         ]
 
     def _aliases(self) -> dict[str, str]:
@@ -275,23 +278,16 @@ class LoopWriter:
 
     # --- What gradients need ---
 
-    def gradient(self, unit: Unit, trained: bool) -> tuple[tuple[str, ...], Dynamics]:
-        """Return what a population keeps of a step and its gradient, with its parameters' or not.
+    def _gradients(self, unit: Unit) -> tuple[Kept, Kept]:
+        """Return what a population keeps and its gradient, without and with its parameters'.
 
         For those of the parameters it keeps some more.
         """
         program = self.programs[unit.name]
         made = adjoint(program, self.surrogate, self.detach)
         first = [*made.inputs.values(), *made.states.values()]
-        kept, short = gradient_of(program, made, first)
-        if not trained:
-            return kept, short
-        return gradient_of(program, made, [*first, *made.params.values()], kept)
-
-    def keeps(self, unit: Unit, trained: bool) -> tuple[str, ...]:
-        """Return what a population keeps, or what it keeps more for its parameters."""
-        kept = self.gradient(unit, trained)[0]
-        return kept[len(self.gradient(unit, False)[0]) :] if trained else kept
+        short = gradient_of(program, made, first)
+        return short, gradient_of(program, made, [*first, *made.params.values()], short[0])
 
     def needed(self) -> set[str]:
         """Return the values whose elements gradients need: what weights and factors multiply."""

@@ -245,11 +245,12 @@ class BackwardWriter(LoopWriter):
             for k, (name, _) in zip(numbers, program.params, strict=True)
         ]
         short = self.own_kept(unit, False)
-        cases = [("", short, self.gradient(unit, False)[1], store)]
+        (_, of_inputs), (_, of_all) = self.gradients[unit.name]
+        cases = [("", short, of_inputs, store)]
         if numbers:  # parameters are trained all together or not at all
             whole = [*short, *self.own_kept(unit, True)]
-            first = f"if (g_tensor[{numbers[0]}])", whole, self.gradient(unit, True)[1]
-            cases.insert(0, (*first, [*store, *sums]))
+            trained = f"if (g_tensor[{numbers[0]}])"
+            cases.insert(0, (trained, whole, of_all, [*store, *sums]))
         lines = [f"float *restrict d{k} = g_state[{k}] + (b + s) * {size};" for k in states]
         for index, (condition, kept, gradient, results) in enumerate(cases):
             lines += [

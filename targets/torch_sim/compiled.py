@@ -51,13 +51,13 @@ def library(source: str) -> ctypes.CDLL:
     return code
 
 
-#: Arguments of the kernels that every network has: q int64, i int32, p pointer.
+#: Arguments of the kernels that every network has: q int64, p pointer.
 SIGNATURES = {
     "snn_events": "pqqppp", "snn_values": "pqqppp", "snn_turn": "qqpppqqqppp",
     "snn_gather": "qqppppqpqqpqp", "snn_scatter": "qqpppqqpqqpqp", "snn_sparse": "qqppppppqqp",
     "snn_sparse_back": "qqppppppqqqp", "snn_conv": "qqpppppppp", "snn_max_pool": "qqppp",
 }  # fmt: skip
-_TYPES = {"q": ctypes.c_int64, "i": ctypes.c_int32, "p": ctypes.c_void_p}
+_TYPES = {"q": ctypes.c_int64, "p": ctypes.c_void_p}
 
 
 def bind(function: Any, arguments: str) -> Any:
@@ -229,10 +229,10 @@ class Events:
         return [starts, row, value]
 
 
-def near(events: Events, wide: int) -> Tensor | None:
+def near(events: Events) -> Tensor | None:
     """Return room for the weights of a block side by side, if they are read often."""
     width = events.shape[1]
-    return torch.empty(width, wide) if events.count > OFTEN * width else None
+    return torch.empty(width, WIDE) if events.count > OFTEN * width else None
 
 
 def needs_gradient(*tensors: Tensor | None) -> bool:
@@ -310,7 +310,7 @@ class EventSums:
         ]  # fmt: skip
 
         def part(first: int, last: int) -> None:
-            room = near(events, WIDE)
+            room = near(events)
             self.code.snn_gather(first, last, *rest, events.shape[1], address(room))
 
         share(part, -(-neurons // WIDE), events.count * neurons)

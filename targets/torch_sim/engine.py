@@ -450,10 +450,9 @@ class Network(nn.Module):
     def run_layer(self, linear: Unit, neuron: Unit, values: Values, state: State) -> bool:
         """Run a linear layer and its population in one; return whether that was possible."""
         step: Step = self._steps[neuron.function]
-        own = {key: self.tensor(name) for key, name in linear.tensors.items()}
         params = [self.tensor(neuron.tensors[name]) for name in step.params]
         states = [state[neuron.name][key] for key in step.states]
-        made = self.kit.layer(linear, step, values[linear.operands[0]], own, states, params)
+        made = self.kit.layer(self, linear, step, values[linear.operands[0]], states, params)
         if made is None:
             return False
         outputs, final = made

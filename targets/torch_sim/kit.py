@@ -110,16 +110,16 @@ class Kit:
         return self._loops[first]
 
     def layer(
-        self, linear: Unit, step: Step, x: Tensor, own: dict[str, Tensor],
-        states: Sequence[Tensor], params: Sequence[Tensor],
+        self, net: Any, linear: Unit, step: Step, x: Tensor, states: Sequence[Tensor],
+        params: Sequence[Tensor],
     ) -> tuple[list[Tensor], list[Tensor]] | None:  # fmt: skip
         """Run a linear layer and the population after it.
 
         Args:
+            net: The network, for the tensors of the layer.
             linear: The layer.
             step: The step of the population.
             x: Input [T, B, width].
-            own: Tensors of the layer.
             states: Before the first step, [B, neurons] each.
             params: Of the population.
 
@@ -128,16 +128,17 @@ class Kit:
             possible or does not pay.
         """
         sums = self._sums
-        if sums is None or linear.function != "linear" or x.ndim != 3 or not x.numel():
+        if sums is None or x.ndim != 3 or not x.numel():
             return None
         layer = self.joined(step, sums)
-        weight, bias = centred(own["weight"], own.get("zero")), own.get("bias")
-        if layer is None or needs_gradient(*params):
-            return None
-        if not is_plain(x, weight, bias, *states, *params):
+        if layer is None or needs_gradient(*params) or not is_plain(x, *states, *params):
             return None
         events = self.events(sums, x.flatten(0, 1))
         if events is None:
+            return None
+        own = {key: net.tensor(name) for key, name in linear.tensors.items()}
+        weight, bias = centred(own["weight"], own.get("zero")), own.get("bias")
+        if not is_plain(weight, bias):
             return None
         bias = None if bias is None else bias.expand(len(weight)).contiguous()
         if not needs_gradient(x, weight, bias, *states):

@@ -78,7 +78,7 @@ class CompiledLayer:
 
         def part(first: int, last: int) -> None:
             work = torch.zeros(max(1, len(own)) * batch, WIDE)
-            room = near(events, WIDE)
+            room = near(events)
             self._forward(first, last, *rest, address(work), events.shape[1], address(room))
 
         share(part, -(-neurons // WIDE), (events.count + rows) * neurons)
