@@ -17,7 +17,7 @@ from snnir.digest import file_digest
 from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
-from snnir.streams import Kind
+from snnir.streams import Kind, Signal
 
 if TYPE_CHECKING:
     from snnir.operations import Activity
@@ -73,7 +73,7 @@ def write_artefact(compiled: Compiled, folder: Path, activity: Activity | None =
     try:
         digests = {name: _write(aside / name, content) for name, content in compiled.files.items()}
         facts = manifest(compiled, digests)
-        page = report_html(compiled.graph, facts, compiled.history, activity).encode()
+        page = report_html(compiled, facts, activity).encode()
         facts["files"][REPORT] = _write(aside / REPORT, page)
         _write(aside / MANIFEST, (json.dumps(facts, indent=2) + "\n").encode())
         os.chmod(aside, 0o755)
@@ -126,8 +126,8 @@ def manifest(compiled: Compiled, digests: Mapping[str, str]) -> dict[str, Any]:
         "source": {"name": graph.provenance.source, "sha256": graph.provenance.digest},
         "dt": graph.dt,
         "record_offset": graph.record_offset,
-        "inputs": [_port(graph, name, name) for name in graph.inputs],
-        "outputs": [_port(graph, name, value.node) for name, value in graph.outputs.items()],
+        "inputs": [_port(name, signal) for name, signal in compiled.inputs.items()],
+        "outputs": [_port(name, signal) for name, signal in compiled.outputs.items()],
         "populations": populations(graph),
         "semantics": semantics_of(graph),
         "passes": [record.spec for record in compiled.history.records],
@@ -140,8 +140,7 @@ def manifest(compiled: Compiled, digests: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _port(graph: Graph, name: str, node: str) -> dict[str, Any]:
-    signal = graph.signal(node)
+def _port(name: str, signal: Signal) -> dict[str, Any]:
     return {
         "name": name,
         "kind": str(signal.kind),

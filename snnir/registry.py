@@ -52,6 +52,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "sinabs": "snnir.targets.torch_nets.target:SinabsTarget",
         "snnir": "snnir.targets.snnir_file:SnnirTarget",
         "snntorch": "snnir.targets.torch_nets.target:SnntorchTarget",
+        "speck": "snnir.targets.speck.target:SpeckTarget",
         "spikingjelly": "snnir.targets.torch_nets.target:SpikingjellyTarget",
         "torch": "snnir.targets.torch_sim.target:TorchTarget",
         "xla": "snnir.targets.xla_sim.target:XlaTarget",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snnir.dynamics.models import MODELS
 from snnir.errors import shown
 from snnir.ir.graph import Graph
 from snnir.operations import ENERGY, Activity
 from snnir.pipeline import PipelineResult
+
+if TYPE_CHECKING:
+    from snnir.target import Compiled
 
 #: Graphs with more nodes are not drawn.
 _MAX_DRAWN = 60
@@ -31,17 +34,16 @@ svg path.back { stroke-dasharray: 4 3; }
 
 
 def report_html(
-    graph: Graph, facts: Mapping[str, Any], history: PipelineResult,
-    activity: Activity | None = None,
-) -> str:  # fmt: skip
+    compiled: Compiled, facts: Mapping[str, Any], activity: Activity | None = None
+) -> str:
     """Return the page for a compiled graph.
 
     Args:
-        graph: What was built.
+        compiled: What was built.
         facts: The manifest.
-        history: What the passes did.
         activity: What the graph did on some input.
     """
+    graph = compiled.graph
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
         f"<title>{_text(graph.name)}</title><style>{_STYLE}</style></head><body>",
@@ -55,7 +57,8 @@ def report_html(
         *([] if activity is None else [_section("Activity", _activity(activity))]),
         _section("How neurons are stepped", _semantics(facts["semantics"])),
         _section("Equations", _equations(facts["semantics"])),
-        _section("Passes", _passes(history)),
+        *(_section(_text(title), _table(*table)) for title, table in compiled.tables.items()),
+        _section("Passes", _passes(compiled.history)),
         _section("Graph", _drawing(graph)),
         "</body></html>",
     ]

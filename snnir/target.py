@@ -22,6 +22,7 @@ from snnir.memory import collection_paused
 from snnir.pipeline import PipelineResult, run_pipeline
 from snnir.pipeline_text import convert_text
 from snnir.running import Result
+from snnir.streams import Signal
 
 if TYPE_CHECKING:
     from snnir.loss_report import LossReport
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Content of one file of an artefact: bytes, or a function that writes it to a binary stream.
 Content = bytes | Callable[[BinaryIO], None]
+#: A table of a report: its head and its rows.
+Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Compiled:
         files: The artefact's files by relative path, without manifest and report.
         history: What the passes did.
         entry: File that runs the artefact, if one does.
+        inputs, outputs: What it takes and gives; by default what the graph does.
+        tables: Sections of the report by title, each a head and rows.
     """
 
     graph: Graph
@@ -90,6 +95,16 @@ class Compiled:
     files: Mapping[str, Content] = field(repr=False)
     history: PipelineResult
     entry: str = ""
+    inputs: Mapping[str, Signal] = field(default_factory=dict, kw_only=True)
+    outputs: Mapping[str, Signal] = field(default_factory=dict, kw_only=True)
+    tables: Mapping[str, Table] = field(default_factory=dict, kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            object.__setattr__(self, "inputs", self.graph.inputs)
+        if not self.outputs:
+            given = {name: self.graph.signals[v] for name, v in self.graph.outputs.items()}
+            object.__setattr__(self, "outputs", given)
 
     def run(
         self,

@@ -12,7 +12,7 @@ import click
 import snnir
 from snnir.cli.arrays import input_options, make_input
 from snnir.cli.printing import emit_json, exit_with, printable, table, to_json
-from snnir.cli.reading import load_model, model_options
+from snnir.cli.reading import load_model, model_options, target_options
 from snnir.errors import error, shown
 
 FORMATS = ("table", "text", "json", "dot", "equations", "schedule")
@@ -174,15 +174,19 @@ _PRINTERS: dict[str, Callable[[snnir.Graph], str]] = {
 @click.command("check")
 @click.argument("model")
 @click.option("--target", default="numpy", show_default=True, help="See `snnir list targets`.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Target option.")
 @click.option("--json", "as_json", is_flag=True, help="Print diagnostics as JSON.")
 @model_options
-def check_command(model: str, target: str, as_json: bool, reading: dict[str, Any]) -> None:
+def check_command(
+    model: str, target: str, settings: tuple[str, ...], as_json: bool, reading: dict[str, Any]
+) -> None:
     """Say everything that keeps MODEL from being read or compiled; exit code 1 if anything.
 
-    Example: snnir check model.nir --target nir --json
+    Example: snnir check model.nir --target speck --set chip=speck2f --json
     """
     try:
-        found = snnir.check(load_model(model, reading), target)
+        options = target_options(settings, target)
+        found = snnir.check(load_model(model, reading), target, **options)
     except snnir.SnnirError as failure:
         found = list(failure.diagnostics)
     if as_json:

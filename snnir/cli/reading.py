@@ -22,6 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NOT_STEPPING = ("path", "repair", "semantics")
 #: Options that are for live torch models only.
 _TORCH = ("input_shape", "layout")
+#: Arguments of `snnir.compile` that are not options of targets.
+_NOT_OPTIONS = ("model", "target", "level", "passes")
 
 _MODEL_OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("--semantics", {"help": "How the file's platform steps it; see `snnir list semantics`."}),
@@ -196,3 +198,17 @@ def _module(path: Path) -> Any:
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def target_options(settings: tuple[str, ...], target: str) -> dict[str, str]:
+    """Return the options of a target from `KEY=VALUE` texts.
+
+    Raises:
+        SnnirError: SNN503 for what is not an option of a target.
+    """
+    options = pairs(settings, "--set")
+    for key in _NOT_OPTIONS:
+        if key in options:
+            hint = f"--{key} is an option of its own" if key in ("target", "passes") else None
+            raise error("SNN503", f"target '{target}' has no option '{key}'", hint=hint)
+    return options

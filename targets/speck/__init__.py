@@ -1,0 +1,1 @@
+"""Speck: event-driven convolutional chips of SynSense."""
