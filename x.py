@@ -93,6 +93,11 @@ FRAMEWORKS = (
     ),
 )
 
+# The last release of samna that is on the package index itself; newer ones fetch themselves from
+# the vendor's when they are imported. Its wheels end with Python 3.10.
+SAMNA = "samna==0.7.1.0"
+ORACLE = VENV / "samna"
+
 
 # --- Output --------------------------------------------------------------------------------------
 
@@ -250,6 +255,44 @@ def set_up_frameworks() -> None:
         say(f"WARNING: not installed: {names}; the tests that need them are skipped")
 
 
+def set_up_oracle() -> None:
+    """Install the vendor's library for Speck beside the environment, in a Python of its own.
+
+    Without, the tests compare with what it said when they were written.
+    """
+    key = f"{SAMNA}\n{venv_identity()}"
+    if read(stamp("samna")) == key:
+        return
+    python = next(filter(is_python_3_10, pythons_3_10()), "")
+    if not python:
+        say("no Python 3.10: the vendor's verdicts on Speck are taken from tests/speck")
+        return
+    remove(ORACLE)
+    inside = str(ORACLE / "bin" / "python")
+    wheel = ["--no-deps", "--only-binary=:all:", SAMNA]
+    problem = first_failure(
+        [[python, "-m", "venv", str(ORACLE)], [inside, "-m", "pip", "install", "-q", *wheel]]
+    )
+    if problem:
+        say(f"WARNING: not installed: {SAMNA}; its verdicts are taken from tests/speck\n{problem}")
+        remove(ORACLE)
+        return
+    write(stamp("samna"), key)
+
+
+def pythons_3_10() -> "list[str]":
+    """Return commands that may be a Python 3.10."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    found = [str(path) for path in sorted(pyenv.glob("3.10*/bin/python3"))]
+    return [base_python(), shutil.which("python3.10") or "", *found]
+
+
+def is_python_3_10(python: str) -> bool:
+    """Whether a command starts a Python 3.10."""
+    ask = "import sys; sys.exit(sys.version_info[:2] != (3, 10))"
+    return bool(python) and run_quietly([python, "-c", ask]).returncode == 0
+
+
 # --- Jobs ----------------------------------------------------------------------------------------
 
 
@@ -265,6 +308,7 @@ def test(options: argparse.Namespace, rest: "list[str]") -> int:
     if options.fast:
         return pytest("-m", "not slow and not framework", *rest)
     set_up_frameworks()
+    set_up_oracle()
     results = {"lint": check_lint(), "types": check_types(), "pytest": pytest(*rest)}
     for name, code in results.items():
         say(f"{name}: {'failed' if code else 'passed'}")

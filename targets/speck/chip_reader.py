@@ -11,6 +11,7 @@ import numpy as np
 
 from snnir.targets.speck.layout import (
     BIAS_MEMORY,
+    BLOCKS,
     CELL_ADDRESS,
     CELLS,
     CORE_BANKS,
@@ -112,7 +113,7 @@ def chip_of_config(text: str) -> tuple[dict[int, Core], Sensor]:
         }
         sensor = _sensor_of_config(facts["dvs_layer"], facts["cut_after_pooling"])
         return checked(cores), sensor
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError) as problem:
+    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as problem:
         raise BadFolder(f"config.json is not a configuration: {problem!r}") from None
 
 
@@ -160,6 +161,9 @@ def _sensor_of_config(block: Mapping[str, Any], cut_after_pooling: bool) -> Sens
         origin = origin[0] // pooling[0], origin[1] // pooling[1]
         cut = (cut[0] + 1) // pooling[0] - 1, (cut[1] + 1) // pooling[1] - 1
     size = cut[0] - origin[0] + 1, cut[1] - origin[1] + 1
+    numbers = [*pooling, *size, *(n + 1 for n in origin), *(t[0] + 1 for t in targets)]
+    if not all(type(n) is int and 1 <= n <= SENSOR_SIZE for n in numbers):
+        raise ValueError("the sensor's window is none")
     kept = bool(block["off_channel"]), bool(block["on_channel"])
     return Sensor(
         targets, pooling, origin, size, _yx(block["mirror"]), block["mirror_diagonal"],
@@ -176,7 +180,7 @@ def chip_of_words(words: Any) -> tuple[dict[int, Core], Sensor]:
     Raises:
         BadFolder: If they are not the words of a configuration.
     """
-    registers: dict[tuple[int, int], bytearray] = {}
+    registers: dict[tuple[int, int], dict[int, int]] = {}
     cells: dict[tuple[int, int], Any] = {}
     words = np.asarray(words, np.int64)
     at = 0
@@ -186,7 +190,7 @@ def chip_of_words(words: Any) -> tuple[dict[int, Core], Sensor]:
             if word == RUN_END:
                 at += 1
             elif word & 0xF0000 == REGISTER:
-                bank = registers.setdefault((word >> 6 & 15, word >> 4 & 3), bytearray(16))
+                bank = registers.setdefault((word >> 6 & 15, word >> 4 & 3), {})
                 bank[word & 15] = int(words[at + 1]) & 255
                 at += 2
             elif word & 0xF0000 == CELLS:
@@ -202,15 +206,19 @@ def chip_of_words(words: Any) -> tuple[dict[int, Core], Sensor]:
             else:
                 raise ValueError(f"word {at} is {word:#x}")
         cores = {core: _core_of_words(core, registers, cells) for core in range(CORES)}
-        return checked(cores), _sensor_of_words(bytes(registers[SENSOR_BLOCK, 0]))
-    except (KeyError, ValueError, IndexError) as problem:
+        return checked(cores), _sensor_of_words(
+            _bank(registers[SENSOR_BLOCK, 0], BLOCKS[SENSOR_BLOCK])
+        )
+    except (LookupError, ValueError, ArithmeticError) as problem:
         raise BadFolder(f"memory.bin is not a configuration: {problem!r}") from None
 
 
-def _core_of_words(core: int, registers: Mapping[Any, bytearray], cells: Mapping[Any, Any]) -> Core:
+def _core_of_words(
+    core: int, registers: Mapping[Any, dict[int, int]], cells: Mapping[Any, Any]
+) -> Core:
     known: dict[str, int] = {}
     for bank, template in CORE_BANKS.items():
-        known |= unpacked(bytes(registers[core, bank][: len(template)]), CORE_FIELDS[bank])
+        known |= unpacked(_bank(registers[core, bank], template), CORE_FIELDS[bank])
     kernel, inputs, outputs = (
         known[name] + 1 for name in ("kernel", "in_channels", "out_channels")
     )
@@ -235,6 +243,10 @@ def _core_of_words(core: int, registers: Mapping[Any, bytearray], cells: Mapping
         known["threshold_high"], low - (low >> 15 << 16), bool(known["return_to_zero"]),
         bool(known["leak"]), targets,
     )  # fmt: skip
+
+
+def _bank(registers: Mapping[int, int], template: bytes) -> bytes:
+    return bytes(registers[index] for index in range(len(template)))
 
 
 def _gathered(memory: Any, strides: tuple[int, ...], shape: tuple[int, ...]) -> Any:
@@ -268,8 +280,15 @@ def checked(cores: dict[int, Core]) -> dict[int, Core]:
     """
     left = set(cores)
     for index, core in cores.items():
-        if min(core.stride) < 1 or min(core.padding) < 0 or core.high < 0 or core.low > 0:
-            raise ValueError(f"core {index} has an impossible geometry or threshold")
+        ranges = [
+            (core.kernel, 1, 16), *((n, 1, 8) for n in core.stride),
+            *((n, 0, 7) for n in core.padding), (core.high, 0, 32767), (core.low, -32768, 0),
+            (len(core.targets), 0, 2), *((n, 0, 1024) for target in core.targets for n in target),
+        ]  # fmt: skip
+        if not all(type(n) is int and low <= n <= high for n, low, high in ranges):
+            raise ValueError(f"core {index} has an impossible geometry, threshold or target")
+        if not 0 < core.initial.size <= 65536 or max(core.initial.shape[:2]) > 64:
+            raise ValueError(f"core {index} has more neurons than a core can")
         for target, pooling, shift in core.targets:
             if target == READOUT:
                 continue

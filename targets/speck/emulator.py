@@ -23,6 +23,7 @@ from snnir.c_build import shared_library
 from snnir.targets.speck.chip_reader import (
     CORES,
     READOUT,
+    BadFolder,
     Core,
     Sensor,
     chip_of_config,
@@ -109,16 +110,30 @@ class Emulator:
             ticks: [steps]: ticks of the slow clock at the start of each step.
             record: Cores whose spikes are returned.
 
+        Raises:
+            BadFolder: If events go where nothing is.
+
         Returns:
             Spikes [steps, channels, height, width] of the recorded cores, and the number of
             spikes of every core.
         """
         events = np.asarray(events, np.int64).reshape(-1, 6)
+        self._check(events)
         ticks = np.zeros(steps, np.int32) if ticks is None else np.asarray(ticks, np.int32)
         shapes = {n: (steps, *self.cores[n].shape) for n in record}
         spikes = {n: np.zeros(shape, np.float32) for n, shape in shapes.items()}
         run = self._run_compiled if self.engine else self._run_python
         return spikes, run(events, steps, sample, ticks, spikes)
+
+    def _check(self, events: Any) -> None:
+        """Raise `BadFolder` for events that no core can take."""
+        inputs = np.zeros(256, np.int64)
+        inputs[list(self.cores)] = [core.weights.shape[0] for core in self.cores.values()]
+        _, core, channel, y, x, _ = events.T
+        inside = (core >= 0) & (core < 256) & (channel >= 0) & (np.minimum(y, x) >= 0)
+        inside &= np.maximum(y, x) < 256
+        if not inside.all() or (channel >= inputs[core]).any():
+            raise BadFolder("events go to cores or channels that are not there")
 
     def _run_compiled(
         self, events: Any, steps: int, sample: int, ticks: Any, spikes: dict[int, Any]
