@@ -78,7 +78,7 @@ def _too_big(
     """Return why a layer fits no core, if it does not."""
     if not all(lacks.values()):
         return None
-    core = min(lacks, key=lambda c: (len(lacks[c]), sum(e.needed / e.there for e in lacks[c])))
+    core = min(lacks, key=lambda c: max(e.needed / e.there for e in lacks[c]))
     over = ", ".join(f"{e.memory} {100 * e.needed / e.there - 100:.0f} %" for e in lacks[core])
     listed = " and ".join(map(str, lacks[core]))
     what = f"fits no core: on core {core}, the nearest, {listed} ({over} too much)"

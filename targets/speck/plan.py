@@ -129,8 +129,11 @@ class _Maker:
                 integers[name] = quantize(layer, self.wishes.ticks_per_step)
             except NotFit as problem:
                 self.legalizer.refuse(problem, name)
-            for fault in layer.geometry.faults():
+            faults = list(layer.geometry.faults())
+            for fault in faults:
                 self.legalizer.refuse(NotFit(fault), name)
+            if faults:
+                integers.pop(name, None)
         channels = {n: list(range(c.geometry.target.channels)) for n, (c, _) in integers.items()}
         if self.wishes.readout:
             for name in sorted(set(self.model.outputs.values()) & set(integers)):

@@ -28,6 +28,7 @@ class Rounding:
     Attributes:
         scale: Units of the chip per unit of the model.
         limited_by: What keeps the scale from being larger.
+        largest: Largest weight of the chip; 127 if nothing else is in its way.
         threshold: Of the chip; `threshold_error` is its relative error.
         lowest: Lower bound of the chip.
         bound_added: The model has no lower bound; the chip's is that of its 16 bits.
@@ -40,6 +41,7 @@ class Rounding:
 
     scale: float
     limited_by: str
+    largest: int
     threshold: int
     threshold_error: float
     lowest: int
@@ -96,7 +98,8 @@ def quantize(layer: Layer, ticks_per_step: float) -> tuple[CoreLayer, Rounding]:
     )  # fmt: skip
     error = np.abs(whole - weights * scale)
     return core, Rounding(
-        scale, limit, threshold, abs(threshold / (common * scale) - 1), lowest, added,
+        scale, limit, int(np.abs(whole).max(initial=0)), threshold,
+        float(abs(threshold / (common * scale) - 1)), lowest, added,
         float(error.max(initial=0)), float(error.mean()) if error.size else 0.0,
         int(((whole == 0) & (weights != 0)).sum()), weights.size, int((factor != 1).sum()),
         float(np.abs(biases / scale - per_tick).max() / common),

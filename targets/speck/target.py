@@ -162,6 +162,11 @@ class SpeckTarget(Target):
                 f"{rounding.mean:.2f}, {rounding.vanished} of {rounding.weights} became 0)",
                 *layer.neuron.losses,
             ]
+            if rounding.limited_by != "weights":
+                told.append(
+                    f"weights go up to {rounding.largest} of 127: the {rounding.limited_by} is "
+                    "16 bits at most"
+                )
             if rounding.bound_added:
                 bound = -rounding.lowest / rounding.threshold
                 told.append(f"never falls below {bound:.3g} thresholds under its reset")
