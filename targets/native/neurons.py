@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +30,22 @@ _ELEMENTWISE: tuple[type[Op], ...] = (Add, Scale, Bias, Current)
 NARROW, WIDE, NEAR, FAR = 64, 256, 1 << 18, 1 << 21
 
 
-def lanes_of(neurons: int, embedded: bool, widest: int = NARROW) -> int:
-    """Return how many neurons are stepped together; small devices have no room for padding."""
+def lanes_of(
+    neurons: int, embedded: bool, sums: Sequence[Linear] = (), widest: int = NARROW
+) -> int:
+    """Return how many neurons are stepped together; small devices have no room for padding.
+
+    Args:
+        neurons: How many there are.
+        embedded: Whether they are for a small device.
+        sums: The matrices they read: bytes lie in pairs only where there are enough of them.
+        widest: The most.
+    """
     if embedded:
         some = range(min(neurons, 32), min(neurons, 64) + 1)
         return min(some, key=lambda lanes: (-neurons % lanes, -lanes))
-    return next((lanes for lanes in (16, 32, 64, 128) if neurons <= lanes < widest), widest)
+    least = max(neurons, NARROW) if any(map(is_bytes, sums)) else neurons
+    return next((lanes for lanes in (16, 32, 64, 128) if least <= lanes < widest), widest)
 
 
 def inlined(layout: Layout) -> set[str]:
@@ -89,16 +100,16 @@ class Population:
         self.graph = self.layout.graph
         self.name = self.layout.names[self.node.name]
         self.size = self.graph.signal(self.node.name).size
-        self.lanes = lanes_of(self.size, self.writer.embedded, self.widest())
+        sums = [linear_of(node) for node in self.sums()]
+        self.lanes = lanes_of(self.size, self.writer.embedded, sums, self.widest(sums))
         self.blocks = -(-self.size // self.lanes)
         assert isinstance(self.node.op, Step)
         self.program = c_names(self.node.op.program)
         self.real = self.layout.kind_of(self.node.op)
         self.kept = self.layout.state_types(self.node)
 
-    def widest(self) -> int:
+    def widest(self, sums: list[Linear]) -> int:
         """Return how many neurons are stepped together if there are as many."""
-        sums = [linear_of(node) for node in self.sums()]
         fan_in = sum(op.weight.shape[1] for op in sums)
         if self.in_loop or (sums and all(is_bytes(op) for op in sums)):
             return WIDE

@@ -243,7 +243,7 @@ def _linear(node: Stateless, body: Body) -> None:
             body.add(f"for (long i = 0; i < {fan_in}; i++) total += {terms};")
             body.add(f"y[o * {out} + k] = total{bias};")
         return
-    lanes = lanes_of(out, node.writer.embedded)
+    lanes = lanes_of(out, node.writer.embedded, [op])
     with body.block(f"for (long q = 0; q < {-(-out // lanes)}; q++)"):
         body.add(*summed(node.writer, node.node, lanes, "sum"))
         body.add(f"for (long k = q * {lanes}; k < {out} && k < (q + 1) * {lanes}; k++)")
