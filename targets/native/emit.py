@@ -303,7 +303,8 @@ def _structures(program: Program) -> str:
     members.append("const snn_io *io;")
     for name, (kind, _) in writer.buffers.items():
         members.append(f"{'const ' if name in inputs else ''}{kind} *{name};")
-    members += [f"{kind} *{name};" for name, (kind, _) in writer.scratch.items()]
+    rooms = {**writer.scratch, **writer.by_row}
+    members += [f"{kind} *{name};" for name, (kind, _) in rooms.items()]
     members += [f"snn_events {name};" for name in writer.events]
     members += ["#ifdef SNN_RECORD", "double *const *record;", "#endif"]
     widest = max([size for _, size in writer.events.values()], default=1)
@@ -345,6 +346,8 @@ def _pieces(
             yield name, kind, f"{rows} * {size}"
     for name, (kind, size) in writer.scratch.items():
         yield name, kind, f"{parts} * {size}"
+    for name, (kind, size) in writer.by_row.items():
+        yield name, kind, f"{parts} * {rows} * {size}"
     for name, (kind, size) in writer.events.items():
         yield f"{name}.begin", "long", rows
         yield f"{name}.end", "long", rows

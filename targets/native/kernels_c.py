@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from snnir.targets.native.host import TILE_ROWS
+
 #: What a program of any profile begins with, after its own declarations.
 HELPERS = {
     **{
@@ -21,8 +23,11 @@ VECTOR = """\
 #ifdef __AVX512F__
 #include <immintrin.h>
 #endif
+/* Of long sums, whose registers are better given apart from those of the loops around them. */
+#define SNN_APART __attribute__((noinline))
 typedef float vec __attribute__((vector_size(64), aligned(4)));
-typedef int16_t pairs __attribute__((vector_size(64), aligned(1)));"""
+typedef int16_t pairs __attribute__((vector_size(64), aligned(1)));
+typedef uint16_t lower __attribute__((vector_size(64), aligned(1)));"""
 
 EVENTS = """/* What is not zero in a row: at index[begin[row]] to index[end[row] - 1]. */
 typedef struct {
@@ -97,10 +102,14 @@ static inline int SNN_LOWEST(uint64_t bits)
 """
 
 
-def gather_name(weight: str, total: str, lanes: int, source: str) -> str:
+def gather_name(weight: str, total: str, lanes: int, source: str, more: bool) -> str:
     """Return the name of a sum over events."""
     valued = f"_by_{_SHORT[source]}" if source != "uint8_t" else ""
-    return f"snn_sum_{_SHORT[weight]}_{_SHORT[total]}_{lanes}{valued}"
+    return f"snn_{_VERB[more]}_{_SHORT[weight]}_{_SHORT[total]}_{lanes}{valued}"
+
+
+#: What begins a sum, and what goes on with one.
+_VERB = {False: "sum", True: "add"}
 
 
 _SHORT = {
@@ -109,7 +118,9 @@ _SHORT = {
 }  # fmt: skip
 
 
-def gather(weight: str, total: str, lanes: int, source: str, vectors: bool) -> str:
+def gather(
+    weight: str, total: str, lanes: int, source: str, vectors: bool, more: bool = False
+) -> str:
     """Return a sum over the events of a row of `lanes` weights for each.
 
     Args:
@@ -118,30 +129,30 @@ def gather(weight: str, total: str, lanes: int, source: str, vectors: bool) -> s
         lanes: Outputs that are summed together.
         source: C type of the row; each event counts by its value unless that is `uint8_t`.
         vectors: Whether vector types may be used.
+        more: Whether it goes on with what `out` holds, in the order of one sum; where vectors are
+            named or weights lie in pairs.
     """
-    name = gather_name(weight, total, lanes, source)
+    name = gather_name(weight, total, lanes, source, more)
     valued = source != "uint8_t"
     row = f"const {source} *x, " if valued else ""
     factor = "v * " if valued else ""
     value = f"        const {total} v = ({total})x[index[e]];\n" if valued else ""
     times = ", times their values" if valued else ""
-    head = f"""/* out = sum over the events of {lanes} weights each{times} */
-static inline void {name}(const snn_index *index, long e, long end,
+    how, sign = ("SNN_APART", "+=") if more else ("inline", "=")
+    head = f"""/* out {sign} sum over the events of {lanes} weights each{times} */
+static {how} void {name}(const snn_index *index, long e, long end,
     {row}const {weight} *w, {total} *out)
 {{
 """
     if vectors and weight == total == "float" and lanes % 16 == 0:
-        return head + _in_registers(lanes, value, factor)
+        return head + _in_registers(lanes, value, factor, more)
     if vectors and in_pairs(weight, total, lanes):
-        return head + (_pairs_by_value(lanes, value) if valued else _pairs(lanes))
-    if not vectors:
-        return head + _PLAIN.format(
-            lanes=lanes, weight=weight, total=total, value=value, factor=factor
-        )
-    return head + _LOOPS.format(lanes=lanes, weight=weight, total=total, value=value, factor=factor)
+        return head + (_pairs_by_value(lanes, value, more) if valued else _pairs(lanes, more))
+    loops = _LOOPS if vectors else _PLAIN
+    return head + loops.format(lanes=lanes, weight=weight, total=total, value=value, factor=factor)
 
 
-def _in_registers(lanes: int, value: str, factor: str) -> str:
+def _in_registers(lanes: int, value: str, factor: str, more: bool) -> str:
     """Return a sum whose vectors are named one by one, so that each has a register.
 
     Few vectors are summed for several events at once: an addition waits for the last one.
@@ -158,6 +169,8 @@ def _in_registers(lanes: int, value: str, factor: str) -> str:
         return "\n".join(f"{indent}{line}" for line in lines)
 
     parts = [f"    vec {zeros};"]
+    if more:
+        parts += [f"    memcpy(&a{i}, out + {16 * i}, sizeof a{i});" for i in range(count)]
     if copies > 1:
         blocks = "\n".join(
             f"        {{\n{event(copy, ' ' * 12)}\n        }}" for copy in range(copies)
@@ -193,20 +206,24 @@ static inline int snn_is_dense(const snn_events *e, long row, long next, long mo
 """
 
 
-def dense(lanes: int, source: str) -> tuple[str, str]:
+def dense(lanes: int, source: str, more: bool) -> tuple[str, str]:
     """Return the name and the text of a sum over all elements of 4 rows of `lanes` weights each.
 
     Args:
         lanes: Outputs that are summed together.
         source: C type of the rows.
+        more: Whether it goes on with what `out` holds.
     """
-    name, count = f"snn_all_{_SHORT[source]}_{lanes}", min(4, lanes // 16)
-    text = f"""/* out = sum over all elements of 4 rows of {lanes} weights each */
-static inline void {name}(const {source} *x, long next, long size, const float *w,
-    float (*out)[{lanes}])
+    name, count = f"snn_{'more' if more else 'all'}_{_SHORT[source]}_{lanes}", min(4, lanes // 16)
+    held = "for (int k = 0; k < 4; k++) memcpy(a[k], out + k * apart + c, sizeof a[k]);"
+    start = f";\n        {held}" if more else " = {{{0}}};"
+    how, sign = ("SNN_APART", "+=") if more else ("inline", "=")
+    text = f"""/* out {sign} sum over all elements of 4 rows of {lanes} weights each */
+static {how} void {name}(
+    const {source} *x, long next, long size, const float *w, float *out, long apart)
 {{
     for (int c = 0; c < {lanes}; c += {16 * count}) {{
-        vec a[4][{count}] = {{{{{{0}}}}}};
+        vec a[4][{count}]{start}
         for (long from = 0; from < size; from += 64) {{
             const int n = size - from < 64 ? (int)(size - from) : 64;
             float v[4][64];
@@ -219,11 +236,41 @@ static inline void {name}(const {source} *x, long next, long size, const float *
                         SNN_PLUS_{_SHORT[source].upper()}(a[k][i], v[k][j], p[i]);
             }}
         }}
-        for (int k = 0; k < 4; k++) memcpy(out[k] + c, a[k], sizeof a[k]);
+        for (int k = 0; k < 4; k++) memcpy(out + k * apart + c, a[k], sizeof a[k]);
     }}
 }}
 """
     return name, text
+
+
+#: A block of weights of more than `FAR` bytes is summed in parts of about `PART` bytes, which stay
+#: in the second cache beside the events of a tile; a tile of `TILE_ROWS` rows reads ahead a part.
+FAR, PART = 3 << 18, 5 << 16
+_AHEAD = PART // TILE_ROWS
+
+#: Events of a row and part, on average, below which a block is not divided.
+LEAST = 4
+
+PARTS = f"""/* Where the events of each part of a row begin, and where the last ends. */
+static inline void snn_cut(const snn_events *e, long row, long inputs, long each, long *cut)
+{{
+    long at = e->begin[row];
+    *cut = at;
+    for (long to = each; to < inputs + each; to += each) {{
+        while (at < e->end[row] && e->index[at] < to) at++;
+        *++cut = at;
+    }}
+}}
+
+/* Brings a row's share of so many bytes of weights, which are needed next, into a cache. */
+static inline void snn_ahead(const void *w, long from, long bytes, long end, long row)
+{{
+    end = from + bytes < end ? from + bytes : end;
+    from += row * {_AHEAD};
+    end = from + {_AHEAD} < end ? from + {_AHEAD} : end;
+    for (; from < end; from += 64) __builtin_prefetch((const unsigned char *)w + from, 0, 2);
+}}
+"""
 
 
 def in_pairs(weight: str, total: str, lanes: int) -> bool:
@@ -235,13 +282,12 @@ def in_pairs(weight: str, total: str, lanes: int) -> bool:
     return (weight, total) == ("int8_t", "int32_t") and lanes % 64 == 0
 
 
-def _pairs(lanes: int) -> str:
+def _pairs(lanes: int, more: bool) -> str:
     """Return a sum of bytes in pairs: 256 of them add up to what 16 bits hold."""
     count = lanes // 64
-    names = [f"{part}{i}" for i in range(count) for part in ("low", "high")]
-    zeros = ", ".join(f"{name} = {{0}}" for name in names)
+    low, high = (", ".join(f"{part}{i} = {{0}}" for i in range(count)) for part in ("low", "high"))
     adds = "\n".join(
-        f"            low{i} += p[{i}] & 255;\n            high{i} += p[{i}] >> 8;"
+        f"            low{i} += (lower)p[{i}] & 255;\n            high{i} += p[{i}] >> 8;"
         for i in range(count)
     )
     stores = "\n".join(
@@ -251,11 +297,12 @@ def _pairs(lanes: int) -> str:
     )
     return f"""    uint16_t low[{lanes // 2}];
     int16_t high[{lanes // 2}];
-    int first = 1;
+    int first = {int(not more)};
     do {{
         const long stop = end - e < 256 ? end : e + 256;
         const int32_t shift = 128 * (int32_t)(stop - e);
-        pairs {zeros};
+        lower {low};
+        pairs {high};
         for (; e < stop; e++) {{
             const pairs *p = (const pairs *)(const void *)(w + (long)index[e] * {lanes});
 {adds}
@@ -274,9 +321,9 @@ def _pairs(lanes: int) -> str:
 """
 
 
-def _pairs_by_value(lanes: int, value: str) -> str:
-    return f"""    for (int i = 0; i < {lanes}; i++) out[i] = 0;
-    for (; e < end; e++) {{
+def _pairs_by_value(lanes: int, value: str, more: bool) -> str:
+    start = "" if more else f"    for (int i = 0; i < {lanes}; i++) out[i] = 0;\n"
+    return f"""{start}    for (; e < end; e++) {{
         const int8_t *p = w + (long)index[e] * {lanes};
 {value}        for (int i = 0; i < {lanes}; i += 64)
             for (int k = 0; k < 32; k++) {{

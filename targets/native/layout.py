@@ -20,7 +20,9 @@ from snnir.schedule import Schedule, schedule
 from snnir.streams import Kind
 
 #: Bytes of an element.
-SIZES = {"uint8_t": 1, "float": 4, "double": 8, "int16_t": 2, "int32_t": 4, "int64_t": 8}
+SIZES = {
+    "int8_t": 1, "uint8_t": 1, "float": 4, "double": 8, "int16_t": 2, "int32_t": 4, "int64_t": 8,
+}  # fmt: skip
 
 
 @dataclass

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +17,8 @@ from snnir.ir.op import Op
 from snnir.ir.structure import Add, Current
 from snnir.ir.synapses import BatchNorm, Bias, Linear, Scale, without_zero
 from snnir.targets.native.host import ROWS
-from snnir.targets.native.kernels_c import HELPERS, SHARES, in_pairs
-from snnir.targets.native.layout import Layout
+from snnir.targets.native.kernels_c import FAR, HELPERS, LEAST, PART, SHARES, in_pairs
+from snnir.targets.native.layout import SIZES, Layout
 from snnir.targets.native.writer import Body, Writer, indented
 from snnir.tensors import Tensor
 
@@ -26,8 +27,8 @@ _ELEMENTWISE: tuple[type[Op], ...] = (Add, Scale, Bias, Current)
 
 #: Neurons that are stepped together: 64 where steps follow each other, so that the weights of a
 #: block stay in the cache; more where bytes keep few vectors busy, where every step takes all, or
-#: where the weights of so many fit into `NEAR` bytes; fewer where a block exceeds `FAR` bytes.
-NARROW, WIDE, NEAR, FAR = 64, 256, 1 << 18, 1 << 21
+#: where the weights of so many fit into `NEAR` bytes.
+NARROW, WIDE, NEAR = 64, 256, 1 << 18
 
 
 def lanes_of(
@@ -76,6 +77,46 @@ def _can_inline(layout: Layout, node: Node) -> bool:
     return isinstance(node.op, _ELEMENTWISE)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """A matrix whose inputs are taken in parts.
+
+    Attributes:
+        node: The sum over events.
+        where: Its weights.
+        total: C type of the sums.
+        inputs: How many there are.
+        weights: Bytes of the weights of an input in a block.
+    """
+
+    node: Node
+    where: str
+    total: str
+    inputs: int
+    weights: int
+
+    @property
+    def count(self) -> int:
+        """How many parts there are."""
+        return -(-self.inputs * self.weights // PART)
+
+    @property
+    def each(self) -> int:
+        """Inputs of every part but the last."""
+        return -(-self.inputs // self.count)
+
+
+@contextmanager
+def samples(body: Body) -> Iterator[None]:
+    """Go through the rows of the range, sample by sample."""
+    with (
+        body.block("for (long b = g.b0; b < g.b1; b++)"),
+        body.block("for (long t = g.t0; t < g.t1; t++)"),
+    ):
+        body.add("const long row = t * r->batch + b;")
+        yield
+
+
 @dataclass
 class Population:
     """Writes the functions of one population.
@@ -115,7 +156,7 @@ class Population:
             return WIDE
         if sums and 4 * WIDE * fan_in <= NEAR:
             return WIDE
-        return NARROW if 4 * NARROW * fan_in <= FAR else NARROW // 2
+        return NARROW
 
     def sums(self) -> list[Node]:
         """Return the nodes of the sums over events that are taken here."""
@@ -133,44 +174,144 @@ class Population:
     def write(self) -> None:
         """Add the step of a block of neurons and the loop over blocks, samples and steps."""
         self.step()
-        body = Body()
+        parts = self.parts()
+        self.writer.function(self.name, self.whole() if parts is None else self.split(parts))
+
+    def whole(self) -> Body:
+        """Return the loop that sums and steps row by row."""
+        body, test = Body(), self.is_dense()
         with body.block("for (long q = g.q0; q < g.q1; q++)"):
             body.add(f"const long at = q * {self.lanes};")
-            with (
-                body.block("for (long b = g.b0; b < g.b1; b++)"),
-                body.block("for (long t = g.t0; t < g.t1; t++)"),
-            ):
-                body.add("const long row = t * r->batch + b;")
-                self.dense(body)
+            with samples(body):
+                if test:
+                    with body.block(f"if ({test})"):
+                        body.add(f"float all[{ROWS * self.lanes}];")
+                        inputs = linear_of(self.sums()[0]).weight.shape[1]
+                        body.add(self.sum_all(f"{inputs}", "0", "all", f"{self.lanes}"))
+                        self.step_all(body, f"all + k * {self.lanes}")
                 body.add(*self.terms)
                 self.call(body)
-        self.writer.function(self.name, body)
+        return body
 
-    def dense(self, body: Body) -> None:
-        """Sum all elements of several steps at once where few of them are zero."""
+    # --- Parts of a large matrix -----------------------------------------------------------------
+
+    def parts(self) -> Parts | None:
+        """Return the parts of a matrix that is read alone, if its blocks are large.
+
+        A sum in parts adds in the same order, because fewer lanes, which add several events at
+        once, are left out.
+        """
+        sums = self.sums()
+        if self.writer.embedded or self.in_loop or len(sums) != 1 or self.lanes < NARROW:
+            return None
+        node, total = sums[0], self.layout.ctype(Value(sums[0].name))
+        where, stored = table_of(self.writer, node, self.lanes)
+        if not (stored == total == "float" or in_pairs(stored, total, self.lanes)):
+            return None
+        made = Parts(
+            node, where, total, linear_of(node).weight.shape[1], self.lanes * SIZES[stored]
+        )
+        return made if made.inputs * made.weights > FAR else None
+
+    def split(self, parts: Parts) -> Body:
+        """Return the loop that takes part after part for all rows, and steps after the last."""
+        body, inputs = Body(), parts.inputs
+        self.cut(body, parts)
+        with body.block("for (long q = g.q0; q < g.q1; q++)"):
+            body.add(f"const long at = q * {self.lanes};")
+            body.add(f"memset(sums, 0, (size_t)(rows * {self.lanes}) * sizeof *sums);")
+            loop = f"for (long first = 0, part = 0; first < {inputs}; first += each, part++)"
+            with body.block(loop):
+                body.add(
+                    f"const long size = first + each < {inputs} ? each : {inputs} - first;",
+                    f"const long left = {inputs} - first - size;",
+                    f"const long next = (q * {inputs} + first + size) * {parts.weights};",
+                )
+                with samples(body):
+                    self.part(body, parts)
+        return body
+
+    def cut(self, body: Body, parts: Parts) -> None:
+        """Divide the events of all rows; where they are few, into one part."""
+        writer, lanes, count = self.writer, self.lanes, parts.count
+        events, _ = events_of(writer, parts.node.operands[0])
+        writer.parts()
+        writer.by_row[f"{self.name}_sums"] = (parts.total, lanes)
+        writer.by_row[f"{self.name}_cuts"] = ("long", count + 1)
+        body.add(
+            "const long rows = r->steps * r->batch;",
+            f"{parts.total} *const sums = r->{self.name}_sums + g.part * rows * {lanes};",
+            f"long *const cuts = r->{self.name}_cuts + g.part * rows * {count + 1};",
+            "long many = 0;",
+        )
+        with samples(body):
+            span = f"r->{events}.end[row] - r->{events}.begin[row]"
+            body.add(f"many += {span} - {LEAST * count};")
+        body.add(f"const long each = many > 0 ? {parts.each} : {parts.inputs};")
+        with samples(body):
+            if test := self.is_dense():
+                with body.block(f"if ({test})"):
+                    body.add(f"cuts[row * {count + 1}] = -1;", f"t += {ROWS - 1};", "continue;")
+            own = f"cuts + row * {count + 1}"
+            body.add(f"snn_cut(&r->{events}, row, {parts.inputs}, each, {own});")
+
+    def part(self, body: Body, parts: Parts) -> None:
+        """Add to the sums of a row what one part adds; step if it is the last."""
+        name, lanes = f"{self.layout.names[parts.node.name]}_sum", self.lanes
+        own = f"cuts[row * {parts.count + 1}"
+        whole = self.blocks * parts.inputs * parts.weights
+        body.add(f"snn_ahead({parts.where}, next, {parts.each * parts.weights}, {whole}, row);")
+        body.add(f"{parts.total} *const {name} = sums + row * {lanes};")
+        if self.is_dense():
+            with body.block(f"if ({own}] < 0)"):
+                body.add(self.sum_all("size", "first", name, f"r->batch * {lanes}"))
+                with body.block("if (left)"):
+                    body.add(f"t += {ROWS - 1};", "continue;")
+                self.step_all(body, f"sums + row * {lanes}")
+        span = f"{own} + part], {own} + part + 1]"
+        body.add(*over(self.writer, parts.node, lanes, name, span, more=True))
+        with body.block("if (left)"):
+            for value in self.results():
+                # Rows of a result lie far apart: each is fetched before it is written.
+                place = f"r->{self.writer.buffer(value)} + row * {self.size} + at"
+                body.add(f"if (left <= each) __builtin_prefetch({place}, 1, 2);")
+            body.add("continue;")
+        self.call(body)
+
+    # --- Sums of all elements --------------------------------------------------------------------
+
+    def is_dense(self) -> str:
+        """Return when several steps are summed at once, because few of their inputs are zero."""
         sums = self.sums()
         if self.writer.embedded or self.in_loop or len(sums) != 1 or self.lanes % 16:
-            return
-        node, (source,) = sums[0], sums[0].operands
-        events, kind = events_of(self.writer, source)
-        where, stored = table_of(self.writer, node, self.lanes)
+            return ""
+        node = sums[0]
+        events, kind = events_of(self.writer, node.operands[0])
+        _, stored = table_of(self.writer, node, self.lanes)
         floats = stored == self.layout.ctype(Value(node.name)) == "float"
         if kind not in SHARES or not floats:
-            return
-        fan_in, name = linear_of(node).weight.shape[1], self.layout.names[node.name]
-        most = math.ceil(SHARES[kind] * ROWS * fan_in)
+            return ""
+        most = math.ceil(SHARES[kind] * ROWS * linear_of(node).weight.shape[1])
+        return f"t + {ROWS} <= g.t1 && snn_is_dense(&r->{events}, row, r->batch, {most})"
+
+    def sum_all(self, size: str, first: str, into: str, apart: str) -> str:
+        """Return the statement that adds so many inputs of several steps to their sums."""
+        node, (source,) = self.sums()[0], self.sums()[0].operands
+        fan_in, (_, kind) = linear_of(node).weight.shape[1], events_of(self.writer, source)
+        where, _ = table_of(self.writer, node, self.lanes)
         x = f"r->{self.writer.buffer(source)} + row * {fan_in}"
-        test = f"snn_is_dense(&r->{events}, row, r->batch, {most})"
-        with body.block(f"if (t + {ROWS} <= g.t1 && {test})"):
-            body.add(f"float all[{ROWS}][{self.lanes}];")
-            function = self.writer.dense(self.lanes, kind)
-            place = f"{where} + q * {fan_in * self.lanes}"
-            body.add(f"{function}({x}, r->batch * {fan_in}, {fan_in}, {place}, all);")
-            with body.block(f"for (long k = 0; k < {ROWS}; k++, t++)"):
-                body.add("const long row = t * r->batch + b;")
-                body.add(f"const float *const {name}_sum = all[k];")
-                self.call(body)
-            body.add("t--;", "continue;")
+        place = f"{where} + (q * {fan_in} + {first}) * {self.lanes}"
+        function = self.writer.dense(self.lanes, kind, self.parts() is not None)
+        return f"{function}({x} + {first}, r->batch * {fan_in}, {size}, {place}, {into}, {apart});"
+
+    def step_all(self, body: Body, sums: str) -> None:
+        """Step as often as steps were summed at once."""
+        name = self.layout.names[self.sums()[0].name]
+        with body.block(f"for (long k = 0; k < {ROWS}; k++, t++)"):
+            body.add("const long row = t * r->batch + b;")
+            body.add(f"const float *const {name}_sum = {sums};")
+            self.call(body)
+        body.add("t--;", "continue;")
 
     def call(self, body: Body) -> None:
         """Step a block of a length the compiler knows: only the last may be shorter."""
@@ -363,20 +504,38 @@ def is_bytes(op: Linear) -> bool:
 
 def summed(writer: Writer, node: Node, lanes: int, into: str) -> list[str]:
     """Return the statements that sum the weights of a row's events for block q of neurons."""
+    events, _ = events_of(writer, node.operands[0])
+    total = writer.layout.ctype(Value(node.name))
+    span = f"r->{events}.begin[row], r->{events}.end[row]"
+    return [f"{total} {into}[{lanes}];", *over(writer, node, lanes, into, span)]
+
+
+def over(
+    writer: Writer, node: Node, lanes: int, into: str, span: str, more: bool = False
+) -> list[str]:
+    """Return the statements that sum the weights of some events for block q of neurons.
+
+    Args:
+        writer: Where the functions that sum go.
+        node: The sum.
+        lanes: Neurons of a block.
+        into: The sums.
+        span: Where the events begin and end.
+        more: Whether they are added to what the sums hold.
+    """
     (source,), fan_in = node.operands, linear_of(node).weight.shape[1]
     events, kind = events_of(writer, source)
     total = writer.layout.ctype(Value(node.name))
     where, stored = table_of(writer, node, lanes)
-    first = f"r->{events}.index, r->{events}.begin[row], r->{events}.end[row]"
+    first = f"r->{events}.index, {span}"
     rest = f"{where} + q * {fan_in * lanes}, {into}"
-    plain = writer.gather(stored, total, lanes, "uint8_t")
-    lines = [f"{total} {into}[{lanes}];"]
+    plain = writer.gather(stored, total, lanes, "uint8_t", more)
     if kind == "uint8_t":
-        return [*lines, f"{plain}({first}, {rest});"]
-    valued = writer.gather(stored, total, lanes, kind)
+        return [f"{plain}({first}, {rest});"]
+    valued = writer.gather(stored, total, lanes, kind, more)
     row = f"r->{writer.buffer(source)} + row * {fan_in}"
     return [
-        *lines, f"if (r->{events}.plain[row])", f"    {plain}({first}, {rest});",
+        f"if (r->{events}.plain[row])", f"    {plain}({first}, {rest});",
         "else", f"    {valued}({first}, {row}, {rest});",
     ]  # fmt: skip
 

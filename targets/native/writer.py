@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.ir.graph import Value
-from snnir.targets.native.kernels_c import DENSE, dense, gather, gather_name, lister
+from snnir.targets.native.kernels_c import DENSE, PARTS, dense, gather, gather_name, lister
 from snnir.targets.native.layout import Layout
 
 Array = npt.NDArray[Any]
@@ -44,6 +44,7 @@ class Writer:
     Attributes:
         layout: How the graph lies in C.
         embedded: Whether it is for a small device: no vectors, weights in the program.
+        scratch, by_row: Memory of each thread: type and number of elements, in all or per row.
         owners: The node that each array of weights belongs to.
         tables: Name and type of the matrices that are packed, by node and lanes.
     """
@@ -59,6 +60,7 @@ class Writer:
     buffers: dict[str, tuple[str, int]] = field(default_factory=dict)
     events: dict[str, tuple[str, int]] = field(default_factory=dict)
     scratch: dict[str, tuple[str, int]] = field(default_factory=dict)
+    by_row: dict[str, tuple[str, int]] = field(default_factory=dict)
     records: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     tables: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
@@ -89,16 +91,21 @@ class Writer:
         self.kernels.setdefault(name, lister(kind, not self.embedded))
         return name
 
-    def gather(self, weight: str, total: str, lanes: int, source: str) -> str:
+    def gather(self, weight: str, total: str, lanes: int, source: str, more: bool = False) -> str:
         """Return the name of a sum over events."""
-        name = gather_name(weight, total, lanes, source)
-        self.kernels.setdefault(name, gather(weight, total, lanes, source, not self.embedded))
+        name = gather_name(weight, total, lanes, source, more)
+        vectors = not self.embedded
+        self.kernels.setdefault(name, gather(weight, total, lanes, source, vectors, more))
         return name
 
-    def dense(self, lanes: int, source: str) -> str:
+    def parts(self) -> None:
+        """Add what sums over parts of the inputs need."""
+        self.kernels.setdefault("snn_cut", PARTS)
+
+    def dense(self, lanes: int, source: str, more: bool) -> str:
         """Return the name of a sum over all elements of several rows."""
         self.kernels.setdefault("snn_is_dense", DENSE)
-        name, text = dense(lanes, source)
+        name, text = dense(lanes, source, more)
         self.kernels.setdefault(name, text)
         return name
 

@@ -295,7 +295,9 @@ def ran_alone(folder: Path, made: Any, x: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("build", ["tangled", "recurrent", "pictures", "whole", "sparse"])
+@pytest.mark.parametrize(
+    "build", ["tangled", "recurrent", "pictures", "whole", "sparse", "parts", "parts of bytes"]
+)
 def test_the_program_runs_alone_under_sanitizers(build: str, tmp_path: Path) -> None:
     """No access beyond an array and nothing undefined, on inputs and on weights of all signs."""
     makers: dict[str, Callable[[], Graph]] = {
@@ -303,6 +305,8 @@ def test_the_program_runs_alone_under_sanitizers(build: str, tmp_path: Path) -> 
         "pictures": lambda: pictures(MaxPool2d((3, 2), (2, 2))),
         "whole": lambda: readout().apply("quantize{bits=16,state-bits=32}"),
         "sparse": lambda: readout().apply("sparsify{block=4,density=1}"),
+        "parts": lambda: many_inputs(Kind.SPIKES, False),
+        "parts of bytes": lambda: many_inputs(Kind.SPIKES, True),
     }  # fmt: skip
     made: Any = snnir.compile(makers[build](), "native", level=0)
     made.save(tmp_path / "out")
@@ -449,16 +453,51 @@ def test_events_of_any_width_on_any_number_of_threads(width: int) -> None:
             check(built, spikes((700, 3, width), rate), "native", threads=threads)
 
 
-@pytest.mark.parametrize("neurons", [10, 32, 70])
-def test_inexact_sums_do_not_depend_on_threads(neurons: int) -> None:
-    rng = np.random.default_rng(0)
-    weight = rng.normal(size=(neurons, 300)).astype(np.float32)
+def many_inputs(signal: Kind, whole: bool) -> Graph:
+    """A matrix with so many inputs that they are taken in parts."""
+    weight: Any = np.random.default_rng(4).integers(-128, 128, (70, 7001))
+    fc = snnir.Tensor(weight.astype(np.int8) if whole else weight.astype(np.float32))
     nodes: dict[str, tuple[Op, list[str]]] = {
-        "x": (Input(Signal(Kind.SPIKES, (300,))), []),
+        "x": (Input(Signal(signal, (7001,))), []),
+        "fc": (Linear(fc), ["x"]),
+        "size": (Scale(snnir.tensor(2.0**-12)), ["fc"]),
+        "lif": (lif_step(reset="subtract"), ["size"]),
+    }
+    return graph(nodes, "lif", dt=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("signal", "whole"), [(Kind.SPIKES, False), (Kind.COUNTS, False), (Kind.SPIKES, True)]
+)
+def test_many_inputs(signal: Kind, whole: bool) -> None:
+    """Inputs in parts: rows of few and of many events, and steps that are summed together."""
+    built = many_inputs(signal, whole)
+    made: Any = snnir.compile(built, "native", level=0)
+    assert b"snn_cut" in made.files["snn.c"]
+    rare, some = spikes((12, 3, 7001), 0.001), spikes((12, 3, 7001), 0.05)
+    often = spikes((12, 3, 7001), 0.6)
+    for x in (rare, some, np.concatenate([rare, often[:7], some, often])):
+        given = x if signal is Kind.SPIKES else x * (1 + (np.arange(7001) % 3 > 1))
+        for threads in (1, 3):
+            check(built, given, "native", threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("neurons", "width", "steps"),
+    [(10, 300, 2001), (32, 300, 2001), (70, 300, 2001), (70, 4000, 500)],
+)
+def test_inexact_sums_do_not_depend_on_threads(neurons: int, width: int, steps: int) -> None:
+    """Nor on how many events a tile has, which decides on parts."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(neurons, width)).astype(np.float32)
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.SPIKES, (width,))), []),
         "fc": (Linear(snnir.Tensor(weight)), ["x"]),
         "lif": (lif_step(), ["fc"]),
     }
-    built, x = graph(nodes, "lif", dt=1e-3), spikes((2001, 3, 300), 0.45)
+    x = spikes((steps, 3, width), 0.45)
+    x[2 * steps // 3 :] *= spikes(x[2 * steps // 3 :].shape, 0.005, 1)
+    built = graph(nodes, "lif", dt=1e-3)
     one, two = (
         snnir.compile(built, "native", threads=n).run(x, ["fc", "lif"]).recorded for n in (1, 2)
     )
