@@ -16,7 +16,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.structure import Add, Current
 from snnir.ir.synapses import BatchNorm, Bias, Linear, Scale, without_zero
-from snnir.targets.native.host import ROWS
+from snnir.targets.native.host import ROWS, TILE_ROWS
 from snnir.targets.native.kernels_c import FAR, HELPERS, LEAST, PART, SHARES, in_pairs
 from snnir.targets.native.layout import SIZES, Layout
 from snnir.targets.native.writer import Body, Writer, indented
@@ -214,21 +214,20 @@ class Population:
         return made if made.inputs * made.weights > FAR else None
 
     def split(self, parts: Parts) -> Body:
-        """Return the loop that takes part after part for all rows, and steps after the last."""
-        body, inputs = Body(), parts.inputs
-        self.cut(body, parts)
-        with body.block("for (long q = g.q0; q < g.q1; q++)"):
-            body.add(f"const long at = q * {self.lanes};")
-            body.add(f"memset(sums, 0, (size_t)(rows * {self.lanes}) * sizeof *sums);")
-            loop = f"for (long first = 0, part = 0; first < {inputs}; first += each, part++)"
-            with body.block(loop):
-                body.add(
-                    f"const long size = first + each < {inputs} ? each : {inputs} - first;",
-                    f"const long left = {inputs} - first - size;",
-                    f"const long next = (q * {inputs} + first + size) * {parts.weights};",
-                )
-                with samples(body):
-                    self.part(body, parts)
+        """Return the loop that takes part after part for the rows of a tile, and then steps.
+
+        Threads share longer tiles, whose events and sums the second cache would not hold.
+        """
+        body = Body()
+        body.add(
+            f"const long some = {TILE_ROWS} / r->batch / {ROWS} * {ROWS};",
+            f"const long most = some > {ROWS} ? some : {ROWS}, last = g.t1;",
+        )
+        with body.block("for (; g.t0 < last; g.t0 = g.t1)"):
+            body.add("g.t1 = last - g.t0 < most ? last : g.t0 + most;")
+            self.cut(body, parts)
+            with body.block("for (long q = g.q0; q < g.q1; q++)"):
+                self.block(body, parts)
         return body
 
     def cut(self, body: Body, parts: Parts) -> None:
@@ -239,9 +238,10 @@ class Population:
         writer.by_row[f"{self.name}_sums"] = (parts.total, lanes)
         writer.by_row[f"{self.name}_cuts"] = ("long", count + 1)
         body.add(
-            "const long rows = r->steps * r->batch;",
-            f"{parts.total} *const sums = r->{self.name}_sums + g.part * rows * {lanes};",
-            f"long *const cuts = r->{self.name}_cuts + g.part * rows * {count + 1};",
+            "const long start = g.t0 * r->batch, rows = (g.t1 - g.t0) * r->batch;",
+            "const long own = g.part * r->steps * r->batch;",
+            f"{parts.total} *const sums = r->{self.name}_sums + own * {lanes};",
+            f"long *const cuts = r->{self.name}_cuts + own * {count + 1};",
             "long many = 0;",
         )
         with samples(body):
@@ -252,15 +252,31 @@ class Population:
             if test := self.is_dense():
                 with body.block(f"if ({test})"):
                     body.add(f"cuts[row * {count + 1}] = -1;", f"t += {ROWS - 1};", "continue;")
-            own = f"cuts + row * {count + 1}"
-            body.add(f"snn_cut(&r->{events}, row, {parts.inputs}, each, {own});")
+            cut = f"cuts + row * {count + 1}"
+            body.add(f"snn_cut(&r->{events}, row, {parts.inputs}, each, {cut});")
+
+    def block(self, body: Body, parts: Parts) -> None:
+        """Sum and step a block of neurons."""
+        lanes, inputs = self.lanes, parts.inputs
+        body.add(f"const long at = q * {lanes};")
+        body.add(f"memset(sums + start * {lanes}, 0, (size_t)(rows * {lanes}) * sizeof *sums);")
+        loop = f"for (long first = 0, part = 0; first < {inputs}; first += each, part++)"
+        with body.block(loop):
+            body.add(
+                f"const long size = first + each < {inputs} ? each : {inputs} - first;",
+                f"const long left = {inputs} - first - size;",
+                f"const long next = (q * {inputs} + first + size) * {parts.weights};",
+            )
+            with samples(body):
+                self.part(body, parts)
 
     def part(self, body: Body, parts: Parts) -> None:
         """Add to the sums of a row what one part adds; step if it is the last."""
         name, lanes = f"{self.layout.names[parts.node.name]}_sum", self.lanes
         own = f"cuts[row * {parts.count + 1}"
         whole = self.blocks * parts.inputs * parts.weights
-        body.add(f"snn_ahead({parts.where}, next, {parts.each * parts.weights}, {whole}, row);")
+        share = f"{parts.each * parts.weights}, {whole}, row - start"
+        body.add(f"snn_ahead({parts.where}, next, {share});")
         body.add(f"{parts.total} *const {name} = sums + row * {lanes};")
         if self.is_dense():
             with body.block(f"if ({own}] < 0)"):
