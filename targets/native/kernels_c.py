@@ -102,9 +102,9 @@ static inline int SNN_LOWEST(uint64_t bits)
 """
 
 
-def gather_name(weight: str, total: str, lanes: int, source: str, more: bool) -> str:
+def gather_name(weight: str, total: str, lanes: int, source: str, more: bool, few: bool) -> str:
     """Return the name of a sum over events."""
-    valued = f"_by_{_SHORT[source]}" if source != "uint8_t" else ""
+    valued = f"_by_{_SHORT[source]}" if source != "uint8_t" else "_few" * few
     return f"snn_{_VERB[more]}_{_SHORT[weight]}_{_SHORT[total]}_{lanes}{valued}"
 
 
@@ -119,7 +119,13 @@ _SHORT = {
 
 
 def gather(
-    weight: str, total: str, lanes: int, source: str, vectors: bool, more: bool = False
+    weight: str,
+    total: str,
+    lanes: int,
+    source: str,
+    vectors: bool,
+    more: bool = False,
+    few: bool = False,
 ) -> str:
     """Return a sum over the events of a row of `lanes` weights for each.
 
@@ -131,8 +137,9 @@ def gather(
         vectors: Whether vector types may be used.
         more: Whether it goes on with what `out` holds, in the order of one sum; where vectors are
             named or weights lie in pairs.
+        few: Whether weights lie in pairs and a row has no more events than 16 bits add up.
     """
-    name = gather_name(weight, total, lanes, source, more)
+    name = gather_name(weight, total, lanes, source, more, few)
     valued = source != "uint8_t"
     row = f"const {source} *x, " if valued else ""
     factor = "v * " if valued else ""
@@ -147,7 +154,9 @@ static {how} void {name}(const snn_index *index, long e, long end,
     if vectors and weight == total == "float" and lanes % 16 == 0:
         return head + _in_registers(lanes, value, factor, more)
     if vectors and in_pairs(weight, total, lanes):
-        return head + (_pairs_by_value(lanes, value, more) if valued else _pairs(lanes, more))
+        if valued:
+            return head + _pairs_by_value(lanes, value, more)
+        return head + (_few_pairs(lanes) if few else _pairs(lanes, more))
     loops = _LOOPS if vectors else _PLAIN
     return head + loops.format(lanes=lanes, weight=weight, total=total, value=value, factor=factor)
 
@@ -282,6 +291,10 @@ def in_pairs(weight: str, total: str, lanes: int) -> bool:
     return (weight, total) == ("int8_t", "int32_t") and lanes % 64 == 0
 
 
+#: Events of bytes that add up to what 16 bits hold.
+GROUP = 256
+
+
 def _pairs(lanes: int, more: bool) -> str:
     """Return a sum of bytes in pairs: 256 of them add up to what 16 bits hold."""
     count = lanes // 64
@@ -317,6 +330,36 @@ def _pairs(lanes: int, more: bool) -> str:
             }}
         first = 0;
     }} while (e < end);
+}}
+"""
+
+
+def _few_pairs(lanes: int) -> str:
+    """Return the same for a row that is one group."""
+    count = range(lanes // 64)
+    low, high = (", ".join(f"{part}{i} = {{0}}" for i in count) for part in ("low", "high"))
+    adds = "\n".join(
+        f"        low{i} += (lower)p[{i}] & 255;\n        high{i} += p[{i}] >> 8;" for i in count
+    )
+    stores = "\n".join(
+        f"    memcpy(low + {32 * i}, &low{i}, 64);\n    memcpy(high + {32 * i}, &high{i}, 64);"
+        for i in count
+    )
+    return f"""    const int32_t shift = 128 * (int32_t)(end - e);
+    uint16_t low[{lanes // 2}];
+    int16_t high[{lanes // 2}];
+    lower {low};
+    pairs {high};
+    for (; e < end; e++) {{
+        const pairs *p = (const pairs *)(const void *)(w + (long)index[e] * {lanes});
+{adds}
+    }}
+{stores}
+    for (int i = 0; i < {lanes}; i += 64)
+        for (int k = 0; k < 32; k++) {{
+            out[i + k] = low[i / 2 + k] - shift;
+            out[i + 32 + k] = high[i / 2 + k];
+        }}
 }}
 """
 

@@ -17,7 +17,7 @@ from snnir.ir.op import Op
 from snnir.ir.structure import Add, Current
 from snnir.ir.synapses import BatchNorm, Bias, Linear, Scale, without_zero
 from snnir.targets.native.host import ROWS, TILE_ROWS
-from snnir.targets.native.kernels_c import FAR, HELPERS, LEAST, PART, SHARES, in_pairs
+from snnir.targets.native.kernels_c import FAR, GROUP, HELPERS, LEAST, PART, SHARES, in_pairs
 from snnir.targets.native.layout import SIZES, Layout
 from snnir.targets.native.writer import Body, Writer, indented
 from snnir.tensors import Tensor
@@ -545,7 +545,8 @@ def over(
     where, stored = table_of(writer, node, lanes)
     first = f"r->{events}.index, {span}"
     rest = f"{where} + q * {fan_in * lanes}, {into}"
-    plain = writer.gather(stored, total, lanes, "uint8_t", more)
+    pairs = in_pairs(stored, total, lanes) and not writer.embedded
+    plain = writer.gather(stored, total, lanes, "uint8_t", more, pairs and fan_in <= GROUP)
     if kind == "uint8_t":
         return [f"{plain}({first}, {rest});"]
     valued = writer.gather(stored, total, lanes, kind, more)

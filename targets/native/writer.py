@@ -91,11 +91,18 @@ class Writer:
         self.kernels.setdefault(name, lister(kind, not self.embedded))
         return name
 
-    def gather(self, weight: str, total: str, lanes: int, source: str, more: bool = False) -> str:
+    def gather(
+        self,
+        weight: str,
+        total: str,
+        lanes: int,
+        source: str,
+        more: bool = False,
+        few: bool = False,
+    ) -> str:
         """Return the name of a sum over events."""
-        name = gather_name(weight, total, lanes, source, more)
-        vectors = not self.embedded
-        self.kernels.setdefault(name, gather(weight, total, lanes, source, vectors, more))
+        name, vectors = gather_name(weight, total, lanes, source, more, few), not self.embedded
+        self.kernels.setdefault(name, gather(weight, total, lanes, source, vectors, more, few))
         return name
 
     def parts(self) -> None:
