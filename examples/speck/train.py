@@ -5,7 +5,7 @@
 1x8x8 pixels, convolution 16@3x3, pool 2, convolution 32@3x3, pool 2, 10 classes; neurons that
 integrate and fire, without leak and bias, reset by subtraction. Pixels are rate coded: each is a
 Bernoulli spike train of 32 steps; the class is the output with the most spikes. `snnir.to_torch`
-makes the trainable network. Before every pass its weights are rounded to the 255 values that a
+makes the trainable network. Before every pass its weights are rounded to the 256 values that a
 core can hold, and the gradients go to the weights that are not rounded (straight through; Hubara
 et al., JMLR 2018).
 """
@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 HERE = Path(__file__).parent
 MODEL, SAMPLES = HERE / "digits_conv.nir", HERE / "samples.npz"
 STEPS, SEED, KEPT, RATE = 32, 2026, 200, 0.3
-DT, LEVELS = 1e-3, 127
+DT = 1e-3
 
 
 def network(rng: np.random.Generator) -> snnir.Graph:
@@ -91,8 +91,8 @@ def encode(images: Array, rng: np.random.Generator) -> Array:
 
 
 def rounded(weight: torch.Tensor) -> torch.Tensor:
-    """Return weights on the grid of 8 bits that the largest of them spans."""
-    unit = weight.abs().max() / LEVELS
+    """Return weights on the grid of 8 bits, -128 to 127, that the largest of them spans."""
+    unit = torch.maximum(weight.max() / 127, -weight.min() / 128)
     return torch.round(weight / unit) * unit
 
 

@@ -126,8 +126,10 @@ def _per_channel(values: Array, what: str) -> Array:
 
 def _scale(weights: Array, threshold: float, bias: Array, initial: Array) -> tuple[float, str]:
     """Return the largest scale with which everything fits, and what limits it."""
+    above, below = chips.WEIGHT[-1], -chips.WEIGHT[0]
+    size = max(weights.max(initial=0.0), -weights.min(initial=0.0) * above / below)
     limits = {
-        "weights": (chips.WEIGHT[-1], np.abs(weights).max(initial=0.0)),
+        "weights": (above, size),
         "threshold": (chips.THRESHOLD_HIGH[-1], threshold),
         "bias": (chips.WORD[-1], np.abs(bias).max(initial=0.0)),
         "initial state": (chips.WORD[-1], np.abs(initial).max(initial=0.0)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def network(seed: int) -> Network:
 
 def with_targets(made: CoreLayer, targets: tuple[Destination, ...]) -> CoreLayer:
     """Return a layer that sends elsewhere."""
-    return CoreLayer(**{**vars(made), "destinations": targets})
+    return replace(made, destinations=targets)
 
 
 def branching(seed: int) -> Network:
@@ -176,7 +177,7 @@ def network_of(layers: dict[int, dict[str, Any]]) -> Network:
         cores[core] = CoreLayer(
             Geometry(source, target, kernel, tuple(fields["stride"]), tuple(fields["padding"])),
             np.zeros((1, 1, 1, 1), np.int8), np.zeros(1, np.int16), np.zeros((1, 1, 1), np.int16),
-            *fields["thresholds"],
+            fields["thresholds"][0], fields["thresholds"][1],
             destinations=tuple(Destination(*found) for found in fields["destinations"]),
         )  # fmt: skip
     return Network(CHIP, cores)

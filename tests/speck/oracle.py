@@ -12,11 +12,12 @@ import json
 import os
 import struct
 import sys
+from typing import Any
 
 from samna import speck2b
 
 
-def answer(request):
+def answer(request: Any) -> Any:
     """Return the vendor's verdict, from a child: its validator ends the process on some inputs."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -36,7 +37,7 @@ def answer(request):
     return json.loads(text) if text else {"valid": False, "message": f"crashed, {status}"}
 
 
-def verdict(request):
+def verdict(request: Any) -> Any:
     """Return what the vendor's library says."""
     config = speck2b.configuration.SpeckConfiguration()
     if "config" not in request:
@@ -56,7 +57,7 @@ def verdict(request):
     return found
 
 
-def fill(layer, fields):
+def fill(layer: Any, fields: Any) -> None:
     """Set the dimensions, destinations and thresholds of a layer, and arrays of that size."""
     dimensions = layer.dimensions
     for side in ("input_shape", "output_shape"):
