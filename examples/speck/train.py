@@ -62,8 +62,7 @@ def network(rng: np.random.Generator) -> snnir.Graph:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "digits_conv.nir"
         nir.write(path, nir.NIRGraph(layers, list(pairwise(names))))
-        rules = {"reset": "subtract", "compare": "ge"}
-        graph = snnir.load(path, semantics="exact", dt=DT, **rules)
+        graph = snnir.load(path, semantics="exact", dt=DT, reset="subtract", compare="ge")
     graph = graph.apply("declare-inputs{kind=counts}")
     editor = graph.edit()
     for node in graph.nodes.values():

@@ -38,16 +38,12 @@ class Configuration(Record):
 
 def install() -> None:
     """Make `import samna` find the stand-in; never where the real one is."""
-    for name in (
-        "samna", "samna.speck2b", "samna.speck2b.configuration", "samna.speck2f", "samna.speck2f.configuration", "samna.speck2e",
-        "samna.speck2e.configuration", "samna.speck2cMini", "samna.speck2cMini.configuration",
-        "samna.dynapcnn", "samna.dynapcnn.configuration", "samna.ui", "samna.event", "samna.graph",
-        "samnagui",
-    ):  # fmt: skip
+    chips = [f"samna.{chip}" for chip in ("speck2b", "speck2e", "speck2f", "dynapcnn")]
+    names = ["samna", *chips, *(f"{chip}.configuration" for chip in chips), "samna.ui", "samnagui"]
+    for name in names:
         module = Module(name)
         module.__path__ = []
         sys.modules[name] = module
-    for name, module in list(sys.modules.items()):
         parent, _, child = name.rpartition(".")
-        if parent.startswith("samna") and isinstance(module, Module):
+        if parent:
             setattr(sys.modules[parent], child, module)

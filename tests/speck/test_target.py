@@ -56,7 +56,7 @@ def test_the_published_model_runs_near_its_float_model(corpus: Path) -> None:
     model = quiet_load(corpus / "nmnist_cnn_sinabs.nir", semantics="sinabs")
     built: Any = snnir.compile(model, "speck")
     names = list(built.ports["populations"])
-    x = spikes((60, 2, 2, 34, 34), 0.004)
+    x = spikes((200, 6, 2, 34, 34), 0.004)
     chip, memory = built.run(x, names), built.run(x, names, form="memory")
     stepped = snnir.compile(model).run(x, names)
     shares = {}
@@ -65,7 +65,7 @@ def test_the_published_model_runs_near_its_float_model(corpus: Path) -> None:
         ours, theirs = chip.recorded[name].sum(0), stepped.recorded[name].sum(0)
         shares[name] = np.corrcoef(ours.reshape(-1), theirs.reshape(-1))[0, 1]
     assert shares[names[0]] > 0.97, shares
-    assert min(shares.values()) > 0.8, shares
+    assert min(shares.values()) > 0.85, shares
 
 
 # --- Folders -------------------------------------------------------------------------------------
