@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from snnir.targets.speck.chip_reader import BadFolder, chip_of_config, chip_of_words
 from snnir.targets.speck.chips import CHIPS
 from snnir.targets.speck.configuration import config_text
-from snnir.targets.speck.core import Network, Sensor
+from snnir.targets.speck.core import CoreLayer, Destination, Geometry, Network, Sensor, Shape
 from snnir.targets.speck.emulator import Emulator, listed, routed
 from snnir.targets.speck.memory import words
 from tests.speck.nets import branching, network
@@ -203,3 +203,40 @@ def test_events_to_where_nothing_is_are_refused(event: list[int]) -> None:
         chip = Emulator(*chip_of_config(config_text(branching(0))), compiled)
         with pytest.raises(BadFolder, match="not there"):
             chip.run([event], 1)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_states_stay_in_sixteen_bits(compiled: bool) -> None:
+    one = Shape(1, 1, 1)
+    layer = CoreLayer(
+        Geometry(one, one, 1), np.array([[[[100]]]], np.int8), np.zeros(1, np.int16),
+        np.array([[[32700]]], np.int16), 32767, -32768,
+    )  # fmt: skip
+    chip = Emulator(*chip_of_config(config_text(Network(CHIPS["speck2b"], {4: layer}))), compiled)
+    assert chip.run([[0, 4, 0, 0, 0, 0]], 1)[1] == {4: 1}
+    assert chip.state(0, 4).item() == 0  # 32,800 was cut to 32,767 before the reset
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_all_targets_of_an_input_event_are_queued_before_any_is_taken(compiled: bool) -> None:
+    """Two paths of different length join: which of their spikes comes first decides."""
+    one, two = Shape(1, 1, 1), Shape(2, 1, 1)
+
+    def cell(weights: Any, source: Shape, high: int, *targets: Destination) -> CoreLayer:
+        array = np.array(weights, np.int8).reshape(1, source.channels, 1, 1)
+        zero = np.zeros(1, np.int16), np.zeros((1, 1, 1), np.int16)
+        return CoreLayer(Geometry(source, one, 1), array, *zero, high, -1, destinations=targets)
+
+    cores = {
+        0: cell([50], one, 50, Destination(1)),  # the longer path inhibits,
+        1: cell([50], one, 50, Destination(3, 1, 0)),
+        2: cell([50], one, 50, Destination(3, 1, 1)),  # the shorter one excites
+        3: cell([-40, 50], two, 50),
+    }
+    chip = Emulator(*chip_of_config(config_text(Network(CHIPS["speck2b"], cores))), compiled)
+    events = routed(listed(np.ones((1, 1, 1, 1))), [(0, 1, 0), (2, 1, 0)], (1, 1))
+    assert events[:, 5].tolist() == [1, 0]
+    assert chip.run(events, 1)[1] == {0: 1, 1: 1, 2: 1, 3: 1}
+    chip.reset()
+    apart = events * [1, 1, 1, 1, 1, 0]
+    assert chip.run(apart, 1)[1][3] == 0  # the inhibition came first: -1, then 49 of 50
