@@ -6,8 +6,8 @@ before):
 1. Every event adds its weight, shifted left, to the synaptic current of its target; input events
    first, then recurrent spikes, by source; each addition saturates at 16 bits.
 2. The current decays: `i -= i >> dash`, by at least 1 towards zero.
-3. The membrane changes by its own decay, the currents and the bias, in this order; each addition
-   saturates.
+3. The membrane changes by its own decay and the sum of its currents, then by the bias; each of the
+   two additions, and that to the membrane, saturates.
 4. A neuron at or above its threshold fires as often as the threshold goes into the membrane, at
    most 31 times (hidden) or once (readout), and as many thresholds are subtracted.
 """
@@ -88,8 +88,7 @@ class Block:
         i = i - decayed(i, self.dash_syn)
         change = -decayed(v, self.dash_mem)
         change[change > HIGH] = LOW  # the negative of the lowest number wraps around
-        for synapse in range(i.shape[2]):
-            change = np.clip(change + i[:, :, synapse], LOW, HIGH)
+        change = np.clip(change + i.sum(axis=2), LOW, HIGH)
         v = np.clip(v + np.clip(change + self.bias, LOW, HIGH), LOW, HIGH)
         spikes = np.where(v >= self.threshold, np.minimum(v // self.threshold, self.most), 0)
         return v - spikes * self.threshold, i, spikes
