@@ -1,0 +1,175 @@
+"""How a neuron of the graph answers, and the chip's neuron that answers most alike.
+
+Below threshold, every member of the LIF family is linear: its membrane after one unit of input is a
+curve over time. So is the chip's, for each pair of decays. The pair and the factor that come
+closest (least squares) are taken, whichever way the graph writes its decays; where the graph's
+decays are 1 - 2^-d the two curves are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.dynamics.evaluate import neuron_function
+from snnir.dynamics.lif import FIXED_ONE, LifStep
+from snnir.ir.neuron import Step
+from snnir.targets.xylo.configuration import MOST_DASH
+
+Array = npt.NDArray[Any]
+
+#: Steps over which curves are compared; slower decays count as none.
+STEPS = 1024
+#: Larger than what truncation in the fixed form could disturb.
+_UNIT = float(2**20)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """How the membranes of a population move below threshold.
+
+    Attributes:
+        impulse: [neurons, steps] after one unit of input in the first step.
+        rest: [neurons, steps] without input, from the initial state.
+    """
+
+    impulse: Array
+    rest: Array
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The chip's neurons that come closest to a population.
+
+    Attributes:
+        dash_syn, dash_mem: [neurons], decay shifts.
+        gain: [neurons], weight per unit of the graph's input.
+        bias: [neurons], what is added to the membrane in each step.
+        error: [neurons], relative distance of the curves (0: equal).
+        bias_error: [neurons], the same of the course under constant input and leak.
+        direct: Whether the current is cancelled after one step, so that there is no synapse.
+    """
+
+    dash_syn: Array
+    dash_mem: Array
+    gain: Array
+    bias: Array
+    error: Array
+    bias_error: Array
+    direct: bool
+
+
+def curves(op: Step, shape: tuple[int, ...], late: int) -> Curves:
+    """Run a population below threshold.
+
+    Args:
+        op: A member of the LIF family.
+        shape: Of the population.
+        late: Steps by which its synapse holds input back; they are left out.
+    """
+    rules = op.dynamics
+    assert isinstance(rules, LifStep)
+    params = {name: value.numpy().astype(np.float64) for name, value in op.params.items()}
+    if rules.membrane == "none":
+        rules, params["beta"] = replace(rules, membrane="factor"), np.zeros(())
+    calm = replace(
+        rules, fire="never", spikes="single", spike_cap=0, reset="none", own_amount=False,
+        reset_timing="same-step", clamp="none", refractory=0, exposes_v=False,
+    )  # fmt: skip
+    wanted = {name: params[name] for name, _ in calm.program.params}
+    function = neuron_function(calm.program, wanted, np.float64, np.float64)
+    state = {
+        s.name: np.zeros((2, *shape)) + (params[s.initial] if isinstance(s.initial, str) else 0.0)
+        for s in calm.program.states
+    }
+    x, silent = np.zeros((2, *shape)), np.zeros((2, *shape))
+    x[0] = _UNIT
+    more = [silent] * (rules.inputs - 1)
+    courses = np.empty((STEPS + late, 2, int(np.prod(shape))))
+    for step in range(STEPS + late):
+        function(x if step == 0 else silent, *more, state)
+        courses[step] = state["v"].reshape(2, -1)
+    courses = courses[late:] / (FIXED_ONE if rules.fixed else 1.0)
+    return Curves((courses[:, 0] - courses[:, 1]).T / _UNIT, courses[:, 1].T)
+
+
+@lru_cache(maxsize=2)
+def chip_curves(direct: bool) -> tuple[Array, Array, Array]:
+    """Return decays of synapse and membrane of each pair, and its curve [pairs, steps].
+
+    Args:
+        direct: Whether the current is there for one step only. It is halved even then: the chip
+            lets currents decay before the membrane sees them.
+    """
+    times = np.arange(STEPS)
+    syn = np.arange(1, 2 if direct else MOST_DASH + 1)
+    mem = np.arange(MOST_DASH + 1)
+    pairs = np.array([(s, m) for s in syn for m in mem])
+    a, b = (1.0 - 2.0 ** -pairs.T[:, :, None]).astype(np.float64)
+    if direct:
+        return pairs[:, 0], pairs[:, 1], 0.5 * b**times
+    apart = np.where(a == b, 1.0, a - b)
+    meeting = (times + 1.0) * a ** (times + 1.0)
+    return pairs[:, 0], pairs[:, 1], np.where(
+        a == b, meeting, a * (a ** (times + 1.0) - b ** (times + 1.0)) / apart
+    )  # fmt: skip
+
+
+def fit(found: Curves, constant: Array, direct: bool) -> Fit:
+    """Return the nearest neurons.
+
+    Args:
+        found: The population's curves.
+        constant: [neurons], input that is always there.
+        direct: See `Fit`.
+    """
+    syn, mem, candidates = chip_curves(direct)
+    energy = (candidates**2).sum(axis=1)
+    match = found.impulse @ candidates.T
+    best = (match**2 / energy).argmax(axis=1)
+    rows = np.arange(len(best))
+    gain = match[rows, best] / energy[best]
+    error = _distance(found.impulse, gain[:, None] * candidates[best])
+    course = constant[:, None] * np.cumsum(found.impulse, axis=1) + found.rest
+    b = (1.0 - 2.0 ** -mem[best].astype(np.float64))[:, None]
+    own = (1.0 - b ** (np.arange(STEPS) + 1.0)) / (1.0 - b)
+    bias = (course * own).sum(axis=1) / (own**2).sum(axis=1)
+    return Fit(
+        syn[best], mem[best], gain, bias, error, _distance(course, bias[:, None] * own), direct
+    )  # fmt: skip
+
+
+def _distance(wanted: Array, made: Array) -> Array:
+    size = np.linalg.norm(wanted, axis=1)
+    apart = np.linalg.norm(wanted - made, axis=1)
+    ratio: Array = np.divide(apart, size, out=np.zeros_like(apart), where=size > 0)
+    return np.where(ratio < 1e-9, 0.0, ratio)
+
+
+def decays(op: Step, size: int) -> tuple[Array | None, Array | None]:
+    """Return the factors per step of synapse and membrane, [neurons], None where there is none."""
+    p = {name: value.numpy().astype(np.float64) for name, value in op.params.items()}
+    rules = op.dynamics
+    assert isinstance(rules, LifStep)
+    unit = FIXED_ONE if rules.fixed else 1.0
+    synapse: Any = None
+    if rules.synapse != "none":
+        synapse = p["alpha"] / unit if "alpha" in p else 1.0 - p["k_syn"]
+    membrane: Any = None
+    if rules.membrane == "integrate":
+        membrane = np.ones(())
+    elif "beta" in p:
+        membrane = p["beta"] / unit
+    elif "k_mem" in p:
+        membrane = 1.0 - p["k_mem"]
+    elif "tau" in p:
+        membrane = 1.0 - 1.0 / p["tau"]
+    synapse, membrane = (
+        None if f is None else np.broadcast_to(f.reshape(-1) if f.size == size else f, (size,))
+        for f in (synapse, membrane)
+    )
+    return synapse, membrane
