@@ -1,0 +1,257 @@
+"""From real weights to the chip's integers.
+
+Every neuron has a scale of its own: how many units of its 16-bit state one unit of the graph is.
+Multiplying its weights, bias and threshold by one number changes nothing, so the scale is free; it
+is chosen such that its weights fill 8 bits, its threshold is fine enough, and its state has room.
+The left shifts, one per block of weights, are common to all neurons and are searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.targets.xylo.emulator import HIGH, LOW
+from snnir.targets.xylo.layout import Group, Layout
+
+Array = npt.NDArray[Any]
+
+#: Shifts that are tried; the chip's field may hold more, 16 bits do not.
+SHIFTS = range(8)
+#: Largest weight, and largest even one, whose half a copy takes away.
+MOST, MOST_EVEN = 127, 126
+#: Parts of their range that weights may be cut to for least squared error.
+_SHARES = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Side:
+    """Weights [sources, neurons] of one block of memory, in real numbers."""
+
+    weights: Array
+    shift_key: str
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """One block of neurons in integers.
+
+    Attributes:
+        scale: [neurons], units of the state per unit of the graph.
+        weights: Whole weights [sources, neurons], before the shift, by block of memory.
+        shifts: By block of memory.
+        threshold, bias: [neurons].
+        clipped: [neurons], weights that were cut to fit.
+        bias_clipped: Biases that were.
+    """
+
+    scale: Array
+    weights: dict[str, Array]
+    shifts: dict[str, int]
+    threshold: Array
+    bias: Array
+    clipped: Array
+    bias_clipped: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a block of neurons should be.
+
+    Attributes:
+        weights: [sources, neurons] by block of memory, in the graph's units.
+        threshold: [neurons]; infinite for membranes that are read.
+        strict: [neurons], whether it must be exceeded rather than reached.
+        bias: [neurons].
+        room: [neurons], the largest state that is expected, in the graph's units.
+        direct: [neurons], whether copies cancel half of each weight.
+    """
+
+    weights: dict[str, Array]
+    threshold: Array
+    strict: Array
+    bias: Array
+    room: Array
+    direct: Array
+
+
+def wanted_of(layout: Layout, block: str, room: dict[str, Array]) -> Wanted:
+    """Gather the populations of a block; copies stay empty.
+
+    Args:
+        layout: What goes where.
+        block: `hidden` or `readout`.
+        room: Largest states, by population.
+    """
+    size, neurons = layout.count(block), layout.count("hidden")
+    channels = sum(signal.size for signal in layout.structure.graph.inputs.values())
+    rows = {"inp": channels, "rec": neurons} if block == "hidden" else {"out": neurons}
+    weights = {key: np.zeros((count, size)) for key, count in rows.items()}
+    threshold, bias, space = np.full(size, np.inf), np.zeros(size), np.ones(size)
+    strict, direct = np.zeros(size, bool), np.zeros(size, bool)
+    for group in layout.of_block(block):
+        if group.population is None:
+            continue
+        own, at = layout.synapses[group.name], group.span
+        threshold[at], bias[at], space[at] = own.threshold, own.fit.bias, room[group.name]
+        strict[at] = group.population.rules.fire == "gt"
+        direct[at] = own.direct
+        for source, matrix in own.matrices.items():
+            key, lines = lines_of(layout, source, block)
+            weights[key][lines, at] = matrix
+    return Wanted(weights, threshold, strict, bias, space, direct)
+
+
+def lines_of(layout: Layout, source: str, block: str) -> tuple[str, slice]:
+    """Return the block of memory and the rows of a source's weights to a block of neurons."""
+    if source in layout.channels:
+        first = layout.channels[source]
+        return "inp", slice(first, first + layout.structure.size(source))
+    return ("rec" if block == "hidden" else "out"), layout.groups[source].span
+
+
+def quantize(wanted: Wanted, same: bool) -> Quantized:
+    """Return a block in integers.
+
+    Args:
+        wanted: The block in real numbers.
+        same: Whether all its memory must have one shift, as copies need it.
+    """
+    keys = list(wanted.weights)
+    best: tuple[float, dict[str, int]] | None = None
+    for combination in np.ndindex(*(len(SHIFTS),) * len(keys)):
+        if same and len(set(combination)) > 1:
+            continue
+        shifts = dict(zip(keys, combination, strict=True))
+        scale = _scale(wanted, shifts)
+        cost = float(_cost(wanted, shifts, scale).sum())
+        if best is None or cost < best[0]:
+            best = cost, shifts
+    assert best is not None
+    return _rounded(wanted, best[1], _refined(wanted, best[1]))
+
+
+def _scale(wanted: Wanted, shifts: dict[str, int], share: float = 1.0) -> Array:
+    """Return the largest scale with which weights and states fit."""
+    limit = _highest(wanted)
+    most = np.where(wanted.direct, MOST_EVEN, MOST)
+    for key, weights in wanted.weights.items():
+        largest = np.abs(weights).max(axis=0, initial=0.0)
+        fits = np.divide(
+            share * most * 2.0 ** shifts[key], largest, out=limit.copy(), where=largest > 0
+        )
+        limit = np.minimum(limit, fits)
+    return limit
+
+
+def _highest(wanted: Wanted) -> Array:
+    """Return the scale with which the largest state still fits 16 bits."""
+    finite = np.where(np.isinf(wanted.threshold), 0.0, wanted.threshold)
+    highest: Array = (HIGH - 1) / np.maximum(np.maximum(wanted.room, finite), 1e-30)
+    return highest
+
+
+def _unit(wanted: Wanted) -> Array:
+    """Return what errors of a neuron are measured in."""
+    unit: Array = np.where(np.isinf(wanted.threshold), wanted.room, wanted.threshold)
+    return unit
+
+
+def _cost(wanted: Wanted, shifts: dict[str, int], scale: Array) -> Array:
+    """Return squared errors per neuron, in thresholds: of weights, threshold, and decay.
+
+    A state decays by at least one unit per step, and by whole units: the coarser it is, the less
+    it decays as it should.
+    """
+    unit = _unit(wanted)
+    cost = (1.0 / (scale * unit)) ** 2
+    for key, weights in wanted.weights.items():
+        whole = _whole(weights, scale, shifts[key], wanted.direct)
+        error = whole * (2.0 ** shifts[key] / scale) - weights
+        cost = cost + (error**2).sum(axis=0) / unit**2
+    result: Array = cost
+    return result
+
+
+def _whole(weights: Array, scale: Array, shift: int, direct: Array) -> Array:
+    step = np.where(direct, 2.0, 1.0)
+    nearest = np.rint(weights * (scale / (step * 2.0**shift))) * step
+    return np.clip(nearest, np.where(direct, -MOST_EVEN - 2, -MOST - 1), np.where(direct, MOST_EVEN, MOST))  # fmt: skip
+
+
+def _refined(wanted: Wanted, shifts: dict[str, int]) -> Array:
+    """Return scales that may cut the largest weights where that lessens the error."""
+    best = _scale(wanted, shifts)
+    least = _cost(wanted, shifts, best)
+    for share in _SHARES[1:]:
+        scale = _scale(wanted, shifts, share)
+        cost = _cost(wanted, shifts, scale)
+        best = np.where(cost < least, scale, best)
+        least = np.minimum(cost, least)
+    return best
+
+
+def _rounded(wanted: Wanted, shifts: dict[str, int], scale: Array) -> Quantized:
+    weights, clipped = {}, np.zeros(len(scale), np.int64)
+    for key, real in wanted.weights.items():
+        weights[key] = _whole(real, scale, shifts[key], wanted.direct).astype(np.int64)
+        exact = real * scale / 2.0 ** shifts[key]
+        clipped += (np.abs(exact - weights[key]) > 1.0 + wanted.direct).sum(axis=0)
+    read = np.isinf(wanted.threshold)
+    level = np.rint(np.where(read, 0.0, wanted.threshold) * scale) + wanted.strict
+    # v > T is v >= T + 1 in whole numbers. What is read by its membrane should never fire.
+    threshold = np.where(read, HIGH, np.clip(level, 1, HIGH)).astype(np.int64)
+    bias = np.rint(wanted.bias * scale)
+    fits = np.clip(bias, LOW, HIGH).astype(np.int64)
+    return Quantized(
+        scale, weights, shifts, threshold, fits, clipped, int((bias != fits).sum())
+    )  # fmt: skip
+
+
+# --- Copies --------------------------------------------------------------------------------------
+
+
+def wire_copies(layout: Layout, hidden: Quantized, readout: Quantized) -> None:
+    """Put the whole weights of copies in place; they repeat counts exactly.
+
+    A copy reads 2 per event, of which its current keeps 1 in the step, and takes 1 from itself in
+    the next: its current is the number of events, and its threshold one of them.
+    """
+    for group in layout.groups.values():
+        if group.population is not None:
+            continue
+        block = hidden if group.block == "hidden" else readout
+        key, lines = lines_of(layout, group.source, group.block)
+        rows, columns = _ranges(lines, group)
+        block.weights[key][rows, columns] = 2
+        block.threshold[columns] = 2 ** block.shifts[key]
+        if group.block == "hidden":
+            block.weights["rec"][columns, columns] = -1
+        elif layout.copy_of(group.source) is not None:
+            again, _ = _ranges(_copied(layout, group.source), group)
+            block.weights[key][again, columns] = -1
+    for group in layout.groups.values():
+        if group.population is not None and layout.cancelled(group):
+            _cancel(layout, group, hidden if group.block == "hidden" else readout)
+
+
+def _cancel(layout: Layout, group: Group, block: Quantized) -> None:
+    """Let copies take back the half of each weight that is left a step later."""
+    for source in layout.synapses[group.name].matrices:
+        key, lines = lines_of(layout, source, group.block)
+        again = "rec" if group.block == "hidden" else "out"
+        half = block.weights[key][lines, group.span] // 2
+        block.weights[again][_copied(layout, source), group.span] -= half
+
+
+def _copied(layout: Layout, source: str) -> slice:
+    copy = layout.copy_of(source)
+    assert copy is not None
+    return copy.span
+
+
+def _ranges(lines: slice, group: Group) -> tuple[Array, Array]:
+    return np.arange(lines.start, lines.stop), np.arange(group.span.start, group.span.stop)

@@ -1,0 +1,95 @@
+"""How large states get: the layout run in real numbers, with the chip's timing and decays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.targets.xylo.emulator import MOST_OUTPUTS, MOST_SPIKES
+from snnir.targets.xylo.layout import Layout, Synapses
+
+Array = npt.NDArray[Any]
+
+#: Steps and rates of the events assumed where no input is given, two samples each.
+ASSUMED_STEPS, ASSUMED_RATES = 128, (0.1, 0.4)
+#: How much larger than seen states may get: on assumed events, and on given ones.
+MARGIN_ASSUMED, MARGIN_GIVEN = 2.0, 1.25
+
+
+@dataclass
+class _State:
+    """States of a population [B, neurons], and the largest seen."""
+
+    own: Synapses
+    most: int
+    i: Array
+    v: Array
+    spikes: Array
+    peak: Array
+
+    def step(self, drive: Array) -> Array:
+        a, b = (1.0 - 2.0**-d for d in (self.own.fit.dash_syn, self.own.fit.dash_mem))
+        before = self.i + drive
+        seen = before * a
+        self.i = np.zeros_like(seen) if self.own.direct else seen
+        v = b * self.v + seen + self.own.fit.bias
+        self.peak = np.maximum(self.peak, np.maximum(np.abs(before), np.abs(v)).max(axis=0))
+        n = np.clip(np.floor(v / self.own.threshold), 0, self.most)
+        self.v = v - np.where(n > 0, n * np.where(n > 0, self.own.threshold, 0.0), 0.0)
+        return n
+
+
+def assumed_events(channels: int) -> Array:
+    """Return random spikes [T, B, channels], the same each time."""
+    rng = np.random.default_rng(0)
+    rates = np.repeat(ASSUMED_RATES, 2)[None, :, None]
+    events: Array = (rng.random((ASSUMED_STEPS, rates.size, channels)) < rates).astype(np.float64)
+    return events
+
+
+def largest_states(layout: Layout, events: Array | None) -> dict[str, Array]:
+    """Return, per neuron, the largest current or membrane that there should be room for.
+
+    What one neuron of a population reaches, relative to its threshold, all of it may.
+
+    Args:
+        layout: What goes where.
+        events: [T, B, channels] to go by, or None for assumed ones.
+    """
+    margin = MARGIN_ASSUMED if events is None else MARGIN_GIVEN
+    if events is None:
+        events = assumed_events(sum(s.size for s in layout.structure.graph.inputs.values()))
+    states = {
+        name: _start(layout, name, events.shape[1]) for name in layout.structure.populations
+    }
+    for now in events:
+        drives = {name: _drive(layout, state, now, states) for name, state in states.items()}
+        for name, state in states.items():
+            state.spikes = state.step(drives[name])
+    found = {}
+    for name, state in states.items():
+        unit = np.where(np.isinf(state.own.threshold), 1.0, state.own.threshold)
+        found[name] = margin * (state.peak / unit).max(initial=1e-6) * unit
+    return found
+
+
+def _start(layout: Layout, name: str, batch: int) -> _State:
+    own = layout.synapses[name]
+    most = MOST_SPIKES if layout.groups[name].block == "hidden" else MOST_OUTPUTS
+    zero = np.zeros((batch, len(own.threshold)))
+    return _State(own, most, zero, zero, zero, np.zeros(len(own.threshold)))
+
+
+def _drive(layout: Layout, state: _State, now: Array, states: dict[str, _State]) -> Array:
+    """Return what a population reads: inputs of this step, spikes of the last one."""
+    drive = np.zeros_like(state.v)
+    for source, matrix in state.own.matrices.items():
+        if source in layout.channels:
+            first = layout.channels[source]
+            drive = drive + now[:, first : first + len(matrix)] @ matrix
+        else:
+            drive = drive + states[source].spikes @ matrix
+    return drive
