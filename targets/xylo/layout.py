@@ -20,7 +20,7 @@ from snnir.dynamics.lif import FIXED_ONE
 from snnir.errors import Diagnostic
 from snnir.targets.xylo.chips import CHIPS, Chip
 from snnir.targets.xylo.forms import Forms
-from snnir.targets.xylo.response import Fit, curves, decays, fit
+from snnir.targets.xylo.response import Fit, curves, fit
 from snnir.targets.xylo.structure import Population, Structure
 
 Array = npt.NDArray[Any]
@@ -61,15 +61,12 @@ class Synapses:
         constant: [neurons].
         fit: Its neurons.
         threshold: [neurons], in the graph's units; infinite where the membrane is read.
-        alpha, beta: The graph's decays, None where there is none.
     """
 
     matrices: dict[str, Array]
     constant: Array
     fit: Fit
     threshold: Array
-    alpha: Array | None = None
-    beta: Array | None = None
 
     @property
     def direct(self) -> bool:
@@ -219,7 +216,7 @@ def _synapses(structure: Structure, cancels: bool) -> dict[str, Synapses]:
             shape = structure.graph.signal(name).shape
             threshold = np.broadcast_to(values, shape).reshape(-1)
         scaled = {source: matrix * own.gain for source, matrix in matrices.items()}
-        found[name] = Synapses(scaled, constant, own, threshold, *decays(population.op, size))
+        found[name] = Synapses(scaled, constant, own, threshold)
     return found
 
 

@@ -226,11 +226,14 @@ def wire_copies(layout: Layout, hidden: Quantized, readout: Quantized) -> None:
         block = hidden if group.block == "hidden" else readout
         key, lines = lines_of(layout, group.source, group.block)
         rows, columns = _ranges(lines, group)
-        block.weights[key][rows, columns] = 2
-        block.threshold[columns] = 2 ** block.shifts[key]
+        exact = group.block == "hidden" or layout.copy_of(group.source) is not None
+        # Without a copy that cancels it, what is left of an event stays below a large threshold.
+        weight = 2 if exact else MOST_EVEN
+        block.weights[key][rows, columns] = weight
+        block.threshold[columns] = (weight // 2) << block.shifts[key]
         if group.block == "hidden":
             block.weights["rec"][columns, columns] = -1
-        elif layout.copy_of(group.source) is not None:
+        elif exact:
             again, _ = _ranges(_copied(layout, group.source), group)
             block.weights[key][again, columns] = -1
     for group in layout.groups.values():

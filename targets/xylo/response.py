@@ -150,16 +150,16 @@ def _distance(wanted: Array, made: Array) -> Array:
     return np.where(ratio < 1e-9, 0.0, ratio)
 
 
-def decays(op: Step, size: int) -> tuple[Array | None, Array | None]:
-    """Return the factors per step of synapse and membrane, [neurons], None where there is none."""
+def decays(op: Step) -> tuple[Array | None, Array | None]:
+    """Return the factors per step of synapse and membrane as the graph has them, or None."""
     p = {name: value.numpy().astype(np.float64) for name, value in op.params.items()}
     rules = op.dynamics
     assert isinstance(rules, LifStep)
     unit = FIXED_ONE if rules.fixed else 1.0
-    synapse: Any = None
+    synapse: Array | None = None
     if rules.synapse != "none":
         synapse = p["alpha"] / unit if "alpha" in p else 1.0 - p["k_syn"]
-    membrane: Any = None
+    membrane: Array | None = None
     if rules.membrane == "integrate":
         membrane = np.ones(())
     elif "beta" in p:
@@ -168,8 +168,4 @@ def decays(op: Step, size: int) -> tuple[Array | None, Array | None]:
         membrane = 1.0 - p["k_mem"]
     elif "tau" in p:
         membrane = 1.0 - 1.0 / p["tau"]
-    synapse, membrane = (
-        None if f is None else np.broadcast_to(f.reshape(-1) if f.size == size else f, (size,))
-        for f in (synapse, membrane)
-    )
     return synapse, membrane

@@ -32,6 +32,7 @@ from snnir.ir.structure import (
 )
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
+from snnir.targets.xylo.response import decays
 
 #: Ops that are sums of products of what they read, and constants.
 LINEAR: tuple[type[Op], ...] = (
@@ -154,6 +155,8 @@ def _check_op(found: Structure, node: Node) -> None:
 
 def _check_step(found: Structure, name: str, op: Step) -> None:
     rules = op.dynamics
+    if any(not tensor.is_resolved for tensor in op.params.values()):
+        return
     if not isinstance(rules, LifStep):
         what = f"model '{op.model or op.program.name}' is no member of the LIF family"
         hint = "the chip has leaky integrate-and-fire neurons with a synaptic current each"
@@ -163,11 +166,18 @@ def _check_step(found: Structure, name: str, op: Step) -> None:
         return
     if rules.fire == "never" and rules.membrane == "none":
         found.report(name, "has no membrane that could be read")
-    if rules.fire != "never" and op.params["threshold"].is_resolved:
+    if rules.fire != "never":
         lowest = float(op.params["threshold"].numpy().min())
         if lowest <= 0:
             what = f"has a threshold of {lowest:g}; the chip's are positive"
             found.report(name, what, "remove neurons that always fire")
+    if rules.fire != "never" and rules.reset == "none" and rules.membrane != "none":
+        what = "keeps its membrane after a spike; the chip always subtracts the threshold"
+        found.report(name, what, "train with a reset by subtraction")
+    for kind, factor in zip(("current", "membrane"), decays(op), strict=True):
+        if factor is not None and not (0.0 <= factor.min() and factor.max() <= 1.0):
+            what = f"its {kind} is multiplied by {factor.min():.4g} to {factor.max():.4g} per step"
+            found.report(name, what, "a decay of the chip is from 0 to 1; take a smaller dt")
 
 
 def _follow_reads(found: Structure) -> None:
