@@ -17,6 +17,8 @@ Array = npt.NDArray[Any]
 ASSUMED_STEPS, ASSUMED_RATES = 128, (0.1, 0.4)
 #: How much larger than seen states may get: on assumed events, and on given ones.
 MARGIN_ASSUMED, MARGIN_GIVEN = 2.0, 1.25
+#: Thresholds below zero down to which there is room for membranes.
+DEEPEST = 64.0
 
 
 @dataclass
@@ -29,6 +31,7 @@ class _State:
     v: Array
     spikes: Array
     peak: Array
+    depth: Array
 
     def step(self, drive: Array) -> Array:
         a, b = (1.0 - 2.0**-d for d in (self.own.fit.dash_syn, self.own.fit.dash_mem))
@@ -36,7 +39,10 @@ class _State:
         seen = before * a
         self.i = np.zeros_like(seen) if self.own.direct else seen
         v = b * self.v + seen + self.own.fit.bias
-        self.peak = np.maximum(self.peak, np.maximum(np.abs(before), np.abs(v)).max(axis=0))
+        self.depth = np.maximum(self.depth, -v.min(axis=0))
+        # A membrane far below its threshold may saturate there: it comes back a little earlier.
+        deep = np.minimum(np.abs(v), np.where(v < 0, DEEPEST * self.own.threshold, np.inf))
+        self.peak = np.maximum(self.peak, np.maximum(np.abs(before), deep).max(axis=0))
         n = np.clip(np.floor(v / self.own.threshold), 0, self.most)
         self.v = v - np.where(n > 0, n * np.where(n > 0, self.own.threshold, 0.0), 0.0)
         return n
@@ -80,7 +86,7 @@ def _start(layout: Layout, name: str, batch: int) -> _State:
     own = layout.synapses[name]
     most = MOST_SPIKES if layout.groups[name].block == "hidden" else MOST_OUTPUTS
     zero = np.zeros((batch, len(own.threshold)))
-    return _State(own, most, zero, zero, zero, np.zeros(len(own.threshold)))
+    return _State(own, most, zero, zero, zero, *np.zeros((2, len(own.threshold))))
 
 
 def _drive(layout: Layout, state: _State, now: Array, states: dict[str, _State]) -> Array:
