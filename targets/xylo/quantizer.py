@@ -135,16 +135,22 @@ def quantize(wanted: Wanted, same: bool) -> Quantized:
 
 
 def _scale(wanted: Wanted, shifts: dict[str, int], share: float = 1.0) -> Array:
-    """Return the largest scale with which weights and states fit."""
-    limit = _highest(wanted)
+    """Return the scale with which the largest weight is the largest there is, and states fit.
+
+    Where states need a smaller one, it is halved until they fit: whole weights stay whole.
+    """
+    highest = _highest(wanted)
     most = np.where(wanted.direct, MOST_EVEN, MOST)
+    scale = np.full(len(highest), np.inf)
     for key, weights in wanted.weights.items():
         largest = np.abs(weights).max(axis=0, initial=0.0)
-        fits = np.divide(
-            share * most * 2.0 ** shifts[key], largest, out=limit.copy(), where=largest > 0
-        )
-        limit = np.minimum(limit, fits)
-    return limit
+        fits = np.full(len(highest), np.inf)
+        np.divide(share * most * 2.0 ** shifts[key], largest, out=fits, where=largest > 0)
+        scale = np.minimum(scale, fits)
+    scale = np.where(np.isinf(scale), highest, scale)
+    halvings = np.ceil(np.maximum(np.log2(scale / highest), 0.0))
+    result: Array = scale * 2.0**-halvings
+    return result
 
 
 def _highest(wanted: Wanted) -> Array:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snnir.targets.xylo.emulator import MOST_OUTPUTS, MOST_SPIKES
+from snnir.streams import Kind, Signal
+from snnir.targets.xylo.emulator import MOST_EVENTS, MOST_OUTPUTS, MOST_SPIKES
 from snnir.targets.xylo.layout import Layout, Synapses
 
 Array = npt.NDArray[Any]
@@ -48,12 +50,17 @@ class _State:
         return n
 
 
-def assumed_events(channels: int) -> Array:
-    """Return random spikes [T, B, channels], the same each time."""
+def assumed_events(inputs: Mapping[str, Signal]) -> Array:
+    """Return random events [T, B, channels], the same each time: spikes, or counts of any size."""
+    most = np.repeat(
+        [MOST_EVENTS if signal.kind is Kind.COUNTS else 1 for signal in inputs.values()],
+        [signal.size for signal in inputs.values()],
+    )
     rng = np.random.default_rng(0)
     rates = np.repeat(ASSUMED_RATES, 2)[None, :, None]
-    events: Array = (rng.random((ASSUMED_STEPS, rates.size, channels)) < rates).astype(np.float64)
-    return events
+    shape = (ASSUMED_STEPS, rates.size, len(most))
+    events: Array = (rng.random(shape) < rates) * rng.integers(1, most + 1, shape)
+    return events.astype(np.float64)
 
 
 def largest_states(layout: Layout, events: Array | None) -> dict[str, Array]:
@@ -67,7 +74,7 @@ def largest_states(layout: Layout, events: Array | None) -> dict[str, Array]:
     """
     margin = MARGIN_ASSUMED if events is None else MARGIN_GIVEN
     if events is None:
-        events = assumed_events(sum(s.size for s in layout.structure.graph.inputs.values()))
+        events = assumed_events(layout.structure.graph.inputs)
     states = {
         name: _start(layout, name, events.shape[1]) for name in layout.structure.populations
     }
