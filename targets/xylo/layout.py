@@ -20,7 +20,7 @@ from snnir.dynamics.lif import FIXED_ONE
 from snnir.errors import Diagnostic
 from snnir.targets.xylo.chips import CHIPS, Chip
 from snnir.targets.xylo.forms import Forms
-from snnir.targets.xylo.response import Fit, curves, fit
+from snnir.targets.xylo.response import Fit, curves, decays, fit
 from snnir.targets.xylo.structure import Population, Structure
 
 Array = npt.NDArray[Any]
@@ -208,7 +208,8 @@ def _synapses(structure: Structure, cancels: bool) -> dict[str, Synapses]:
         size = structure.size(name)
         course = curves(population.op, structure.graph.signal(name).shape, population.late)
         direct = cancels and population.rules.synapse == "none" and population.fires
-        own = fit(course, constant, direct)
+        beta = _memory(structure, population) if population.fires else None
+        own = fit(course, constant, beta, direct)
         threshold = np.full(size, np.inf)
         if population.fires:
             values = population.op.params["threshold"].numpy().astype(np.float64)
@@ -218,6 +219,13 @@ def _synapses(structure: Structure, cancels: bool) -> dict[str, Synapses]:
         scaled = {source: matrix * own.gain for source, matrix in matrices.items()}
         found[name] = Synapses(scaled, constant, own, threshold)
     return found
+
+
+def _memory(structure: Structure, population: Population) -> Array:
+    """Return what is left of each membrane after a step."""
+    shape = structure.graph.signal(population.name).shape
+    factor = decays(population.op)[1]
+    return np.broadcast_to(0.0 if factor is None else factor, shape).reshape(-1)
 
 
 def _add_copies(layout: Layout) -> None:

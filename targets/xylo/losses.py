@@ -95,6 +95,9 @@ def _numbers(plan: Plan, group: Group) -> list[str]:
     response = float(own.fit.error.max(initial=0.0))
     if response > 0.0:
         found.append(f"answers to events {_percent(response)} off, from decays by shifts")
+    reset = float(own.fit.reset_error.max(initial=0.0))
+    if reset > 0.0:
+        found.append(f"what is left of a reset is {_percent(reset)} off")
     if own.direct:
         found.append("copies stand in for the synapse it does not have")
     elif group.population and group.population.rules.synapse == "none" and response > 0.0:

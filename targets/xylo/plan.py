@@ -222,6 +222,7 @@ def _numbers(plan: Plan, group: Group) -> dict[str, Any]:
         "weights": {s: weight_errors(plan, group, s) for s in own.matrices},
         "decays": decay_errors(plan, group),
         "response_error": _short(own.fit.error),
+        "reset_error": _short(own.fit.reset_error),
         "bias_error": _short(own.fit.bias_error),
         "scale": _short(block.scale[group.span]),
         "weights_clipped": int(block.clipped[group.span].sum()),

@@ -51,6 +51,7 @@ class Fit:
         bias: [neurons], what is added to the membrane in each step.
         error: [neurons], relative distance of the curves (0: equal).
         bias_error: [neurons], the same of the course under constant input and leak.
+        reset_error: [neurons], the same of what is left of a reset.
         direct: Whether the current is cancelled after one step, so that there is no synapse.
     """
 
@@ -60,6 +61,7 @@ class Fit:
     bias: Array
     error: Array
     bias_error: Array
+    reset_error: Array
     direct: bool
 
 
@@ -119,18 +121,24 @@ def chip_curves(direct: bool) -> tuple[Array, Array, Array]:
     )  # fmt: skip
 
 
-def fit(found: Curves, constant: Array, direct: bool) -> Fit:
+def fit(found: Curves, constant: Array, beta: Array | None, direct: bool) -> Fit:
     """Return the nearest neurons.
 
     Args:
         found: The population's curves.
         constant: [neurons], input that is always there.
+        beta: [neurons], what is left of a membrane, and so of a reset, after a step; None for
+            neurons that do not fire.
         direct: See `Fit`.
     """
     syn, mem, candidates = chip_curves(direct)
     energy = (candidates**2).sum(axis=1)
     match = found.impulse @ candidates.T
-    best = (match**2 / energy).argmax(axis=1)
+    size = np.maximum((found.impulse**2).sum(axis=1), 1e-300)[:, None]
+    apart = 1.0 - match**2 / (energy * size)
+    reset = None if beta is None else _reset_distances(beta)
+    # A synapse and a membrane that change places answer alike, but keep resets for other times.
+    best = (apart if reset is None else apart + reset[:, mem] ** 2).argmin(axis=1)
     rows = np.arange(len(best))
     gain = match[rows, best] / energy[best]
     error = _distance(found.impulse, gain[:, None] * candidates[best])
@@ -139,8 +147,21 @@ def fit(found: Curves, constant: Array, direct: bool) -> Fit:
     own = (1.0 - b ** (np.arange(STEPS) + 1.0)) / (1.0 - b)
     bias = (course * own).sum(axis=1) / (own**2).sum(axis=1)
     return Fit(
-        syn[best], mem[best], gain, bias, error, _distance(course, bias[:, None] * own), direct
+        syn[best], mem[best], gain, bias, error, _distance(course, bias[:, None] * own),
+        np.zeros(len(best)) if reset is None else reset[rows, mem[best]], direct,
     )  # fmt: skip
+
+
+def _reset_distances(beta: Array) -> Array:
+    """Return how far what is left of a reset is off, [neurons, decays of the chip's membrane]."""
+    times = np.arange(STEPS)
+    chip = (1.0 - 2.0 ** -np.arange(MOST_DASH + 1.0))[:, None] ** times
+    values, back = np.unique(beta, return_inverse=True)
+    curves = values[:, None] ** times
+    size = np.linalg.norm(curves, axis=1)[:, None]
+    apart = np.linalg.norm(curves[:, None] - chip, axis=2) / size
+    result: Array = apart[back.reshape(-1)]
+    return result
 
 
 def _distance(wanted: Array, made: Array) -> Array:
