@@ -38,10 +38,13 @@ class Target:
     Class attributes:
         name: The word after `--target`.
         summary: One line for `snnir list targets`.
+        between: Whether streams can only begin and end in populations, as on chips; the support
+            matrix then shows an op between two.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str] = ""
+    between: ClassVar[bool] = False
 
     def pipeline(self, level: int) -> str:
         """Return the passes the target needs before `build`, for an optimisation level."""

@@ -256,7 +256,7 @@ def _weights(
     rows, shift = facts[key], facts.get(shift_key)
     if len(rows) != shape[0]:
         raise ConfigError(f"{key} has {len(rows)} sources, must have {shape[0]}")
-    _whole(shift_key, [shift], 0, MOST_SHIFT)
+    (shift,) = _whole(shift_key, [shift], 0, MOST_SHIFT)
     whole = np.zeros(shape, np.int64)
     for source, row in enumerate(rows):
         where = f"{key}[{source}]"
@@ -293,13 +293,15 @@ def _spans(
         if block not in blocks or not isinstance(shape, list):
             raise ConfigError(f"{where} must have a shape, and block {' or '.join(blocks)}")
         _whole(f"{where}: shape", shape, 1, HIGH)
-        first, latency = item.get("first"), item.get("latency", 0)
-        _whole(f"{where}: first, latency", [first, latency], LOW, HIGH)
+        places = [item.get("first"), item.get("latency", 0)]
+        first, latency = _whole(f"{where}: first, latency", places, LOW, HIGH).tolist()
         read, unit = item.get("read", "spikes"), item.get("unit", [])
         span = Span(item["name"], block, first, tuple(shape), latency, read, _reals(where, unit))
         if first < 0 or first + span.size > room[block]:
             raise ConfigError(f"{where} reaches beyond the {room[block]} of its block")
-        if read not in ("spikes", "membrane") or len(unit) != (span.size if read != "spikes" else 0):
+        if read not in ("spikes", "membrane") or len(unit) != (
+            span.size if read != "spikes" else 0
+        ):
             raise ConfigError(f"{where} is read as {read!r} with {len(unit)} units")
         found.append(span)
     if len({span.name for span in found}) != len(found):

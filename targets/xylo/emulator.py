@@ -1,4 +1,4 @@
-"""The integer core of Xylo in NumPy, bit for bit as SynSense's `xylosim` 0.1.3; copied into folders.
+"""The integer core of Xylo in NumPy, bit for bit the vendor's `xylosim` 0.1.3; goes into folders.
 
 One step, for the hidden block and then for the readout (which sees the hidden spikes of the step
 before):

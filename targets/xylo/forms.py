@@ -55,7 +55,7 @@ class Forms:
         matrices: dict[str, Array] = {}
         constant = np.zeros(prod(self.graph.signal(population.name).shape))
         for index, value in enumerate(node.operands):
-            form, gain = self._form(value), 1.0
+            form, gain = self._form(value), np.ones(())
             if index and population.rules.synapse_gain:
                 # Only the first input has a gain of its own, which the neuron's response includes.
                 gain = 1.0 / op.params["w_in"].numpy().astype(np.float64)

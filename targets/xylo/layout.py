@@ -109,9 +109,7 @@ class Layout:
 
     def readers(self, source: str) -> list[Group]:
         """Return the groups that a source's events reach, itself and copies among them."""
-        found = [
-            self.groups[name] for name, own in self.synapses.items() if source in own.matrices
-        ]
+        found = [self.groups[name] for name, own in self.synapses.items() if source in own.matrices]
         return found + [group for group in self.groups.values() if group.source == source]
 
     def cancelled(self, group: Group) -> bool:
@@ -160,9 +158,7 @@ def check_counts(structure: Structure, chip: Chip) -> list[Diagnostic]:
     return [problem for problem in fixed if problem is not None]
 
 
-def _over(
-    what: str, sizes: dict[str, int], most: int, chip: Chip, hint: str
-) -> Diagnostic | None:
+def _over(what: str, sizes: dict[str, int], most: int, chip: Chip, hint: str) -> Diagnostic | None:
     total = sum(sizes.values())
     if total <= most:
         return None
@@ -289,7 +285,7 @@ def check_layout(layout: Layout) -> list[Diagnostic]:
             f"{hidden - chip.hidden} too many"
         )
         problems.append(Diagnostic("SNN501", what, hint="use tails=keep, or a smaller network"))
-    return problems + [*_fan_out(layout)] + _beyond(layout)
+    return [*problems, *_fan_out(layout), *_beyond(layout)]
 
 
 def fan_out(layout: Layout, group: Group) -> Array:

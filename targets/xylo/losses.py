@@ -11,7 +11,7 @@ from snnir.dynamics.lif import LifStep
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE, EXACT, EXACT_REAL
 from snnir.targets.xylo.emulator import MOST_EVENTS, MOST_SPIKES
-from snnir.targets.xylo.layout import Group
+from snnir.targets.xylo.layout import Group, fan_out
 from snnir.targets.xylo.plan import Plan
 from snnir.targets.xylo.quantizer import lines_of
 from snnir.targets.xylo.response import decays
@@ -68,7 +68,9 @@ def _timing(plan: Plan, group: Group) -> list[str]:
     assert group.population is not None
     lag, found = group.population.latency, []
     if lag:
-        found.append(f"{abs(lag)} step{'s' if abs(lag) > 1 else ''} {'late' if lag > 0 else 'early'}")
+        found.append(
+            f"{abs(lag)} step{'s' if abs(lag) > 1 else ''} {'late' if lag > 0 else 'early'}"
+        )
     own = [o for o in plan.layout.structure.outputs if o.population == group.name]
     for output in own:
         if plan.readout_of(output).population is None:
@@ -170,3 +172,59 @@ def decay_errors(plan: Plan, group: Group) -> dict[str, Any]:
             given = np.broadcast_to(factor, graph_shape).reshape(shape)
             found[name]["error"] = [float(f"{e:.6g}") for e in chip - given]
     return found
+
+
+# --- quantization.json ---------------------------------------------------------------------------
+
+
+def report_of(plan: Plan) -> dict[str, Any]:
+    """Return what was done to the numbers; errors of weights are in thresholds of their neuron."""
+    layout = plan.layout
+    chip = layout.chip
+    hidden = layout.of_block("hidden")
+    return {
+        "chip": chip.name,
+        "used": {
+            "input channels": [len(plan.hidden.weights["inp"]), chip.inputs],
+            "hidden neurons": [layout.count("hidden"), chip.hidden],
+            "of them copies": sum(group.size for group in hidden if group.population is None),
+            "readout neurons": [layout.count("readout"), chip.outputs],
+            "recurrent connections": [
+                sum(int(fan_out(layout, group).sum()) for group in hidden), chip.connections,
+            ],
+        },
+        "room for states": "measured on given events" if plan.measured else "random events",
+        "weight_shift": {**plan.hidden.shifts, **plan.readout.shifts},
+        "populations": {
+            group.name: {**_facts(plan, group), "lost": lost(plan, group.name)}
+            for group in layout.groups.values()
+            if group.population is not None
+        },
+        "copies": {
+            group.name: {"block": group.block, "first": group.first, "neurons": group.size}
+            for group in layout.groups.values()
+            if group.population is None
+        },
+    }  # fmt: skip
+
+
+def _facts(plan: Plan, group: Group) -> dict[str, Any]:
+    assert group.population is not None
+    own, block = plan.layout.synapses[group.name], plan.block(group.block)
+    return {
+        "block": group.block,
+        "first": group.first,
+        "neurons": group.size,
+        "latency": group.population.latency,
+        "weights": {s: weight_errors(plan, group, s) for s in own.matrices},
+        "decays": decay_errors(plan, group),
+        "response_error": _short(own.fit.error),
+        "reset_error": _short(own.fit.reset_error),
+        "bias_error": _short(own.fit.bias_error),
+        "scale": _short(block.scale[group.span]),
+        "weights_clipped": int(block.clipped[group.span].sum()),
+    }
+
+
+def _short(values: Array) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]

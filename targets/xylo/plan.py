@@ -13,7 +13,7 @@ from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph
 from snnir.targets.xylo.chips import Chip
 from snnir.targets.xylo.configuration import FORMAT
-from snnir.targets.xylo.layout import Group, Layout, check_counts, fan_out, lay_out
+from snnir.targets.xylo.layout import Group, Layout, check_counts, lay_out
 from snnir.targets.xylo.quantizer import Quantized, quantize, wanted_of, wire_copies
 from snnir.targets.xylo.rehearsal import largest_states
 from snnir.targets.xylo.structure import Output, find_structure
@@ -171,63 +171,3 @@ def _output(plan: Plan, output: Output) -> dict[str, Any]:
     if not fires:
         facts["unit"] = (1.0 / plan.readout.scale[group.span]).tolist()
     return facts
-
-
-# --- quantization.json ---------------------------------------------------------------------------
-
-
-def report_of(plan: Plan) -> dict[str, Any]:
-    """Return what was done to the numbers; errors of weights are in thresholds of their neuron."""
-    from snnir.targets.xylo.losses import lost
-
-    layout = plan.layout
-    chip = layout.chip
-    hidden = layout.of_block("hidden")
-    return {
-        "chip": chip.name,
-        "used": {
-            "input channels": [len(plan.hidden.weights["inp"]), chip.inputs],
-            "hidden neurons": [layout.count("hidden"), chip.hidden],
-            "of them copies": sum(group.size for group in hidden if group.population is None),
-            "readout neurons": [layout.count("readout"), chip.outputs],
-            "recurrent connections": [
-                sum(int(fan_out(layout, group).sum()) for group in hidden), chip.connections,
-            ],
-        },
-        "room for states": "measured on given events" if plan.measured else "random events",
-        "weight_shift": {**plan.hidden.shifts, **plan.readout.shifts},
-        "populations": {
-            group.name: {**_numbers(plan, group), "lost": lost(plan, group.name)}
-            for group in layout.groups.values()
-            if group.population is not None
-        },
-        "copies": {
-            group.name: {"block": group.block, "first": group.first, "neurons": group.size}
-            for group in layout.groups.values()
-            if group.population is None
-        },
-    }  # fmt: skip
-
-
-def _numbers(plan: Plan, group: Group) -> dict[str, Any]:
-    from snnir.targets.xylo.losses import decay_errors, weight_errors
-
-    assert group.population is not None
-    own, block = plan.layout.synapses[group.name], plan.block(group.block)
-    return {
-        "block": group.block,
-        "first": group.first,
-        "neurons": group.size,
-        "latency": group.population.latency,
-        "weights": {s: weight_errors(plan, group, s) for s in own.matrices},
-        "decays": decay_errors(plan, group),
-        "response_error": _short(own.fit.error),
-        "reset_error": _short(own.fit.reset_error),
-        "bias_error": _short(own.fit.bias_error),
-        "scale": _short(block.scale[group.span]),
-        "weights_clipped": int(block.clipped[group.span].sum()),
-    }
-
-
-def _short(values: Array) -> list[float]:
-    return [float(f"{value:.6g}") for value in values]

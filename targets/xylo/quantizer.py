@@ -185,7 +185,8 @@ def _cost(wanted: Wanted, shifts: dict[str, int], scale: Array) -> Array:
 def _whole(weights: Array, scale: Array, shift: int, direct: Array) -> Array:
     step = np.where(direct, 2.0, 1.0)
     nearest = np.rint(weights * (scale / (step * 2.0**shift))) * step
-    return np.clip(nearest, np.where(direct, -MOST_EVEN - 2, -MOST - 1), np.where(direct, MOST_EVEN, MOST))  # fmt: skip
+    result: Array = np.clip(nearest, -MOST - 1, np.where(direct, MOST_EVEN, MOST))
+    return result
 
 
 def _refined(wanted: Wanted, shifts: dict[str, int]) -> Array:

@@ -75,9 +75,7 @@ def largest_states(layout: Layout, events: Array | None) -> dict[str, Array]:
     margin = MARGIN_ASSUMED if events is None else MARGIN_GIVEN
     if events is None:
         events = assumed_events(layout.structure.graph.inputs)
-    states = {
-        name: _start(layout, name, events.shape[1]) for name in layout.structure.populations
-    }
+    states = {name: _start(layout, name, events.shape[1]) for name in layout.structure.populations}
     for now in events:
         drives = {name: _drive(layout, state, now, states) for name, state in states.items()}
         for name, state in states.items():

@@ -175,7 +175,7 @@ def _check_step(found: Structure, name: str, op: Step) -> None:
         what = "keeps its membrane after a spike; the chip always subtracts the threshold"
         found.report(name, what, "train with a reset by subtraction")
     for kind, factor in zip(("current", "membrane"), decays(op), strict=True):
-        if factor is not None and not (0.0 <= factor.min() and factor.max() <= 1.0):
+        if factor is not None and (factor.min() < 0.0 or factor.max() > 1.0):
             what = f"its {kind} is multiplied by {factor.min():.4g} to {factor.max():.4g} per step"
             found.report(name, what, "a decay of the chip is from 0 to 1; take a smaller dt")
 
@@ -252,7 +252,7 @@ def _choose_blocks(found: Structure) -> None:
 
 def _find_latencies(found: Structure) -> None:
     """Walk from the inputs; paths that meet must agree."""
-    lags: dict[str, int] = {name: 0 for name in found.graph.inputs}
+    lags: dict[str, int] = dict.fromkeys(found.graph.inputs, 0)
     edges = list(_edges(found))
     known = deque(lags)
     waiting = deque(found.populations)

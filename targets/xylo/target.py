@@ -29,8 +29,8 @@ from snnir.target import Compiled, Content, Target
 from snnir.targets.xylo import chips, command, configuration, emulator
 from snnir.targets.xylo.chips import CHIPS, Chip
 from snnir.targets.xylo.configuration import InputError, Network, check_events, read_config
-from snnir.targets.xylo.losses import loss_report
-from snnir.targets.xylo.plan import Plan, config_text, fits, make_plan, report_of
+from snnir.targets.xylo.losses import loss_report, report_of
+from snnir.targets.xylo.plan import Plan, config_text, fits, make_plan
 
 TAILS = ("auto", "cancel", "keep")
 PIPELINE = "canonicalize,discretize,cse,merge-delays,remove-identity,dead-code"
@@ -51,6 +51,7 @@ class XyloTarget(Target):
 
     name: ClassVar[str] = "xylo"
     summary: ClassVar[str] = "configuration of a Xylo chip, with its emulator; integers"
+    between: ClassVar[bool] = True
     chip: str = "xylo-audio-2"
     tails: str = "auto"
     calibrate: str = ""

@@ -30,7 +30,7 @@ def compared(g: snnir.Graph, made: Any, x: Any, name: str) -> tuple[int, int, in
 def test_braille(corpus: Path, chip: str) -> None:
     x = np.load(corpus / "recordings" / "braille_input.npy")
     g = model(corpus)
-    made = snnir.compile(g, "xylo", chip=chip)
+    made: Any = snnir.compile(g, "xylo", chip=chip)
     assert made.latency == {"lif1.lif": 0, "lif2": 1, "output:output": 1}
     core = made.network.core
     assert len(core.hidden.threshold) == 38

@@ -22,12 +22,14 @@ from tests.xylo.nets import (
     cuba,
     differences,
     gate,
-    given as input_of,
     lif,
     linear,
     recurrent,
     two_layers,
     whole,
+)
+from tests.xylo.nets import (
+    given as input_of,
 )
 
 seeds = st.integers(0, 2**32)
@@ -83,7 +85,10 @@ def test_neurons_of_the_chip_are_exact_while_nothing_rounds(seed: int) -> None:
 def test_without_synapse_copies_take_the_synapse_away(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = (whole(rng, *shape, 126, step=2) for shape in ((6, 3), (4, 6)))
-    hidden, readout = lif(0.5, np.float32(150)), lif(0.5, np.float32(220), spikes="single", spike_cap=0)
+    hidden, readout = (
+        lif(0.5, np.float32(150)),
+        lif(0.5, np.float32(220), spikes="single", spike_cap=0),
+    )
     g = two_layers(first, second, hidden, readout)
     made = compiled(g)
     assert made.plan.layout.cancels

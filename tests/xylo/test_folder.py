@@ -42,9 +42,7 @@ def alone(folder: Path, x: Any, tmp_path: Path, *more: str) -> Any:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
 
-def test_the_folder_does_what_memory_does(
-    net: snnir.Graph, folder: Path, tmp_path: Path
-) -> None:
+def test_the_folder_does_what_memory_does(net: snnir.Graph, folder: Path, tmp_path: Path) -> None:
     names = ["hidden", "hidden:v", "hidden:i", "readout", "readout:v", "readout:i"]
     x = counts(60, 3, 3)
     made: Any = snnir.compile(net, "xylo", chip="xylo-audio-3")
@@ -95,7 +93,12 @@ def test_without_snnir_and_numpy_alone(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.5, "0.5 at step 3, sample 1"), (16, "16 at step 3"), (-2, "from 0 to 15"), (np.nan, "nan at")],
+    [
+        (0.5, "0.5 at step 3, sample 1"),
+        (16, "16 at step 3"),
+        (-2, "from 0 to 15"),
+        (np.nan, "nan at"),
+    ],
 )
 def test_wrong_inputs(folder: Path, tmp_path: Path, value: float, text: str) -> None:
     x = counts(20, 2, 3)

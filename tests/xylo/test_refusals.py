@@ -84,7 +84,9 @@ def test_connections() -> None:
 
 
 def test_reach_of_input_and_output_weights() -> None:
-    first, second = problems(two_layers(ones(150, 4), ones(3, 150), cuba(), cuba()), chip="xylo-imu")
+    first, second = problems(
+        two_layers(ones(150, 4), ones(3, 150), cuba(), cuba()), chip="xylo-imu"
+    )
     assert "inputs feed it, and reach only the first 128 hidden neurons of xylo-imu; 22 " in first
     assert "only the last 128 hidden neurons of xylo-imu reach; 22 of its" in second
     assert "chip=xylo-audio-2" in second
@@ -110,7 +112,9 @@ def test_copies_that_do_not_fit_are_left_out_or_refused() -> None:
     g = two_layers(ones(100, 4), ones(3, 100), lif(), lif())
     made: Any = snnir.compile(g, "xylo", chip="xylo-imu")
     assert not made.plan.layout.cancels
-    (said,) = (e.what for e in snnir.losses(g, "xylo", chip="xylo-imu").losses if e.node == "hidden")
+    (said,) = (
+        e.what for e in snnir.losses(g, "xylo", chip="xylo-imu").losses if e.node == "hidden"
+    )
     assert "it has no synapse; the chip's spreads events over some steps" in said
     assert problems(g, chip="xylo-imu", tails="cancel")
     roomy: Any = snnir.compile(two_layers(ones(50, 4), ones(3, 50), lif(), lif()), "xylo")
@@ -141,7 +145,10 @@ def test_latencies_that_disagree() -> None:
 def test_recurrences_take_one_step() -> None:
     g = recurrent(ones(5, 3), ones(5, 5), ones(2, 5), cuba(), cuba(), delay=2)
     (found,) = problems(g)
-    assert "node 'hidden': its recurrence takes 2 steps in the graph; on the chip it takes one" in found
+    assert (
+        "node 'hidden': its recurrence takes 2 steps in the graph; on the chip it takes one"
+        in found
+    )
     late = recurrent(ones(5, 3), ones(5, 5), ones(2, 5), cuba(synapse_order="late"), cuba())
     (found,) = problems(late)
     assert "its recurrence takes 2 steps" in found
@@ -182,7 +189,11 @@ def test_membranes_cannot_be_passed_on() -> None:
     first, second = problems(g)
     assert "node 'fc2': reads the membrane of 'hidden'" in first
     assert "node 'hidden': has no spikes and is no output" in second
-    nodes: Nodes = {"input": given(3), "fc": (linear(ones(2, 3)), ["input"]), "li": (integrator, ["fc"])}
+    nodes: Nodes = {
+        "input": given(3),
+        "fc": (linear(ones(2, 3)), ["input"]),
+        "li": (integrator, ["fc"]),
+    }
     (found,) = problems(graph(nodes, "li", dt=1e-3).verify())
     assert "is read by its membrane and fed by an input" in found
     assert "put a spiking population before it" in found
@@ -204,7 +215,9 @@ def test_delays_per_element_and_weights_that_are_elsewhere() -> None:
 
 
 def test_graphs_in_integers_are_sent_back() -> None:
-    g = two_layers(ones(5, 3), ones(4, 5), gate(1.0, spikes="single"), lif(spikes="single", spike_cap=0))
+    g = two_layers(
+        ones(5, 3), ones(4, 5), gate(1.0, spikes="single"), lif(spikes="single", spike_cap=0)
+    )
     q = g.apply("quantize")
     found = problems(q)
     assert any("compile the graph before it is quantised" in one for one in found)
@@ -212,12 +225,13 @@ def test_graphs_in_integers_are_sent_back() -> None:
 
 def test_options() -> None:
     g = two_layers(ones(5, 3), ones(4, 5), cuba(), cuba())
-    for options, text in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"chip": "xylo"}, "use one of xylo-audio-2, xylo-imu, xylo-audio-3"),
         ({"tails": "maybe"}, "use one of auto, cancel, keep"),
         ({"speed": "1"}, "has no option 'speed'"),
         ({"calibrate": "/nowhere/x.npy"}, "SNN601"),
-    ):
+    ]
+    for options, text in wrong:
         with pytest.raises(snnir.SnnirError, match=text):
             snnir.compile(g, "xylo", **options)
 
