@@ -66,7 +66,7 @@ class Fit:
 
 
 def curves(op: Step, shape: tuple[int, ...], late: int) -> Curves:
-    """Run a population below threshold.
+    """Return how a population moves below threshold.
 
     Args:
         op: A member of the LIF family.
@@ -77,26 +77,58 @@ def curves(op: Step, shape: tuple[int, ...], late: int) -> Curves:
     assert isinstance(rules, LifStep)
     params = {name: value.numpy().astype(np.float64) for name, value in op.params.items()}
     if rules.membrane == "none":
-        rules, params["beta"] = replace(rules, membrane="factor"), np.zeros(())
+        rules = replace(rules, membrane="factor", start=False, leak=False)
+        params["beta"] = np.zeros(())
     calm = replace(
         rules, fire="never", spikes="single", spike_cap=0, reset="none", own_amount=False,
         reset_timing="same-step", clamp="none", refractory=0, exposes_v=False,
     )  # fmt: skip
     wanted = {name: params[name] for name, _ in calm.program.params}
-    function = neuron_function(calm.program, wanted, np.float64, np.float64)
-    state = {
-        s.name: np.zeros((2, *shape)) + (params[s.initial] if isinstance(s.initial, str) else 0.0)
-        for s in calm.program.states
-    }
-    x, silent = np.zeros((2, *shape)), np.zeros((2, *shape))
-    x[0] = _UNIT
-    more = [silent] * (rules.inputs - 1)
-    courses = np.empty((STEPS + late, 2, int(np.prod(shape))))
-    for step in range(STEPS + late):
-        function(x if step == 0 else silent, *more, state)
-        courses[step] = state["v"].reshape(2, -1)
-    courses = courses[late:] / (FIXED_ONE if rules.fixed else 1.0)
-    return Curves((courses[:, 0] - courses[:, 1]).T / _UNIT, courses[:, 1].T)
+    names = [state.name for state in calm.program.states]
+    start = [params[s.initial] if isinstance(s.initial, str) else 0.0 for s in calm.program.states]
+    change, jump = _flow(calm, wanted, shape)
+    rest = np.ones((len(change), len(names) + 1, 1))
+    for row, value in enumerate(start):
+        rest[:, row, 0] = np.broadcast_to(value, shape).reshape(-1)
+    impulse = _course(change[:, :-1, :-1], jump, STEPS + late)
+    undriven = _course(change, change @ rest, STEPS + late)
+    unit, v = (FIXED_ONE if rules.fixed else 1.0), names.index("v")
+    return Curves(*(course[:, late:, v, 0] / unit for course in (impulse, undriven)))
+
+
+def _flow(rules: LifStep, params: dict[str, Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return what a step does to the states, as it is the same linear map in each.
+
+    Returns:
+        [neurons, states + 1, states + 1] for the states and a constant 1, and [neurons, states, 1]
+        for a unit of input.
+    """
+    function = neuron_function(rules.program, params, np.float64, np.float64)
+    names = [state.name for state in rules.program.states]
+    count = len(names)
+    # One sample per state that is 1, one at rest, one with input.
+    state = {name: np.zeros((count + 2, *shape)) for name in names}
+    for row, name in enumerate(names):
+        state[name][row] = _UNIT
+    x = np.zeros((count + 2, *shape))
+    x[-1] = _UNIT
+    function(x, *[np.zeros_like(x)] * (rules.inputs - 1), state)
+    after = np.stack([state[name].reshape(count + 2, -1) for name in names]).transpose(2, 0, 1)
+    still = after[:, :, count, None]
+    change = np.zeros((after.shape[0], count + 1, count + 1))
+    change[:, :-1, :-1] = (after[:, :, :count] - still) / _UNIT
+    change[:, :-1, -1:] = still
+    change[:, -1, -1] = 1.0
+    return change, (after[:, :, -1:] - still) / _UNIT
+
+
+def _course(change: Array, first: Array, count: int) -> Array:
+    """Return a state [n, k, 1] and what a map [n, k, k] makes of it step by step, [n, count, k, 1]."""
+    found, leap = first[:, None], change
+    while found.shape[1] < count:
+        found = np.concatenate([found, leap[:, None] @ found], axis=1)
+        leap = leap @ leap
+    return found[:, :count]
 
 
 @lru_cache(maxsize=2)
