@@ -123,7 +123,7 @@ def _flow(rules: LifStep, params: dict[str, Array], shape: tuple[int, ...]) -> t
 
 
 def _course(change: Array, first: Array, count: int) -> Array:
-    """Return a state [n, k, 1] and what a map [n, k, k] makes of it step by step, [n, count, k, 1]."""
+    """Return a state [n, k, 1] and what a map makes of it step by step, [n, count, k, 1]."""
     found, leap = first[:, None], change
     while found.shape[1] < count:
         found = np.concatenate([found, leap[:, None] @ found], axis=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar
 
 import pytest
 
@@ -39,10 +40,15 @@ def test_every_op_and_model_has_a_row() -> None:
     assert rows["batch_norm"]["norse"] == "exact in real arithmetic"
 
 
+@cache
+def rows_once() -> list[dict[str, Any]]:
+    return support_matrix()
+
+
 @pytest.mark.parametrize("name", [*EXAMPLES, *_neurons()])
 def test_check_says_the_same(name: str) -> None:
     op, shape = {**EXAMPLES, **_neurons()}[name]
-    (row,) = (row for row in support_matrix() if row["op"] == name)
+    (row,) = (row for row in rows_once() if row["op"] == name)
     for target, level in row.items():
         if target == "op":
             continue
