@@ -31,32 +31,40 @@ TRACES = {
 
 @dataclass(frozen=True)
 class Weights:
-    """Whole weights [sources, columns], already shifted, and what saturating sums need."""
+    """Whole weights [sources, columns], already shifted, and what fast sums of them need."""
 
     whole: Any
-    signed: Any = field(init=False)
-    magnitude: Any = field(init=False)
+    real: Any = field(init=False)
+    largest: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        # Products of whole numbers below 2^53 are exact in float64, and BLAS is fast.
-        object.__setattr__(self, "signed", self.whole.astype(np.float64))
-        object.__setattr__(self, "magnitude", np.abs(self.signed))
+        object.__setattr__(self, "real", self.whole.astype(np.float32))
+        object.__setattr__(self, "largest", np.abs(self.whole).max(axis=1, initial=0))
 
     def add(self, current: Any, events: Any) -> Any:
         """Add the weights of events [B, sources] to currents [B, columns], one after another."""
-        if not events.any():
+        active = np.flatnonzero(events.any(axis=0))
+        if not active.size:
             return current
-        counts = events.astype(np.float64)
-        total = current + (counts @ self.signed).astype(np.int64)
-        at_most = np.abs(current) + counts @ self.magnitude
-        rows, columns = np.nonzero(at_most > HIGH)
-        if rows.size:  # only there does the order matter
-            total[rows, columns] = self._in_order(current[rows, columns], events[rows], columns)
+        counts = events[:, active]
+        reach = int((counts @ self.largest[active]).max())
+        # Sums of whole numbers are exact in any order while they stay below 2^24 (2^53).
+        kind = np.float32 if reach < 2**24 else np.float64
+        rows, factors = self.real[active].astype(kind, copy=False), counts.astype(kind)
+        total = current + (factors @ rows).astype(np.int64)
+        if reach + np.abs(current).max(initial=0) <= HIGH:
+            return total
+        at_most = np.abs(current) + factors @ np.abs(rows)
+        samples, columns = np.nonzero(at_most > HIGH)
+        if samples.size:  # only there does the order matter
+            total[samples, columns] = self._in_order(
+                current[samples, columns], counts[samples], active, columns
+            )
         return total
 
-    def _in_order(self, current: Any, events: Any, columns: Any) -> Any:
-        for source in np.flatnonzero(events.any(axis=0)):
-            step = events[:, source] * self.whole[source, columns]
+    def _in_order(self, current: Any, counts: Any, active: Any, columns: Any) -> Any:
+        for place, source in enumerate(active):
+            step = counts[:, place] * self.whole[source, columns]
             # All events of a source have one sign, so that saturating once is saturating each.
             current = np.clip(current + step, LOW, HIGH)
         return current
