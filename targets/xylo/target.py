@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from snnir.running import (
     spike_stats,
 )
 from snnir.target import Compiled, Content, Target
-from snnir.targets.xylo import chips, command, configuration, emulator
+from snnir.targets.xylo import chips, command, configuration, emulator, load_xylosim
 from snnir.targets.xylo.chips import CHIPS, Chip
 from snnir.targets.xylo.configuration import InputError, Network, check_events, read_config
 from snnir.targets.xylo.losses import loss_report, report_of
@@ -83,6 +84,7 @@ class XyloTarget(Target):
             "config.json": text.encode(),
             "quantization.json": (json.dumps(report_of(plan), indent=1) + "\n").encode(),
             "model.py": command_source().encode(),
+            "load_xylosim.py": inspect.getsource(load_xylosim).encode(),
         }
         return XyloCompiled(graph, self, files, history, "model.py", plan, read_config(text))
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 import snnir
 from snnir.targets.xylo.configuration import ConfigError, read_config
+from snnir.targets.xylo.emulator import TRACES
 from tests.helpers import cli, dyadic, nir_chain, nir_file
 from tests.xylo.cases import case
 from tests.xylo.nets import counts, cuba, gate, lif, recurrent, two_layers, whole
@@ -64,6 +66,7 @@ def test_the_folder_does_what_memory_does(net: snnir.Graph, folder: Path, tmp_pa
 def test_files_explain_themselves(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "manifest.json", "config.json", "quantization.json", "model.py", "report.html",
+        "load_xylosim.py",
     }  # fmt: skip
     config = json.loads((folder / "config.json").read_text("utf-8"))
     assert config["chip"] == "xylo-audio-3"
@@ -226,6 +229,27 @@ def test_an_altered_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     assert "config.json threshold has 0" in done.stderr
     path.unlink()
     assert "config.json cannot be read" in alone(folder, counts(5, 1, 3), tmp_path).stderr
+
+
+@pytest.mark.framework
+@pytest.mark.skipif(find_spec("xylosim") is None, reason="xylosim is not installed")
+@pytest.mark.parametrize("chip", ["xylo-audio-2", "xylo-imu", "xylo-audio-3"])
+def test_the_vendor_runs_the_folder(net: snnir.Graph, tmp_path: Path, chip: str) -> None:
+    made: Any = snnir.compile(net, "xylo", chip=chip)
+    out = made.save(tmp_path / "out")
+    x = counts(80, 1, 3)
+    np.save(tmp_path / "x.npy", x[:, 0])
+    command = [sys.executable, str(out / "load_xylosim.py"), "x.npy", "y.npz"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    core = made.network.core
+    wanted = core.run(x.astype(int), core.start(1), list(TRACES))
+    with np.load(tmp_path / "y.npz") as found:
+        assert wanted["spikes"].any()
+        for name in ("spikes", "v", "spikes_out", "v_out"):
+            np.testing.assert_array_equal(found[name], wanted[name][:, 0], name)
+        for name in ("i", "i_out"):
+            np.testing.assert_array_equal(found[name], wanted[name][:, 0, :, 0], name)
 
 
 # --- Command line --------------------------------------------------------------------------------
