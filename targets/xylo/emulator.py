@@ -48,9 +48,8 @@ class Weights:
             return current
         counts = events[:, active]
         reach = int((counts @ self.largest[active]).max())
-        # Sums of whole numbers are exact in any order while they stay below 2^24 (2^53).
-        kind = np.float32 if reach < 2**24 else np.float64
-        rows, factors = self.real[active].astype(kind, copy=False), counts.astype(kind)
+        # Whole numbers are exact in float32 below 2^24; sums that may be larger saturate anyway.
+        rows, factors = self.real[active], counts.astype(np.float32)
         total = current + (factors @ rows).astype(np.int64)
         if reach + np.abs(current).max(initial=0) <= HIGH:
             return total

@@ -222,7 +222,6 @@ def _facts(plan: Plan, group: Group) -> dict[str, Any]:
         "reset_error": _short(own.fit.reset_error),
         "bias_error": _short(own.fit.bias_error),
         "scale": _short(block.scale[group.span]),
-        "weights_clipped": int(block.clipped[group.span].sum()),
     }
 
 

@@ -23,8 +23,8 @@ Array = npt.NDArray[Any]
 SHIFTS = range(8)
 #: Largest weight, and largest even one, whose half a copy takes away.
 MOST, MOST_EVEN = 127, 126
-#: Parts of their range that weights may be cut to for least squared error.
-_SHARES = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)
+#: Smallest whole number that the largest weight of a neuron may become.
+LEAST = 64
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class Quantized:
         weights: Whole weights [sources, neurons], before the shift, by block of memory.
         shifts: By block of memory.
         threshold, bias: [neurons].
-        clipped: [neurons], weights that were cut to fit.
-        bias_clipped: Biases that were.
+        cut: Biases that were cut to fit.
     """
 
     scale: Array
@@ -53,8 +52,7 @@ class Quantized:
     shifts: dict[str, int]
     threshold: Array
     bias: Array
-    clipped: Array
-    bias_clipped: int
+    cut: int
 
 
 @dataclass(frozen=True)
@@ -134,18 +132,18 @@ def quantize(wanted: Wanted, same: bool) -> Quantized:
     return _rounded(wanted, best[1], _refined(wanted, best[1]))
 
 
-def _scale(wanted: Wanted, shifts: dict[str, int], share: float = 1.0) -> Array:
-    """Return the scale with which the largest weight is the largest there is, and states fit.
+def _scale(wanted: Wanted, shifts: dict[str, int], number: int = MOST) -> Array:
+    """Return the scale with which the largest weight becomes a whole number, and states fit.
 
     Where states need a smaller one, it is halved until they fit: whole weights stay whole.
     """
     highest = _highest(wanted)
-    most = np.where(wanted.direct, MOST_EVEN, MOST)
+    most = np.where(wanted.direct, min(number, MOST_EVEN), number)
     scale = np.full(len(highest), np.inf)
     for key, weights in wanted.weights.items():
         largest = np.abs(weights).max(axis=0, initial=0.0)
         fits = np.full(len(highest), np.inf)
-        np.divide(share * most * 2.0 ** shifts[key], largest, out=fits, where=largest > 0)
+        np.divide(most * 2.0 ** shifts[key], largest, out=fits, where=largest > 0)
         scale = np.minimum(scale, fits)
     scale = np.where(np.isinf(scale), highest, scale)
     halvings = np.ceil(np.maximum(np.log2(scale / highest), 0.0))
@@ -173,7 +171,8 @@ def _cost(wanted: Wanted, shifts: dict[str, int], scale: Array) -> Array:
     it decays as it should.
     """
     unit = _unit(wanted)
-    cost = (1.0 / (scale * unit)) ** 2
+    level = np.where(np.isinf(wanted.threshold), 0.0, wanted.threshold) * scale
+    cost = (1.0 + (np.rint(level) - level) ** 2) / (scale * unit) ** 2
     for key, weights in wanted.weights.items():
         whole = _whole(weights, scale, shifts[key], wanted.direct)
         error = whole * (2.0 ** shifts[key] / scale) - weights
@@ -190,11 +189,14 @@ def _whole(weights: Array, scale: Array, shift: int, direct: Array) -> Array:
 
 
 def _refined(wanted: Wanted, shifts: dict[str, int]) -> Array:
-    """Return scales that may cut the largest weights where that lessens the error."""
+    """Return scales of least error, by the whole number that the largest weight becomes.
+
+    Weights on a grid of their own, whole ones for instance, are met exactly by one of them.
+    """
     best = _scale(wanted, shifts)
     least = _cost(wanted, shifts, best)
-    for share in _SHARES[1:]:
-        scale = _scale(wanted, shifts, share)
+    for largest in range(LEAST, MOST):
+        scale = _scale(wanted, shifts, largest)
         cost = _cost(wanted, shifts, scale)
         best = np.where(cost < least, scale, best)
         least = np.minimum(cost, least)
@@ -202,11 +204,10 @@ def _refined(wanted: Wanted, shifts: dict[str, int]) -> Array:
 
 
 def _rounded(wanted: Wanted, shifts: dict[str, int], scale: Array) -> Quantized:
-    weights, clipped = {}, np.zeros(len(scale), np.int64)
-    for key, real in wanted.weights.items():
-        weights[key] = _whole(real, scale, shifts[key], wanted.direct).astype(np.int64)
-        exact = real * scale / 2.0 ** shifts[key]
-        clipped += (np.abs(exact - weights[key]) > 1.0 + wanted.direct).sum(axis=0)
+    weights = {
+        key: _whole(real, scale, shifts[key], wanted.direct).astype(np.int64)
+        for key, real in wanted.weights.items()
+    }
     read = np.isinf(wanted.threshold)
     level = np.rint(np.where(read, 0.0, wanted.threshold) * scale) + wanted.strict
     # v > T is v >= T + 1 in whole numbers. What is read by its membrane should never fire.
@@ -214,7 +215,7 @@ def _rounded(wanted: Wanted, shifts: dict[str, int], scale: Array) -> Quantized:
     bias = np.rint(wanted.bias * scale)
     fits = np.clip(bias, LOW, HIGH).astype(np.int64)
     return Quantized(
-        scale, weights, shifts, threshold, fits, clipped, int((bias != fits).sum())
+        scale, weights, shifts, threshold, fits, int((bias != fits).sum())
     )  # fmt: skip
 
 

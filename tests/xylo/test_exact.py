@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import snnir
-from snnir.ir import Delay, Node, Step, Value
+from snnir.ir import Delay, Node, Reshape, Step, Value
 from tests.helpers import graph, params
 from tests.xylo.nets import (
     Nodes,
@@ -49,6 +49,25 @@ def test_gates_are_exact(seed: int, channels: int, hidden: int, outputs: int) ->
     found = differences(g, compiled(g), counts(40, 3, channels, seed=seed))
     # The readout counts in the chip only up to one, which `single` says of the graph as well.
     assert found == {"hidden": 0, "readout": 0, "output:output": 0}
+
+
+@given(seeds)
+def test_a_threshold_that_is_met_is_not_exceeded(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Of 62 in each: sums are whole multiples, and meet thresholds again and again.
+    first, second = (
+        62.0 * rng.integers(-1, 3, shape).astype(np.float32) for shape in ((6, 4), (4, 6))
+    )
+    hidden, readout = (
+        gate(np.float32(62), fire="gt", spikes="single"),
+        gate(np.float32(124), fire="gt", spikes="single"),
+    )
+    g = two_layers(first, second, hidden, readout)
+    x = counts(40, 2, 4, seed=seed)
+    wanted = snnir.compile(g, "numpy").run(x, ["hidden"]).recorded["hidden"]
+    made = compiled(g)
+    # The chip fires more than once where the input is larger; whether it fires is the same.
+    np.testing.assert_array_equal(made.run(x, ["hidden"]).recorded["hidden"] > 0, wanted > 0)
 
 
 @given(seeds)
@@ -165,6 +184,25 @@ def test_delays_of_the_graph_shorten_the_latency() -> None:
     made = compiled(late)
     assert made.latency == {"hidden": 0, "readout": 0, "output:output": 0}
     assert set(differences(late, made, counts(30, 2, 3)).values()) == {0}
+
+
+def test_delays_of_outputs_shorten_theirs() -> None:
+    rng = np.random.default_rng(9)
+    g = two_layers(
+        whole(rng, 5, 3, 126, step=2), whole(rng, 4, 5, 126, step=2), gate(np.float32(90)),
+        gate(np.float32(90), spikes="single"),
+    )  # fmt: skip
+    editor = g.edit()
+    editor.add("wait", Delay(2), ["readout"])
+    editor.add("square", Reshape((2, 2)), ["wait"])
+    editor.outputs["output"] = Value("square")
+    late = editor.graph().verify()
+    made = compiled(late)
+    assert made.latency == {"hidden": 0, "readout": 1, "output:output": -1}
+    x = counts(30, 2, 3)
+    found, wanted = made.run(x).output, snnir.compile(late, "numpy").run(x).output
+    assert found.shape == wanted.shape == (30, 2, 2, 2)
+    np.testing.assert_array_equal(found[:-1], wanted[1:])
 
 
 @pytest.mark.parametrize("chip", ["xylo-audio-2", "xylo-imu", "xylo-audio-3"])
