@@ -20,7 +20,7 @@ from snnir.dynamics.lif import FIXED_ONE
 from snnir.errors import Diagnostic
 from snnir.targets.xylo.chips import CHIPS, Chip
 from snnir.targets.xylo.forms import Forms
-from snnir.targets.xylo.response import Fit, curves, decays, fit
+from snnir.targets.xylo.response import Curves, Fit, curves, decays, fit
 from snnir.targets.xylo.structure import Population, Structure
 
 Array = npt.NDArray[Any]
@@ -60,18 +60,29 @@ class Synapses:
         matrices: [events, neurons] by source.
         constant: [neurons].
         fit: Its neurons.
+        curves, beta: What they were fitted to: see `response.fit`.
         threshold: [neurons], in the graph's units; infinite where the membrane is read.
     """
 
     matrices: dict[str, Array]
     constant: Array
     fit: Fit
+    curves: Curves
+    beta: Array | None
     threshold: Array
 
     @property
     def direct(self) -> bool:
         """Whether copies cancel its current after a step."""
         return self.fit.direct
+
+    def beside(self, shifts: tuple[int, int]) -> Synapses:
+        """Return the same with decays beside the nearest."""
+        made = fit(self.curves, self.constant, self.beta, self.direct, shifts)
+        ratio = np.divide(made.gain, self.fit.gain, out=np.zeros(len(made.gain)),
+                          where=self.fit.gain != 0)  # fmt: skip
+        scaled = {source: matrix * ratio for source, matrix in self.matrices.items()}
+        return replace(self, matrices=scaled, fit=made)
 
 
 @dataclass
@@ -213,7 +224,7 @@ def _synapses(structure: Structure, cancels: bool) -> dict[str, Synapses]:
             shape = structure.graph.signal(name).shape
             threshold = np.broadcast_to(values, shape).reshape(-1)
         scaled = {source: matrix * own.gain for source, matrix in matrices.items()}
-        found[name] = Synapses(scaled, constant, own, threshold)
+        found[name] = Synapses(scaled, constant, own, course, beta, threshold)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from snnir.dynamics.lif import LifStep
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE, EXACT, EXACT_REAL
-from snnir.targets.xylo.emulator import MOST_EVENTS, MOST_SPIKES
+from snnir.targets.xylo.emulator import LOW, MOST_EVENTS, MOST_SPIKES
 from snnir.targets.xylo.layout import Group, fan_out
 from snnir.targets.xylo.plan import Plan
 from snnir.targets.xylo.quantizer import lines_of
@@ -55,6 +55,7 @@ def lost(plan: Plan, name: str) -> list[str]:
     assert group.population is not None
     rules = group.population.rules
     found = [*_timing(plan, group), *_numbers(plan, group), *_firing(group, rules)]
+    found += _depth(plan, group)
     if rules.clamp != "none":
         found.append("its membrane has no lower bound but that of 16 bits")
     if rules.refractory:
@@ -62,6 +63,15 @@ def lost(plan: Plan, name: str) -> list[str]:
     if rules.start:
         found.append("it starts at 0 instead of at its leak target")
     return found
+
+
+def _depth(plan: Plan, group: Group) -> list[str]:
+    """Return whether a membrane got where 16 bits do not reach."""
+    own, scale = plan.layout.synapses[group.name], plan.block(group.block).scale[group.span]
+    lowest = -LOW / scale
+    if not (plan.seen[group.name].depth > lowest).any():
+        return []
+    return [f"its membrane saturates {(lowest / own.threshold).min():.0f} thresholds below zero"]
 
 
 def _timing(plan: Plan, group: Group) -> list[str]:

@@ -15,8 +15,9 @@ from snnir.targets.xylo.chips import Chip
 from snnir.targets.xylo.configuration import FORMAT
 from snnir.targets.xylo.layout import Group, Layout, check_counts, lay_out
 from snnir.targets.xylo.quantizer import Quantized, quantize, wanted_of, wire_copies
-from snnir.targets.xylo.rehearsal import largest_states
+from snnir.targets.xylo.rehearsal import Seen, assumed_events, rehearse, room_for
 from snnir.targets.xylo.structure import Output, find_structure
+from snnir.targets.xylo.tuning import tuned
 
 Array = npt.NDArray[Any]
 
@@ -28,12 +29,13 @@ class Plan:
     Attributes:
         layout: Where everything is.
         hidden, readout: The integers.
-        measured: Whether the room for states was measured on given events.
+        seen: What populations did on `measured` (given) or else assumed events.
     """
 
     layout: Layout
     hidden: Quantized
     readout: Quantized
+    seen: dict[str, Seen]
     measured: bool = False
 
     def block(self, name: str) -> Quantized:
@@ -68,14 +70,21 @@ def make_plan(layout: Layout, events: Array | None) -> Plan:
 
     Args:
         layout: What goes where.
-        events: [T, B, channels] by which room for states is measured; None for assumed ones.
+        events: [T, B, channels] by which decays are chosen and room for states is measured; None
+            for the nearest decays, and room for assumed ones.
     """
-    room = largest_states(layout, events)
+    if events is not None:
+        layout = tuned(layout, events)
+    given = events is not None
+    seen = rehearse(
+        layout, assumed_events(layout.structure.graph.inputs) if events is None else events
+    )
+    room = room_for(layout, seen, given)
     inputs_copied = any(layout.copy_of(name) for name in layout.channels)
     hidden = quantize(wanted_of(layout, "hidden", room), same=inputs_copied)
     readout = quantize(wanted_of(layout, "readout", room), same=False)
     wire_copies(layout, hidden, readout)
-    return Plan(layout, hidden, readout, events is not None)
+    return Plan(layout, hidden, readout, seen, given)
 
 
 # --- config.json ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How large states get: the layout run in real numbers, with the chip's timing and decays."""
+"""The layout run in real numbers, with the chip's timing, decays and resets."""
 
 from __future__ import annotations
 
@@ -24,30 +24,45 @@ DEEPEST = 64.0
 
 
 @dataclass
+class Seen:
+    """What a population does in a rehearsal.
+
+    Attributes:
+        peak: [neurons], the largest current or membrane, in the graph's units.
+        depth: [neurons], how far below zero its membrane gets.
+        spikes: [T, B, neurons].
+    """
+
+    peak: Array
+    depth: Array
+    spikes: Array
+
+
+@dataclass
 class _State:
-    """States of a population [B, neurons], and the largest seen."""
+    """States of a population [B, neurons], and what was seen."""
 
     own: Synapses
     most: int
     i: Array
     v: Array
-    spikes: Array
-    peak: Array
-    depth: Array
+    last: Array
+    seen: Seen
 
-    def step(self, drive: Array) -> Array:
+    def step(self, now: int, drive: Array) -> None:
         a, b = (1.0 - 2.0**-d for d in (self.own.fit.dash_syn, self.own.fit.dash_mem))
         before = self.i + drive
-        seen = before * a
-        self.i = np.zeros_like(seen) if self.own.direct else seen
-        v = b * self.v + seen + self.own.fit.bias
-        self.depth = np.maximum(self.depth, -v.min(axis=0))
+        current = before * a
+        self.i = np.zeros_like(current) if self.own.direct else current
+        v = b * self.v + current + self.own.fit.bias
         # A membrane far below its threshold may saturate there: it comes back a little earlier.
         deep = np.minimum(np.abs(v), np.where(v < 0, DEEPEST * self.own.threshold, np.inf))
-        self.peak = np.maximum(self.peak, np.maximum(np.abs(before), deep).max(axis=0))
+        peak = np.maximum(np.abs(before), deep).max(axis=0)
+        self.seen.peak = np.maximum(self.seen.peak, peak)
+        self.seen.depth = np.maximum(self.seen.depth, -v.min(axis=0))
         n = np.clip(np.floor(v / self.own.threshold), 0, self.most)
         self.v = v - np.where(n > 0, n * np.where(n > 0, self.own.threshold, 0.0), 0.0)
-        return n
+        self.last = self.seen.spikes[now] = n
 
 
 def assumed_events(inputs: Mapping[str, Signal]) -> Array:
@@ -63,35 +78,41 @@ def assumed_events(inputs: Mapping[str, Signal]) -> Array:
     return events.astype(np.float64)
 
 
-def largest_states(layout: Layout, events: Array | None) -> dict[str, Array]:
-    """Return, per neuron, the largest current or membrane that there should be room for.
+def rehearse(layout: Layout, events: Array) -> dict[str, Seen]:
+    """Run a layout on events [T, B, channels] in real numbers; return what populations do."""
+    states = {name: _start(layout, name, *events.shape[:2]) for name in layout.synapses}
+    for step, now in enumerate(events):
+        drives = {name: _drive(layout, state, now, states) for name, state in states.items()}
+        for name, state in states.items():
+            state.step(step, drives[name])
+    return {name: state.seen for name, state in states.items()}
+
+
+def room_for(layout: Layout, seen: dict[str, Seen], given: bool) -> dict[str, Array]:
+    """Return, per neuron, the largest state that there should be room for, in the graph's units.
 
     What one neuron of a population reaches, relative to its threshold, all of it may.
 
     Args:
-        layout: What goes where.
-        events: [T, B, channels] to go by, or None for assumed ones.
+        layout: What was rehearsed.
+        seen: What it did.
+        given: Whether the events were given, rather than assumed.
     """
-    margin = MARGIN_ASSUMED if events is None else MARGIN_GIVEN
-    if events is None:
-        events = assumed_events(layout.structure.graph.inputs)
-    states = {name: _start(layout, name, events.shape[1]) for name in layout.structure.populations}
-    for now in events:
-        drives = {name: _drive(layout, state, now, states) for name, state in states.items()}
-        for name, state in states.items():
-            state.spikes = state.step(drives[name])
+    margin = MARGIN_GIVEN if given else MARGIN_ASSUMED
     found = {}
-    for name, state in states.items():
-        unit = np.where(np.isinf(state.own.threshold), 1.0, state.own.threshold)
-        found[name] = margin * (state.peak / unit).max(initial=1e-6) * unit
+    for name, own in layout.synapses.items():
+        unit = np.where(np.isinf(own.threshold), 1.0, own.threshold)
+        found[name] = margin * (seen[name].peak / unit).max(initial=1e-6) * unit
     return found
 
 
-def _start(layout: Layout, name: str, batch: int) -> _State:
+def _start(layout: Layout, name: str, steps: int, batch: int) -> _State:
     own = layout.synapses[name]
     most = MOST_SPIKES if layout.groups[name].block == "hidden" else MOST_OUTPUTS
     zero = np.zeros((batch, len(own.threshold)))
-    return _State(own, most, zero, zero, zero, *np.zeros((2, len(own.threshold))))
+    peak, depth = np.zeros((2, len(own.threshold)))
+    seen = Seen(peak, depth, np.zeros((steps, *zero.shape), np.float32))
+    return _State(own, most, zero, zero, zero, seen)
 
 
 def _drive(layout: Layout, state: _State, now: Array, states: dict[str, _State]) -> Array:
@@ -102,5 +123,5 @@ def _drive(layout: Layout, state: _State, now: Array, states: dict[str, _State])
             first = layout.channels[source]
             drive = drive + now[:, first : first + len(matrix)] @ matrix
         else:
-            drive = drive + states[source].spikes @ matrix
+            drive = drive + states[source].last @ matrix
     return drive

@@ -153,8 +153,14 @@ def chip_curves(direct: bool) -> tuple[Array, Array, Array]:
     )  # fmt: skip
 
 
-def fit(found: Curves, constant: Array, beta: Array | None, direct: bool) -> Fit:
-    """Return the nearest neurons.
+def fit(
+    found: Curves,
+    constant: Array,
+    beta: Array | None,
+    direct: bool,
+    beside: tuple[int, int] = (0, 0),
+) -> Fit:
+    """Return the nearest neurons, or those whose decays lie beside theirs.
 
     Args:
         found: The population's curves.
@@ -162,6 +168,7 @@ def fit(found: Curves, constant: Array, beta: Array | None, direct: bool) -> Fit
         beta: [neurons], what is left of a membrane, and so of a reset, after a step; None for
             neurons that do not fire.
         direct: See `Fit`.
+        beside: What is added to the shifts of synapse and membrane.
     """
     syn, mem, candidates = chip_curves(direct)
     energy = (candidates**2).sum(axis=1)
@@ -171,6 +178,7 @@ def fit(found: Curves, constant: Array, beta: Array | None, direct: bool) -> Fit
     reset = None if beta is None else _reset_distances(beta)
     # A synapse and a membrane that change places answer alike, but keep resets for other times.
     best = (apart if reset is None else apart + reset[:, mem] ** 2).argmin(axis=1)
+    best = _moved(syn[best], mem[best], direct, beside)
     rows = np.arange(len(best))
     gain = match[rows, best] / energy[best]
     error = _distance(found.impulse, gain[:, None] * candidates[best])
@@ -182,6 +190,15 @@ def fit(found: Curves, constant: Array, beta: Array | None, direct: bool) -> Fit
         syn[best], mem[best], gain, bias, error, _distance(course, bias[:, None] * own),
         np.zeros(len(best)) if reset is None else reset[rows, mem[best]], direct,
     )  # fmt: skip
+
+
+def _moved(syn: Array, mem: Array, direct: bool, beside: tuple[int, int]) -> Array:
+    """Return the indices of pairs beside these, as far as there are any."""
+    membrane = np.clip(mem + beside[1], 0, MOST_DASH)
+    if direct:
+        return membrane
+    moved: Array = (np.clip(syn + beside[0], 1, MOST_DASH) - 1) * (MOST_DASH + 1) + membrane
+    return moved
 
 
 def _reset_distances(beta: Array) -> Array:
