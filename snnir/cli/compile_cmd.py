@@ -61,6 +61,10 @@ def compile_command(  # noqa: PLR0913, PLR0917  (one per option)
     if verify and not compiled.entry:
         message = f"target '{target}' makes nothing that runs, so there is nothing to verify"
         raise error("SNN701", message, hint="leave out --verify")
+    if verify and compiled.target.losses(compiled.graph).level == "approximate":
+        message = f"target '{target}' approximates, so that its spikes differ from the graph's"
+        hint = "leave out --verify; the folder says what is lost"
+        raise error("SNN701", message, hint=hint)
     if verify:
         _verify(compiled, graph)
     counted = (

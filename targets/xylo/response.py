@@ -194,7 +194,7 @@ def fit(
 
 def _moved(syn: Array, mem: Array, direct: bool, beside: tuple[int, int]) -> Array:
     """Return the indices of pairs beside these, as far as there are any."""
-    membrane = np.clip(mem + beside[1], 0, MOST_DASH)
+    membrane: Array = np.clip(mem + beside[1], 0, MOST_DASH)
     if direct:
         return membrane
     moved: Array = (np.clip(syn + beside[0], 1, MOST_DASH) - 1) * (MOST_DASH + 1) + membrane

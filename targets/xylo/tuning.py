@@ -16,8 +16,8 @@ from snnir.targets.xylo.rehearsal import rehearse
 Array = npt.NDArray[Any]
 
 #: Shifts beside the nearest that are tried; the nearest first, so that it wins a tie.
-BESIDE = sorted(
-    itertools.product((-1, 0, 1), repeat=2), key=lambda pair: (abs(sum(map(abs, pair))), pair)
+BESIDE: list[tuple[int, int]] = sorted(
+    itertools.product((-1, 0, 1), (-1, 0, 1)), key=lambda pair: (abs(pair[0]) + abs(pair[1]), pair)
 )
 
 

@@ -120,6 +120,25 @@ def test_without_synapse_copies_take_the_synapse_away(seed: int) -> None:
     assert sum(differences(g, made, longer).values()) <= sum(differences(g, kept, longer).values())
 
 
+def test_copies_with_real_weights() -> None:
+    """Measured on 12 networks: 5 and 14 % of the spikes with copies, 108 and 108 % without."""
+    apart = {"cancel": np.zeros(2), "keep": np.zeros(2)}
+    spikes = np.zeros(2)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        first, second = rng.normal(0.1, 0.5, (20, 8)), rng.normal(0.1, 0.5, (6, 20))
+        readout = lif(0.875, 1.0, spikes="single", spike_cap=0)
+        g = two_layers(first, second, lif(0.875, 1.0), readout)
+        x = counts(100, 4, 8, seed=seed, rate=0.05)
+        wanted = snnir.compile(g, "numpy").run(x, ["hidden", "readout"]).recorded
+        spikes += [wanted["hidden"].sum(), wanted["readout"].sum()]
+        for tails, sums in apart.items():
+            found = differences(g, compiled(g, tails=tails), x)
+            sums += [found["hidden"], found["readout"]]
+    assert (apart["cancel"] / spikes < [0.08, 0.2]).all()
+    assert (apart["keep"] / spikes > 0.9).all()
+
+
 def test_the_decay_differs_by_less_than_a_unit_per_step() -> None:
     """`v -= max(v >> d, 1)` keeps up to one unit more than v * (1 - 2^-d), and ends at 0."""
     g = two_layers(np.array([[126.0]]), np.array([[126.0]]), lif(0.875, 1e6), lif(0.875, 1e6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import pytest
 import snnir
 from snnir.targets.xylo.configuration import ConfigError, read_config
 from snnir.targets.xylo.emulator import TRACES
-from tests.helpers import cli, dyadic, nir_chain, nir_file
+from tests.helpers import ROOT, cli, dyadic, nir_chain, nir_file
 from tests.xylo.cases import case
 from tests.xylo.nets import counts, cuba, gate, lif, recurrent, two_layers, whole
 
@@ -252,6 +253,20 @@ def test_the_vendor_runs_the_folder(net: snnir.Graph, tmp_path: Path, chip: str)
             np.testing.assert_array_equal(found[name], wanted[name][:, 0, :, 0], name)
 
 
+def test_the_example_of_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "xylo.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "xylo.md", "exec"), {"__name__": "__main__"})
+    assert "{'lif1': 0, 'lif2': 1, 'output:output': 1}" in capsys.readouterr().out
+    assert (tmp_path / "build" / "chip" / "config.json").is_file()
+    # What the page lists is what there is.
+    config = json.loads((tmp_path / "build" / "chip" / "config.json").read_text("utf-8"))
+    assert all(f"`{key}`" in page for key in config)
+
+
 # --- Command line --------------------------------------------------------------------------------
 
 
@@ -324,6 +339,10 @@ def test_wrong_options_and_inputs(tmp_path: Path, folder: Path) -> None:
     done = cli("compile", model, *same, "--set", "chip=xylo-video", "-o", tmp_path / "o")
     assert done.returncode == 1
     assert "error[SNN503]: target 'xylo': chip is 'xylo-video'; use one of" in done.stderr
+    done = cli("compile", model, *same, "--verify", "-o", tmp_path / "o")
+    assert done.returncode == 1
+    assert "SNN701" in done.stderr
+    assert "target 'xylo' approximates" in done.stderr
     x = counts(10, 1, 3)
     x[4] = 0.25
     np.save(tmp_path / "x.npy", x)

@@ -41,7 +41,7 @@ def members() -> list[Step]:
 
 def stepped(op: Step, late: int) -> tuple[Any, Any]:
     """Run a neuron that cannot fire, with and without an event."""
-    params = {name: value.numpy() for name, value in op.params.items()}
+    params: dict[str, Any] = {name: value.numpy() for name, value in op.params.items()}
     params["threshold"] = np.float64(np.inf)
     program = op.program
     state = {
