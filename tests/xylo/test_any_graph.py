@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import snnir
 from snnir.ir import Add, Delay, Graph, Step
-from tests.helpers import graph, params
+from tests.helpers import graph, lif_step, params
 from tests.strategies import graphs, lif_steps, odd_graphs
 from tests.xylo import plain
 from tests.xylo.nets import Nodes, linear
@@ -55,14 +55,14 @@ def legal_graphs(draw: st.DrawFn) -> Graph:
     nodes: Nodes = {
         "input": input_of(channels),
         "fc1": (
-            linear(rng.normal(0, 1, (hidden, channels)), rng.normal(0, 0.1, hidden)),
+            linear(rng.normal(1, 2, (hidden, channels)), rng.normal(0, 0.1, hidden)),
             ["input"],
         ),
         "late": (Delay(1), ["hidden"]),
         "rec": (linear(rng.normal(0, 0.5, (hidden, hidden))), ["late"]),
         "sum": (Add(), ["fc1", "rec"]),
-        "hidden": (draw(members()), ["sum" if recurs else "fc1"]),
-        "fc2": (linear(rng.normal(0, 1, (outputs, hidden))), ["hidden"]),
+        "hidden": (draw(members(fires=True)), ["sum" if recurs else "fc1"]),
+        "fc2": (linear(rng.normal(0.5, 1, (outputs, hidden))), ["hidden"]),
         "readout": (draw(members()), ["fc2"]),
     }
     if not recurs:
@@ -72,11 +72,13 @@ def legal_graphs(draw: st.DrawFn) -> Graph:
 
 
 @st.composite
-def members(draw: st.DrawFn) -> Step:
+def members(draw: st.DrawFn, fires: bool = False) -> Step:
     """A member of the family whose parameters are those of a neuron that leaks and fires."""
     step = draw(lif_steps(ports=1))
     assert isinstance(step.dynamics, snnir.LifStep)
-    unit = 4096.0 if step.dynamics.fixed else 1.0
+    if fires and (step.dynamics.fire == "never" or step.dynamics.reset == "none"):
+        step = lif_step(**{**step.dynamics.attributes(), "fire": "gt", "reset": "zero"})
+    unit = 4096.0 if getattr(step.dynamics, "fixed", False) else 1.0
     low, high = st.floats(0.01, 0.3), st.floats(0.5, 0.99)
     known = {
         "beta": draw(high) * unit, "alpha": draw(high) * unit, "k_mem": draw(low),
