@@ -12,27 +12,22 @@ import numpy.typing as npt
 from snnir import kernels
 from snnir.ir.graph import Node, Value
 from snnir.ir.timing import Delay
-from snnir.targets.xylo.structure import Population, Read, Structure
+from snnir.targets.xylo.structure import Population, Structure
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Form:
-    """constant + the sum over reads of events @ matrix.
+    """constant + the sum over sources of events @ matrix; how late events are is known elsewhere.
 
     Attributes:
-        parts: [events, *shape] by read.
+        parts: [events, *shape] by source.
         constant: [*shape].
     """
 
-    parts: dict[Read, Array]
+    parts: dict[str, Array]
     constant: Array
-
-    def delayed(self, steps: int) -> Form:
-        """Return the form of a delay; what is constant stays so."""
-        parts = {(source, delay + steps): part for (source, delay), part in self.parts.items()}
-        return Form(parts, self.constant)
 
 
 class Forms:
@@ -59,7 +54,7 @@ class Forms:
             if index and population.rules.synapse_gain:
                 # Only the first input has a gain of its own, which the neuron's response includes.
                 gain = 1.0 / op.params["w_in"].numpy().astype(np.float64)
-            for (source, _), part in form.parts.items():
+            for source, part in form.parts.items():
                 matrix = (part * gain).reshape(len(part), -1)
                 matrices[source] = matrices[source] + matrix if source in matrices else matrix
             constant = constant + (form.constant * gain).reshape(-1)
@@ -70,22 +65,21 @@ class Forms:
             return self._known[value.node]
         shape = self.graph.signals[value].shape
         unit = np.eye(prod(shape)).reshape(-1, *shape)
-        return Form({(value.node, 0): unit}, np.zeros(shape))
+        return Form({value.node: unit}, np.zeros(shape))
 
     def _fold(self, node: Node) -> Form:
         forms = [self._form(value) for value in node.operands]
         if isinstance(node.op, Delay):
-            return forms[0].delayed(node.op.shortest)
+            return forms[0]  # a source is read after one delay only, and constants stay
         constant = self._apply(node, [form.constant[None] for form in forms])
         without = self._apply(node, [np.zeros_like(form.constant)[None] for form in forms])
         parts = {}
-        for read in sorted({read for form in forms for read in form.parts}):
-            rows = self.structure.size(read[0])
+        for source in sorted({source for form in forms for source in form.parts}):
+            none = self.structure.size(source)
             operands = [
-                form.parts[read] if read in form.parts else np.zeros((rows, *form.constant.shape))
-                for form in forms
+                form.parts.get(source, np.zeros((none, *form.constant.shape))) for form in forms
             ]
-            parts[read] = self._apply(node, operands) - without
+            parts[source] = self._apply(node, operands) - without
         return Form(parts, constant[0])
 
     def _apply(self, node: Node, operands: list[Array]) -> Array:

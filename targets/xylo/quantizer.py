@@ -44,7 +44,6 @@ class Quantized:
         weights: Whole weights [sources, neurons], before the shift, by block of memory.
         shifts: By block of memory.
         threshold, bias: [neurons].
-        cut: Biases that were cut to fit.
     """
 
     scale: Array
@@ -52,7 +51,6 @@ class Quantized:
     shifts: dict[str, int]
     threshold: Array
     bias: Array
-    cut: int
 
 
 @dataclass(frozen=True)
@@ -133,22 +131,15 @@ def quantize(wanted: Wanted, same: bool) -> Quantized:
 
 
 def _scale(wanted: Wanted, shifts: dict[str, int], number: int = MOST) -> Array:
-    """Return the scale with which the largest weight becomes a whole number, and states fit.
-
-    Where states need a smaller one, it is halved until they fit: whole weights stay whole.
-    """
-    highest = _highest(wanted)
+    """Return the scale with which the largest weight becomes a whole number, or states just fit."""
+    scale = _highest(wanted)
     most = np.where(wanted.direct, min(number, MOST_EVEN), number)
-    scale = np.full(len(highest), np.inf)
     for key, weights in wanted.weights.items():
         largest = np.abs(weights).max(axis=0, initial=0.0)
-        fits = np.full(len(highest), np.inf)
+        fits = np.full(len(scale), np.inf)
         np.divide(most * 2.0 ** shifts[key], largest, out=fits, where=largest > 0)
         scale = np.minimum(scale, fits)
-    scale = np.where(np.isinf(scale), highest, scale)
-    halvings = np.ceil(np.maximum(np.log2(scale / highest), 0.0))
-    result: Array = scale * 2.0**-halvings
-    return result
+    return scale
 
 
 def _highest(wanted: Wanted) -> Array:
@@ -212,11 +203,8 @@ def _rounded(wanted: Wanted, shifts: dict[str, int], scale: Array) -> Quantized:
     level = np.rint(np.where(read, 0.0, wanted.threshold) * scale) + wanted.strict
     # v > T is v >= T + 1 in whole numbers. What is read by its membrane should never fire.
     threshold = np.where(read, HIGH, np.clip(level, 1, HIGH)).astype(np.int64)
-    bias = np.rint(wanted.bias * scale)
-    fits = np.clip(bias, LOW, HIGH).astype(np.int64)
-    return Quantized(
-        scale, weights, shifts, threshold, fits, int((bias != fits).sum())
-    )  # fmt: skip
+    bias = np.clip(np.rint(wanted.bias * scale), LOW, HIGH).astype(np.int64)
+    return Quantized(scale, weights, shifts, threshold, bias)
 
 
 # --- Copies --------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_weights_are_within_half_a_step(seed: int, direct: bool) -> None:
 
 @given(seeds)
 def test_states_have_room_and_whole_weights_stay_whole(seed: int) -> None:
-    """Where there is no room for the finest scale, it is halved, not cut."""
+    """Where there is no room for a shift, a smaller one is taken, not a scale in between."""
     rng = np.random.default_rng(seed)
     weights = rng.integers(-127, 128, (12, 6)).astype(float)
     weights[0] = 127
@@ -92,6 +92,13 @@ def test_thresholds_that_must_be_exceeded() -> None:
     )
     assert met.threshold[0] == met.scale[0] * 127
     assert exceeded.threshold[0] == exceeded.scale[0] * 127 + 1
+
+
+def test_thresholds_are_met_too() -> None:
+    """One weight is met by every scale; the one that meets the threshold is taken."""
+    found = quantize(block(np.array([[3.0], [0.0]]), 1.0, 3.0), same=False)
+    assert found.threshold[0] == found.scale[0]
+    assert found.weights["inp"][0, 0] % 3 == 0
 
 
 def test_neurons_that_nothing_feeds() -> None:

@@ -106,6 +106,15 @@ def test_decays_are_about_the_logarithm_of_the_time_constant(tau: float, dash: i
     assert 0 < found.error[0] < 0.25
 
 
+@pytest.mark.parametrize("beside", [(-1, 0), (1, 1), (0, -1), (9, -9), (-99, 99)])
+def test_neurons_beside_the_nearest(beside: tuple[int, int]) -> None:
+    op = cuba(np.float64(0.75), np.float64(0.875))
+    found = fit(curves(op, (1,), 0), np.zeros(1), np.array([0.875]), False, beside)
+    syn, mem = min(max(2 + beside[0], 1), 15), min(max(3 + beside[1], 0), 15)
+    assert (found.dash_syn[0], found.dash_mem[0]) == (syn, mem)
+    assert found.error[0] > 0
+
+
 def test_chip_curves_are_those_of_the_recurrence() -> None:
     syn, mem, found = chip_curves(direct=False)
     for row in range(0, len(syn), 7):
