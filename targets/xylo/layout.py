@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from snnir.dynamics.lif import FIXED_ONE
 from snnir.errors import Diagnostic
+from snnir.ir.names import fresh_name
 from snnir.targets.xylo.chips import CHIPS, Chip
 from snnir.targets.xylo.forms import Forms
 from snnir.targets.xylo.response import Curves, Fit, curves, decays, fit
@@ -116,7 +117,22 @@ class Layout:
 
     def copy_of(self, source: str) -> Group | None:
         """Return the hidden copy of a source, if there is one."""
-        return self.groups.get(f"copy of {source}")
+        return self._repeating(source, "hidden")
+
+    def readout_of(self, source: str) -> Group:
+        """Return the readout neurons of a population that is an output."""
+        return self._repeating(source, "readout") or self.groups[source]
+
+    def _repeating(self, source: str, block: str) -> Group | None:
+        found = (g for g in self.groups.values() if g.source == source and g.block == block)
+        return next(found, None)
+
+    def repeat(self, source: str, block: str) -> None:
+        """Add neurons that repeat a source, under a name that no population has."""
+        kind = "copy" if block == "hidden" else "output"
+        name = fresh_name(f"{kind} of {source}", self.groups)
+        size = self.structure.size(source)
+        self.groups[name] = Group(name, block, size, source=source)
 
     def readers(self, source: str) -> list[Group]:
         """Return the groups that a source's events reach, itself and copies among them."""
@@ -196,10 +212,9 @@ def _laid(structure: Structure, chip: Chip, cancels: bool) -> Layout:
     for name, population in structure.populations.items():
         size = structure.size(name)
         layout.groups[name] = Group(name, population.block, size, population)
-    for output in structure.outputs:
-        name, source = f"output of {output.population}", output.population
+    for source in dict.fromkeys(output.population for output in structure.outputs):
         if layout.groups[source].block == "hidden":
-            layout.groups[name] = Group(name, "readout", structure.size(source), source=source)
+            layout.repeat(source, "readout")
     if cancels:
         _add_copies(layout)
         layout.cancels = any(layout.cancelled(group) for group in layout.groups.values())
@@ -240,8 +255,7 @@ def _add_copies(layout: Layout) -> None:
     sources = [source for own in layout.synapses.values() if own.direct for source in own.matrices]
     sources += [group.source for group in layout.groups.values() if group.population is None]
     for source in dict.fromkeys(sources):
-        name = f"copy of {source}"
-        layout.groups[name] = Group(name, "hidden", layout.structure.size(source), source=source)
+        layout.repeat(source, "hidden")
 
 
 def _place(layout: Layout) -> None:

@@ -51,8 +51,7 @@ class Plan:
 
     def readout_of(self, output: Output) -> Group:
         """Return the readout neurons of an output."""
-        groups = self.layout.groups
-        return groups.get(f"output of {output.population}") or groups[output.population]
+        return self.layout.readout_of(output.population)
 
 
 def fits(graph: Graph, chip: Chip, tails: str) -> tuple[Layout | None, list[Diagnostic]]:
