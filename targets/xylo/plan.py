@@ -89,11 +89,13 @@ def make_plan(layout: Layout, events: Array | None) -> Plan:
 # --- config.json ---------------------------------------------------------------------------------
 
 
-def config_text(plan: Plan) -> str:
-    """Return `config.json`: one line per field, the fields named as `xylosim` names them."""
-    facts = config_of(plan)
-    lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in facts.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+def json_text(value: Any, depth: int = 0) -> str:
+    """Return JSON with a line per entry of objects, and lists on one line."""
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value)
+    pad = " " * (depth + 1)
+    lines = (f"{pad}{json.dumps(key)}: {json_text(each, depth + 1)}" for key, each in value.items())
+    return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
 
 
 def config_of(plan: Plan) -> dict[str, Any]:

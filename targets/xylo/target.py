@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +30,7 @@ from snnir.targets.xylo import chips, command, configuration, emulator, load_xyl
 from snnir.targets.xylo.chips import CHIPS, Chip
 from snnir.targets.xylo.configuration import InputError, Network, check_events, read_config
 from snnir.targets.xylo.losses import loss_report, report_of
-from snnir.targets.xylo.plan import Plan, config_text, fits, make_plan
+from snnir.targets.xylo.plan import Plan, config_of, fits, json_text, make_plan
 
 TAILS = ("auto", "cancel", "keep")
 PIPELINE = "canonicalize,discretize,cse,merge-delays,remove-identity,dead-code"
@@ -46,8 +45,8 @@ class XyloTarget(Target):
         tails: What becomes of neurons without a synapse, which the chip does not have: `cancel`
             what its synapses leave of an event after a step, with copies of the sources; `keep`
             it; `auto`: cancel where the copies fit.
-        calibrate: File of inputs (`.npy`, `.npz`) that shows how large states get; without it,
-            random events do.
+        calibrate: File of inputs (`.npy`, `.npz`) by which decays are chosen and room for states
+            is measured; without it, the nearest decays are taken, and random events measure.
     """
 
     name: ClassVar[str] = "xylo"
@@ -79,10 +78,10 @@ class XyloTarget(Target):
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the configuration and its folder."""
         plan = self.plan(graph)
-        text = config_text(plan)
+        text = json_text(config_of(plan)) + "\n"
         files: dict[str, Content] = {
             "config.json": text.encode(),
-            "quantization.json": (json.dumps(report_of(plan), indent=1) + "\n").encode(),
+            "quantization.json": (json_text(report_of(plan)) + "\n").encode(),
             "model.py": command_source().encode(),
             "load_xylosim.py": inspect.getsource(load_xylosim).encode(),
         }

@@ -71,6 +71,8 @@ def test_files_explain_themselves(folder: Path) -> None:
     }  # fmt: skip
     config = json.loads((folder / "config.json").read_text("utf-8"))
     assert config["chip"] == "xylo-audio-3"
+    lines = (folder / "config.json").read_text("utf-8").splitlines()
+    assert [line.split('"')[1] for line in lines[1:-1]] == list(config)  # a line per field
     assert config["part"] == "SYNS65302"
     report = json.loads((folder / "quantization.json").read_text("utf-8"))
     hidden = report["populations"]["hidden"]
