@@ -25,6 +25,10 @@ SHIFTS = range(8)
 MOST, MOST_EVEN = 127, 126
 #: Smallest whole number that the largest weight of a neuron may become.
 LEAST = 64
+#: Distance from a whole number that rounding of float32 weights explains.
+TOLERANCE = 1e-4
+#: Units that a threshold has at least where weights are kept on their grid.
+COARSEST = 16
 
 
 @dataclass(frozen=True)
@@ -116,18 +120,59 @@ def quantize(wanted: Wanted, same: bool) -> Quantized:
         wanted: The block in real numbers.
         same: Whether all its memory must have one shift, as copies need it.
     """
+    found = _on_grids(wanted) or _searched(wanted, same)
+    return _rounded(wanted, *found)
+
+
+def _on_grids(wanted: Wanted) -> tuple[dict[str, int], Array] | None:
+    """Return one shift and scales with which all weights are met, if every neuron has a grid.
+
+    Weights that are whole numbers of some unit, as those of quantised networks are, lose nothing,
+    even where a finer scale would make states finer.
+    """
+    largest = np.max([np.abs(w).max(axis=0, initial=0.0) for w in wanted.weights.values()], axis=0)
+    fed = largest > 0
+    finite = np.where(np.isinf(wanted.threshold), 0.0, wanted.threshold)
+    number, least = np.zeros(len(largest)), np.full(len(largest), np.inf)
+    for candidate in range(LEAST, MOST + 1):
+        per_unit = np.divide(candidate, largest, out=np.zeros(len(largest)), where=fed)
+        level = finite * per_unit
+        error = np.where(_are_whole(wanted, per_unit), np.abs(level - np.rint(level)), np.inf)
+        number = np.where(error <= least, candidate, number)
+        least = np.minimum(error, least)
+    if np.isinf(least[fed]).any() or not fed.any():
+        return None
+    scale = np.where(fed, number / np.where(fed, largest, 1.0), 1.0)
+    highest = _highest(wanted)
+    shift = min(int(np.floor(np.log2(highest / scale)[fed].min())), SHIFTS[-1])
+    scale = np.where(fed, scale * 2.0**shift, highest)
+    if shift < 0 or (scale * _unit(wanted) < COARSEST).any():
+        return None
+    return dict.fromkeys(wanted.weights, shift), scale
+
+
+def _are_whole(wanted: Wanted, per_unit: Array) -> Array:
+    """Return which neurons' weights are whole (even where copies halve them) in a unit."""
+    found = np.ones(len(per_unit), bool)
+    for weights in wanted.weights.values():
+        level = weights * (per_unit / np.where(wanted.direct, 2.0, 1.0))
+        found &= (np.abs(level - np.rint(level)) < TOLERANCE).all(axis=0)
+    return found
+
+
+def _searched(wanted: Wanted, same: bool) -> tuple[dict[str, int], Array]:
+    """Return the shifts and scales of least error."""
     keys = list(wanted.weights)
     best: tuple[float, dict[str, int]] | None = None
     for combination in np.ndindex(*(len(SHIFTS),) * len(keys)):
         if same and len(set(combination)) > 1:
             continue
         shifts = dict(zip(keys, combination, strict=True))
-        scale = _scale(wanted, shifts)
-        cost = float(_cost(wanted, shifts, scale).sum())
+        cost = float(_cost(wanted, shifts, _scale(wanted, shifts)).sum())
         if best is None or cost < best[0]:
             best = cost, shifts
     assert best is not None
-    return _rounded(wanted, best[1], _refined(wanted, best[1]))
+    return best[1], _refined(wanted, best[1])
 
 
 def _scale(wanted: Wanted, shifts: dict[str, int], number: int = MOST) -> Array:

@@ -76,6 +76,23 @@ def test_weights_on_a_grid_are_met(seed: int, most: int, unit: float) -> None:
     np.testing.assert_allclose(found.threshold / found.scale, most * unit, rtol=1e-9)
 
 
+def test_weights_on_a_grid_stay_even_where_copies_halve_them() -> None:
+    """105 would meet the threshold, but is odd times 21."""
+    rng = np.random.default_rng(0)
+    whole = rng.integers(-21, 22, (12, 6)).astype(float)
+    whole[0] = 21
+    found = quantize(block(whole, 20.2, 300.0, direct=True), same=True)
+    np.testing.assert_allclose(real(found, "inp"), whole[:6], rtol=1e-9)
+    assert not (found.weights["inp"] % 2).any()
+
+
+def test_a_grid_is_given_up_for_thresholds_of_a_few_units() -> None:
+    """The first neuron has room for little; the second would have a threshold of two units."""
+    weights = np.full((8, 2), 127.0)
+    found = quantize(block(weights, [1000.0, 1.0], [16_000.0, 100.0]), same=False)
+    assert found.threshold[1] >= 16
+
+
 def test_blocks_of_different_size_have_different_shifts() -> None:
     rng = np.random.default_rng(0)
     weights = rng.normal(0, 1, (40, 10))
