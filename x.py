@@ -82,6 +82,8 @@ FRAMEWORKS = (
         "a cross compiler and an emulator of small processors",
         (("ziglang>=0.13", "unicorn>=2.1", "pyelftools"),),
     ),
+    # Builds from source where there is no wheel, with a C++ compiler.
+    Stage("xylosim", "SynSense's simulator of Xylo", (("xylosim==0.1.3",),)),
     Stage("norse", "Norse", (("--no-deps", "norse==1.1.0"),)),
     Stage(
         "spikingjelly",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -74,12 +75,17 @@ EXAMPLES: Mapping[str, tuple[Op, tuple[int, ...]]] = {
 }
 
 
+#: Parameters that are not 1.
+_VALUES = {"v_reset": 0.0, "r": 1000.0}
+
+
 def _neurons() -> dict[str, tuple[Op, tuple[int, ...]]]:
     """Return every continuous model, a member of the LIF family, and a program of one's own."""
     found: dict[str, tuple[Op, tuple[int, ...]]] = {}
     for name, model in MODELS.items():
         params = {
-            p: Tensor(np.float32(0.01 if p in model.time_constants else 1.0)) for p in model.params
+            p: Tensor(np.float32(0.01 if p in model.time_constants else _VALUES.get(p, 1.0)))
+            for p in model.params
         }
         stepping = preset("exact").for_model(name)
         found[name] = (Neuron(name, FrozenDict(params), stepping), (3,))
@@ -100,9 +106,47 @@ def support_matrix() -> list[dict[str, Any]]:
     targets = names("targets")
     rows = []
     for name, (op, shape) in {**EXAMPLES, **_neurons()}.items():
-        graph = _graph(op, shape)
-        rows.append({"op": name, **{target: _level(graph, target) for target in targets}})
+        rows.append({"op": name, **{t: _level(graph_for(op, shape, t), t) for t in targets}})
     return rows
+
+
+def graph_for(op: Op, shape: tuple[int, ...], target: str) -> Graph:
+    """Return the smallest graph in which a target could have an op."""
+    from snnir.registry import lookup
+
+    between = lookup("targets", target, "SNN503").between
+    return _between(op, shape, between) if between else _graph(op, shape)
+
+
+def _between(op: Op, shape: tuple[int, ...], membrane: str) -> Graph:
+    """Return the op between small populations; what is analog by nature is the output."""
+    size = prod(shape)
+    rules = LifStep(membrane=membrane)
+    lif = Step(rules, FrozenDict({name: _ones() for name, _ in rules.program.params}))
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "input": (Input(Signal(Kind.SPIKES, (3,))), []),
+        "in": (Linear(_ones(size, 3)), ["input"]),
+        "shaped": (Reshape(shape), ["in"]),
+        "before": (lif, ["shaped"]),
+        "read": (Current(), ["before"]),
+        "op": (op, ["read"] * (op.operand_count or 2)),
+    }
+    last = _built(nodes, "op").signal("op")
+    is_neuron = isinstance(op, (Neuron, Step))
+    if is_neuron and last.kind is Kind.ANALOG:
+        return _built(nodes, "op")
+    if not is_neuron:
+        nodes |= {"current": (Current(), ["op"]), "after": (lif, ["current"])}
+    nodes["flat"] = (Reshape((last.size,)), ["op" if is_neuron else "after"])
+    nodes |= {"out": (Linear(_ones(2, last.size)), ["flat"]), "readout": (lif, ["out"])}
+    return _built(nodes, "readout")
+
+
+def _built(nodes: Mapping[str, tuple[Op, list[str]]], output: str) -> Graph:
+    made = {
+        n: Node(n, op, tuple(Value(s) for s in operands)) for n, (op, operands) in nodes.items()
+    }
+    return Graph(made, {"output": Value(output)}, 1e-3)
 
 
 def _graph(op: Op, shape: tuple[int, ...]) -> Graph:

@@ -56,6 +56,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "spikingjelly": "snnir.targets.torch_nets.target:SpikingjellyTarget",
         "torch": "snnir.targets.torch_sim.target:TorchTarget",
         "xla": "snnir.targets.xla_sim.target:XlaTarget",
+        "xylo": "snnir.targets.xylo.target:XyloTarget",
     },
     "frontends": {
         "nir": "snnir.frontends.from_nir:load_nir",

@@ -241,7 +241,9 @@ class Synapses:
             bias = np.broadcast_to(op.bias.numpy(), shape).reshape(-1)
             return replace(found, bias=found.bias + bias)
         if isinstance(op, (Reshape, Flatten)) and not self.is_spikes(node.operands[0]):
-            return self.read(node.operands[0])
+            found = self.read(node.operands[0])
+            shape = maps_of(self.graph.signals[value].shape, value.node)
+            return found if isinstance(op, Flatten) else _spread(found, shape, node.name)
         if isinstance(op, Add) and not any(self.is_spikes(v) for v in node.operands):
             return self.sum([self.read(operand) for operand in node.operands], node.name)
         return self.direct(value)
@@ -306,6 +308,28 @@ class Synapses:
             maps = Shape(*part.index.shape)
             terms.append(Term(part.source, part.pooling, maps, weights, (1, 1), (0, 0)))
         return _Found(terms, shape, _bias(op, shape))
+
+
+def _spread(found: _Found, shape: Shape, node: str) -> _Found:
+    """Return the synapses of channels of one pixel that are taken as maps.
+
+    If they come from one pixel, that is a window over it whose taps are the pixels of the maps.
+
+    Raises:
+        NotFit: If there is no such window.
+    """
+    whole = found.shape.height, found.shape.width
+    if found.shape == shape or shape.height == shape.width == 1 == max(whole):
+        return found
+    if max(whole) > 1 or any(max(t.shape.height, t.shape.width) > 1 for t in found.terms):
+        raise NotFit("takes maps apart before its neurons", "reshape after them", node)
+    start = 1 - shape.height, 1 - shape.width
+    terms = []
+    for term in found.terms:
+        pixels = term.weights.reshape(shape.channels, shape.height, shape.width, -1)
+        weights = pixels[:, ::-1, ::-1].transpose(0, 3, 1, 2)
+        terms.append(Term(term.source, term.pooling, term.shape, weights, (1, 1), start))
+    return _Found(terms, shape, found.bias)
 
 
 def _bias(op: Linear | Conv1d | Conv2d, shape: Shape) -> Array:

@@ -119,8 +119,9 @@ def _check(rules: LifStep, values: dict[str, Array]) -> None:
         raise NotFit(f"is refractory for {rules.refractory} steps; the chip's neurons are not")
     if rules.inputs != 1:
         raise NotFit("has a second input, for a recurrence", "the chip has no recurrent layers")
-    if np.any(values["threshold"] <= 0):
-        raise NotFit("has a threshold that is not positive")
+    floor = values["v_reset"] if rules.reset == "to" else 0.0
+    if np.any(values["threshold"] <= floor):
+        raise NotFit("has a threshold that is not above what it is reset to")
 
 
 def _losses(rules: LifStep) -> list[str]:

@@ -26,6 +26,7 @@ from snnir.ir import (
     Op,
     Pad,
     Permute,
+    Reshape,
     Scale,
     Signal,
     Slice,
@@ -180,6 +181,9 @@ STRUCTURES: dict[str, Graph] = {
             "c": (Linear(whole((5, 24))), ["f"]),
         },
         "c",
+    ),
+    "maps from channels": one_layer(
+        (3,), {"c": (Linear(whole((16, 3))), ["input"]), "r": (Reshape((2, 2, 4)), ["c"])}, "r"
     ),
     "pool": one_layer(
         (2, 8, 8),

@@ -1,0 +1,1 @@
+"""Configurations of the Xylo chips, and their emulator."""
