@@ -242,8 +242,8 @@ class Synapses:
             return replace(found, bias=found.bias + bias)
         if isinstance(op, (Reshape, Flatten)) and not self.is_spikes(node.operands[0]):
             found = self.read(node.operands[0])
-            shape = maps_of(self.graph.signals[value].shape, value.node)
-            return found if isinstance(op, Flatten) else _spread(found, shape, node.name)
+            maps = maps_of(self.graph.signals[value].shape, value.node)
+            return found if isinstance(op, Flatten) else _spread(found, maps, node.name)
         if isinstance(op, Add) and not any(self.is_spikes(v) for v in node.operands):
             return self.sum([self.read(operand) for operand in node.operands], node.name)
         return self.direct(value)

@@ -34,6 +34,7 @@ from snnir.ir import (
     SumPool2d,
     Value,
 )  # fmt: skip
+from snnir.targets.speck.streams import parts
 from tests.helpers import graph, lif_step, params
 
 COUNTS = snnir.Kind.COUNTS
@@ -192,7 +193,7 @@ STRUCTURES: dict[str, Graph] = {
     ),
     "pool that leaves a rest": one_layer(
         (2, 7, 9),
-        {"p": (SumPool2d((2, 2), (2, 2)), ["input"]), "c": (conv((3, 2, 2, 2)), ["p"])},
+        {"p": (SumPool2d((2, 2), (2, 2)), ["input"]), "c": (conv((3, 2, 3, 3), padding=((1, 1), (1, 1))), ["p"])},
         "c",
     ),
     "pool of a pool": one_layer(
@@ -326,33 +327,40 @@ def test_one_event_a_step_through_one_layer_is_the_stepped_model() -> None:
 
 
 def test_channels_with_thresholds_of_their_own_share_one() -> None:
+    """Everything of a channel is scaled alike, so that it spikes as before."""
     base = one_layer((2, 5, 5), {"c": (conv((3, 2, 3, 3)), ["input"])}, "c")
     editor = base.edit()
     thresholds = np.array([64.0, 128.0, 32.0], np.float32).reshape(3, 1, 1)
-    step = integrate()
-    given_ = params(**{**dict(step.params), "threshold": snnir.tensor(thresholds)})
-    editor.set_op("if", Step(step.dynamics, given_, "if"))
+    step = integrate(clamp="max", start=True, leak=True)
+    own: dict[str, Any] = {
+        "threshold": thresholds, "v_min": -thresholds / 2, "v_start": thresholds / 4,
+        "bias": thresholds / 8,
+    }  # fmt: skip
+    tensors = {name: snnir.tensor(value) for name, value in own.items()}
+    editor.set_op("if", Step(step.dynamics, params(**tensors), "if"))
     weights = np.random.default_rng(0).integers(-15, 30, (3, 2, 3, 3)).astype(np.float32)
     editor.set_op("c", Conv2d(snnir.tensor(weights)))
-    source = editor.graph()
-    built: Any = snnir.compile(source, "speck")
+    built: Any = snnir.compile(editor.graph(), "speck", slow_clock=1000.0)
     layer = next(iter(built.plan.network.cores.values()))
     scale = built.plan.roundings["if"].scale
     factors = 128 / thresholds.reshape(3, 1, 1, 1)
     assert np.abs(layer.weights - weights * factors * scale).max() <= 0.5
     assert layer.threshold_high == round(128 * scale)
+    assert layer.threshold_low == -round(64 * scale)
+    assert (np.abs(layer.initial - 32 * scale) <= 0.5).all()
+    assert (np.abs(layer.biases - 16 * scale) <= 0.5).all()
     assert built.plan.roundings["if"].rescaled == 2
 
 
 def test_a_reset_to_a_value_moves_all_by_that_value() -> None:
     source = one_layer((3,), {"c": (Linear(whole((2, 3))), ["input"])}, "c")
     editor = source.edit()
-    step = integrate(reset="to", start=True)
-    values = {"threshold": 70.0, "v_reset": 6.0, "v_start": 10.0}
+    step = integrate(reset="to", start=True, clamp="max")
+    values = {"threshold": 70.0, "v_reset": 6.0, "v_start": 10.0, "v_min": -20.0}
     editor.set_op("if", Step(step.dynamics, params(**values), "if"))
     built: Any = snnir.compile(editor.graph(), "speck")
     layer = next(iter(built.plan.network.cores.values()))
-    assert layer.threshold_high == 64
+    assert (layer.threshold_high, layer.threshold_low) == (64, -26)
     assert layer.return_to_zero
     assert (layer.initial == 4).all()
 
@@ -390,3 +398,11 @@ def test_names_of_the_graph_are_kept() -> None:
     assert list(built.ports["populations"]) == ["if1", "if2", "if3", "if4"]
     assert built.plan.model.outputs == {"output": "if4"}
     assert Value("if4") in built.graph.outputs.values()
+
+
+def test_a_mean_that_no_pass_folded_is_a_sum_of_shares() -> None:
+    source = one_layer((1, 4, 4), {"p": (AvgPool2d((2, 2), (2, 2)), ["input"])}, "p")
+    (part,) = parts(source, Value("p"), {})
+    assert part.pooling == 2
+    assert (part.gain == 0.25).all()
+    assert part.index.reshape(-1).tolist() == [0, 1, 2, 3]

@@ -306,6 +306,11 @@ def test_an_output_that_a_pool_does_not_read_whole() -> None:
         fine.plan.network.cores[fine.ports["populations"]["if1"]["core"]].geometry.target.height
         == 4
     )
+    x = np.random.default_rng(0).poisson(1.0, (20, 1, 2, 5, 5))
+    spikes = fine.run(x, ["if1"]).recorded["if1"]
+    assert spikes.shape == (20, 1, 3, 5, 5)
+    assert spikes[..., :4, :4].sum() > 0
+    assert spikes[..., 4, :].sum() == spikes[..., 4].sum() == 0
     editor = made.edit()
     editor.outputs["first"] = snnir.Value("if1")
     with pytest.raises(snnir.SnnirError, match="read as 4x4 and 5x5.*multiple of the pools"):

@@ -227,7 +227,7 @@ def test_polarities_of_one_channel() -> None:
         built = snnir.compile(source, "speck", dvs=True, polarity=polarity)
         sums[polarity] = built.run(frame).output.sum()
     assert sums[""] == sums["merge"] > max(sums["on"], sums["off"])
-    assert min(sums["on"], sums["off"]) > 0
+    assert sums["off"] > sums["on"] > 0  # 40 events and 30
 
 
 def test_classes_are_spread_for_the_readout() -> None:

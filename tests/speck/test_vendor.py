@@ -10,17 +10,18 @@ import json
 import os
 import random
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import snnir
-from snnir.targets.speck.core import Network, network_faults
+from snnir.targets.speck.core import Destination, Network, Shape, network_faults
 from snnir.targets.speck.memory import words
 from snnir.targets.speck.vendor_json import vendor_json
 from tests.helpers import CORPUS, ROOT, quiet_load
-from tests.speck.nets import branching, network, random_fields
+from tests.speck.nets import CHIP, branching, layer, network, random_fields
 
 HERE = Path(__file__).parent
 STORED = HERE / "vendor.json"
@@ -86,6 +87,24 @@ def test_a_thousand_layers_fit_or_not_as_the_vendor_says() -> None:
 
 def test_words_and_json_are_those_of_the_vendor() -> None:
     assert [digests(net) for net in networks()] == stored()["networks"]
+
+
+def test_channels_that_two_cores_feed_are_refused_as_the_vendor_does() -> None:
+    one, two = Shape(1, 4, 4), Shape(2, 4, 4)
+    rng = random.Random(0)
+    cores = {
+        0: layer(rng, one, two, 1, destinations=(Destination(2),)),
+        1: layer(rng, one, two, 1, destinations=(Destination(2),)),
+        2: layer(rng, two, one, 1),
+    }
+    assert "fed by 0..1, 0..1, not once each" in " ".join(network_faults(Network(CHIP, cores)))
+    (told,) = ask([{"config": vendor_json(Network(CHIP, cores))}])
+    assert not told["valid"]
+    apart = {**cores, 2: layer(rng, Shape(4, 4, 4), one, 1)}
+    apart[1] = replace(apart[1], destinations=(Destination(2, 1, 2),))
+    assert list(network_faults(Network(CHIP, apart))) == []
+    (told,) = ask([{"config": vendor_json(Network(CHIP, apart))}])
+    assert told["valid"], told["message"]
 
 
 @pytest.mark.slow
