@@ -113,7 +113,8 @@ def _check(rules: LifStep, values: dict[str, Array]) -> None:
         raise NotFit("does not spike; every neuron of the chip does", "take its spikes, or drop it")
     if rules.reset == "none":
         raise NotFit("is never reset; the chip resets after every spike")
-    if rules.own_amount and np.any(values["v_subtract"] != values["threshold"]):
+    amount = values.get("v_subtract")
+    if amount is not None and np.any(amount != values["threshold"]):
         raise NotFit("subtracts something else than its threshold")
     if rules.refractory:
         raise NotFit(f"is refractory for {rules.refractory} steps; the chip's neurons are not")
