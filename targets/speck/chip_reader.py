@@ -30,6 +30,8 @@ from snnir.targets.speck.layout import (
 
 CORES, READOUT = 9, 12
 SENSOR_SIZE = 128
+KERNEL, STRIDE, PADDING, POOLING = range(1, 17), (1, 2, 4, 8), range(8), (1, 2, 4, 8)
+CHANNELS, OUTPUT, HIGH, LOW = range(1, 1025), range(1, 65), range(32768), range(-32768, 1)
 
 
 class BadFolder(ValueError):
@@ -123,6 +125,9 @@ def _core_of_config(layer: Mapping[str, Any]) -> Core:
     height, width = _yx(shape["size"])
     channels, kernel = shape["feature_count"], sizes["kernel_size"]
     inputs = sizes["input_shape"]["feature_count"]
+    wanted = ((channels, CHANNELS), (inputs, CHANNELS), (height, OUTPUT), (width, OUTPUT))
+    if not all(type(n) is int and n in allowed for n, allowed in wanted):
+        raise ValueError("a shape is none of the chip's")
     weights = _whole(layer["weights"], np.int8, (channels, inputs, kernel, kernel))
     states = layer["neurons_initial_value"]
     states = np.zeros((channels, width, height), int) if states == 0 else states
@@ -183,6 +188,7 @@ def chip_of_words(words: Any) -> tuple[dict[int, Core], Sensor]:
     registers: dict[tuple[int, int], dict[int, int]] = {}
     cells: dict[tuple[int, int], Any] = {}
     words = np.asarray(words, np.int64)
+    ends = np.flatnonzero(words >> 16 == (CELL_ADDRESS | LAST_CELL) >> 16)
     at = 0
     try:
         while at < len(words):
@@ -194,9 +200,9 @@ def chip_of_words(words: Any) -> tuple[dict[int, Core], Sensor]:
                 bank[word & 15] = int(words[at + 1]) & 255
                 at += 2
             elif word & 0xF0000 == CELLS:
-                count = int(np.argmax(words[at + 1 :: 2] & LAST_CELL != 0)) + 1
+                count = (int(ends[np.searchsorted(ends, at + 1)]) - at - 1) // 2 + 1
                 pairs = words[at + 1 : at + 1 + 2 * count].reshape(-1, 2)
-                if (pairs[:, 0] & CELL_ADDRESS == 0).any():
+                if (pairs[:, 0] >> 17 != 1).any() or pairs[-1, 0] & LAST_CELL == 0:
                     raise ValueError(f"word {at} begins no run of cells")
                 memory = cells.setdefault(
                     (word >> 6 & 15, word >> 4 & 3), np.zeros(65536, np.int64)
@@ -279,21 +285,26 @@ def checked(cores: dict[int, Core]) -> dict[int, Core]:
         ValueError: If spikes could go round, or to where nothing is.
     """
     left = set(cores)
+    if not all(0 <= core < CORES for core in cores):
+        raise ValueError(f"there are {CORES} cores")
     for index, core in cores.items():
         ranges = [
-            (core.kernel, 1, 16), *((n, 1, 8) for n in core.stride),
-            *((n, 0, 7) for n in core.padding), (core.high, 0, 32767), (core.low, -32768, 0),
-            (len(core.targets), 0, 2), *((n, 0, 1024) for target in core.targets for n in target),
+            (core.kernel, KERNEL), *((n, STRIDE) for n in core.stride),
+            *((n, PADDING) for n in core.padding), (core.high, HIGH), (core.low, LOW),
+            (len(core.targets), range(3)), (core.weights.shape[0], CHANNELS),
+            (core.initial.shape[2], CHANNELS), *((n, OUTPUT) for n in core.initial.shape[:2]),
         ]  # fmt: skip
-        if not all(type(n) is int and low <= n <= high for n, low, high in ranges):
+        for route in core.targets:
+            ranges += zip(route, (range(READOUT + 1), POOLING, range(1024)), strict=True)
+        if not all(type(n) is int and n in allowed for n, allowed in ranges):
             raise ValueError(f"core {index} has an impossible geometry, threshold or target")
-        if not 0 < core.initial.size <= 65536 or max(core.initial.shape[:2]) > 64:
+        if core.initial.size > 65536:
             raise ValueError(f"core {index} has more neurons than a core can")
-        for target, pooling, shift in core.targets:
+        for target, _, shift in core.targets:
             if target == READOUT:
                 continue
             inputs = cores[target].weights.shape[0] if target in cores else 0
-            if pooling < 1 or not 0 <= shift <= inputs - core.shape[0]:
+            if shift > inputs - core.shape[0]:
                 raise ValueError(f"core {index} sends to core {target} what that cannot take")
     while left:
         free = {n for n in left if not any(n == t for m in left for t, *_ in cores[m].targets)}

@@ -9,7 +9,7 @@ import sys
 from snnir.c_build import NoCompiler
 from snnir.folder_program import check_record, command_line, read_inputs, write_results
 from snnir.targets.speck.chip_reader import BadFolder
-from snnir.targets.speck.emulator import Model
+from snnir.targets.speck.emulator import BadInput, Model
 
 HEAD = '''\
 """Emulates the chip that the files beside this one configure; written by snnir.
@@ -63,6 +63,9 @@ def main() -> None:
     check_record(arguments.record, model.ports["populations"])
     shapes = {name: tuple(port["shape"]) for name, port in model.ports["inputs"].items()}
     given = read_inputs(arguments.input, shapes)
-    outputs, records, sums = model.run(given, arguments.record)
+    try:
+        outputs, records, sums = model.run(given, arguments.record)
+    except (BadFolder, BadInput) as problem:
+        raise SystemExit(str(problem)) from None
     write_results(arguments.output, outputs, records, sums)
     print(json.dumps({name: list(y.shape) for name, y in outputs.items()}))

@@ -23,6 +23,7 @@ from snnir.c_build import shared_library
 from snnir.targets.speck.chip_reader import (
     CORES,
     READOUT,
+    SENSOR_SIZE,
     BadFolder,
     Core,
     Sensor,
@@ -32,11 +33,16 @@ from snnir.targets.speck.chip_reader import (
 from snnir.targets.speck.engine import ENGINE
 
 LARGEST = 32767
+#: What nothing real exceeds: spikes that wait, events of a channel in a step, ticks in a step.
+MOST_WAITING, MOST_EVENTS, MOST_TICKS = 1 << 24, 65535, 1000
 #: An input event that is followed by others of the same spike is queued, and nothing else done.
 MORE = 1 << 40
 
 
 # --- Running -------------------------------------------------------------------------------------
+
+
+_ENDLESS = "its spikes make ever more spikes"
 
 
 class _CCore(ctypes.Structure):
@@ -161,7 +167,7 @@ class Emulator:
         ticks = np.ascontiguousarray(ticks, np.int32)
         pointers = (packed.ctypes.data, ends.ctypes.data, ticks.ctypes.data)
         if self.engine(ctypes.addressof(table), *pointers, steps, self.reverse):
-            raise MemoryError("the queue of spikes does not fit memory")
+            raise BadFolder(_ENDLESS)
         return {n: int(table[n].spikes) for n in self.cores}
 
     def _run_python(
@@ -178,6 +184,8 @@ class Emulator:
                 sums[n] += 1
                 if n in spikes:
                     spikes[n][step, channel, top + y, left + x] += 1
+                if len(queue) > MOST_WAITING:
+                    raise BadFolder(_ENDLESS)
                 for layer, pooling, shift in core.targets:
                     place = (top + y) // pooling, (left + x) // pooling
                     queue.append((layer, channel + shift, *place))
@@ -225,6 +233,10 @@ def _add(state: Any, term: Any, low: int) -> None:
     state[...] = np.clip(state.astype(np.int32) + term, low, LARGEST)
 
 
+class BadInput(ValueError):
+    """What is to be run is no input of the chip."""
+
+
 # --- Whole inputs --------------------------------------------------------------------------------
 
 
@@ -232,7 +244,13 @@ def listed(counts: Any) -> Any:
     """Return the events [step, channel, y, x] of counts [T, channels, height, width].
 
     Within a step they are ordered by y, x, channel; a count n is n events one after the other.
+
+    Raises:
+        BadInput: If they are not whole numbers that a step can have.
     """
+    fine = np.isfinite(counts) & (counts >= 0) & (counts <= MOST_EVENTS)
+    if not fine.all() or (counts != np.rint(counts)).any():
+        raise BadInput(f"inputs are counts of events, whole numbers from 0 to {MOST_EVENTS}")
     order = counts.transpose(0, 2, 3, 1)
     step, y, x, channel = np.nonzero(order)
     events = np.stack([step, channel, y, x], 1)
@@ -261,6 +279,40 @@ def routed(events: Any, targets: Sequence[Sequence[int]], size: Sequence[int]) -
     return found
 
 
+def checked_ports(ports: Any, cores: Mapping[int, Core]) -> Any:
+    """Return the content of `ports.json` if it fits the chip.
+
+    Raises:
+        BadFolder: If it does not.
+    """
+    try:
+        (port,) = ports["inputs"].values()
+        fine = 0 <= ports["ticks_per_step"] <= MOST_TICKS and len(port["maps"]) == 3
+        fine &= _size(port["maps"]) == _size(port["shape"]) > 0
+        for core, pooling, shift in port["destinations"]:
+            fine &= core in cores and 1 <= pooling <= SENSOR_SIZE and 0 <= shift < 1024
+        for facts in ports["populations"].values():
+            channels, height, width = cores[facts["core"]].shape
+            fine &= len(facts["channels"]) == facts["maps"][0]
+            fine &= all(0 <= channel < channels for channel in facts["channels"])
+            fine &= height <= facts["maps"][1] <= 64 and width <= facts["maps"][2] <= 64
+            fine &= _size(facts["maps"]) == _size(facts["shape"])
+        for exit_ in ports["outputs"].values():
+            facts = ports["populations"][exit_["population"]]
+            fine &= _size(exit_["shape"]) == _size(facts["shape"])
+    except (LookupError, TypeError, ValueError, AttributeError) as problem:
+        raise BadFolder(f"ports.json does not fit the chip: {problem!r}") from None
+    if not fine:
+        raise BadFolder("ports.json does not fit the chip")
+    return ports
+
+
+def _size(shape: Sequence[int]) -> int:
+    if not all(type(extent) is int and 0 < extent <= 65536 for extent in shape):
+        raise ValueError(f"{shape} is no shape")
+    return int(np.prod(shape, dtype=object))
+
+
 class Model:
     """A chip and the host's side of it.
 
@@ -268,13 +320,16 @@ class Model:
         chip: Cores and sensor.
         ports: Content of `ports.json`: where inputs go and outputs come from.
         compiled: See `Emulator`.
+
+    Raises:
+        BadFolder: If the two do not fit.
     """
 
     def __init__(
         self, chip: tuple[dict[int, Core], Sensor], ports: Mapping[str, Any], compiled: bool = True
     ) -> None:
         self.emulator = Emulator(*chip, compiled)
-        self.ports = ports
+        self.ports = checked_ports(ports, self.emulator.cores)
         self.begun, self.batch = 0, 0
 
     @classmethod
@@ -284,20 +339,29 @@ class Model:
         Raises:
             BadFolder: If the files are not what they should be.
         """
-        ports = json.loads((folder / "ports.json").read_text("utf-8"))
-        if form == "memory":
-            chip = chip_of_words(np.fromfile(folder / "memory.bin", "<u4"))
-        else:
-            chip = chip_of_config((folder / "config.json").read_text("utf-8"))
+        try:
+            ports = json.loads((folder / "ports.json").read_text("utf-8"))
+            if form == "memory":
+                chip = chip_of_words(np.fromfile(folder / "memory.bin", "<u4"))
+            else:
+                chip = chip_of_config((folder / "config.json").read_text("utf-8"))
+        except (OSError, ValueError, RecursionError) as problem:
+            raise problem if isinstance(problem, BadFolder) else BadFolder(str(problem)) from None
         return cls(chip, ports, compiled)
 
     def run(
         self, inputs: Mapping[str, Any], record: Sequence[str] = (), resume: bool = False
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, float]]:
-        """Run counts [T, B, *shape] by input; return outputs, records and spikes by population."""
+        """Run counts [T, B, *shape] by input; return outputs, records and spikes by population.
+
+        Raises:
+            BadInput: If they are no counts.
+        """
         ((name, port),) = self.ports["inputs"].items()
         counts = np.asarray(inputs[name])
         steps, batch = counts.shape[:2]
+        if not steps or not batch:
+            raise BadInput(f"input '{name}' is empty")
         self.batch = batch
         if not resume:
             self.emulator.reset()
@@ -305,7 +369,8 @@ class Model:
         counts = counts.reshape(steps, batch, *port["maps"])
         ticks = self._ticks(steps)
         populations = self.ports["populations"]
-        wanted = {*self.ports["outputs"].values(), *record}
+        exits = {name: port["population"] for name, port in self.ports["outputs"].items()}
+        wanted = {*exits.values(), *record}
         cores = {populations[p]["core"] for p in wanted}
         spikes: dict[int, list[Any]] = {core: [] for core in cores}
         sums = dict.fromkeys(populations, 0.0)
@@ -325,7 +390,10 @@ class Model:
             whole = np.zeros((steps, batch, *facts["maps"]), np.float32)
             whole[..., : stacked.shape[3], : stacked.shape[4]] = stacked
             arrays[population] = whole.reshape(steps, batch, *facts["shape"])
-        outputs = {out: arrays[p] for out, p in self.ports["outputs"].items()}
+        outputs = {
+            name: arrays[population].reshape(steps, batch, *self.ports["outputs"][name]["shape"])
+            for name, population in exits.items()
+        }
         return outputs, {p: arrays[p] for p in record}, sums
 
     def _events(self, counts: Any, port: Mapping[str, Any]) -> Any:

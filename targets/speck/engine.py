@@ -17,6 +17,8 @@ typedef struct {
     int64_t spikes;
 } core;
 
+#define MOST_WAITING ((size_t)1 << 25)
+
 typedef struct {
     uint64_t *items;
     size_t first, count, room;
@@ -26,7 +28,10 @@ static int push(queue *q, uint64_t item) {
     if (q->count == q->room) {
         size_t room = q->room * 2, k;
         uint64_t *items = malloc(room * sizeof *items);
-        if (!items) return -1;
+        if (room > MOST_WAITING || !items) {
+            free(items);
+            return -1;
+        }
         for (k = 0; k < q->count; k++) items[k] = q->items[(q->first + k) & (q->room - 1)];
         free(q->items);
         q->items = items;

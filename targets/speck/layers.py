@@ -19,7 +19,7 @@ from snnir.streams import Kind
 from snnir.targets.speck import chips
 from snnir.targets.speck.core import Geometry, Pair, Shape
 from snnir.targets.speck.neurons import Integrator, NotFit, changed, integrator
-from snnir.targets.speck.streams import Part, maps_of, parts, regular
+from snnir.targets.speck.streams import Part, Streams, maps_of, regular
 
 Array = npt.NDArray[Any]
 
@@ -111,6 +111,7 @@ class Legalizer:
         self.graph = graph
         self.problems: list[Diagnostic] = []
         self.maps: dict[str, Shape] = {}
+        self.synapses = Synapses(graph, Streams(graph, self.maps))
 
     def refuse(self, problem: NotFit, node: str) -> None:
         """Note a problem."""
@@ -148,7 +149,7 @@ class Legalizer:
             neuron = integrator(op, shape)
         except NotFit as problem:
             self.refuse(problem, node.name)
-        read = Synapses(self.graph, self.maps).read(node.operands[0])
+        read = self.synapses.read(node.operands[0])
         self.maps[node.name] = read.shape
         if neuron is not None:
             extents = (read.shape.channels, read.shape.height, read.shape.width)
@@ -161,7 +162,8 @@ class Legalizer:
         """Return the population an output is, through reshapes."""
         node = self.graph.nodes[value.node]
         while isinstance(node.op, (Reshape, Flatten, Current)):
-            node = self.graph.nodes[node.operands[0].node]
+            value = node.operands[0]
+            node = self.graph.nodes[value.node]
         if not isinstance(node.op, Step):
             hint = "the host sees spikes of populations: pool or weigh them after the run"
             self.refuse(NotFit(f"output '{name}' is not a population's spikes", hint), value.node)
@@ -217,11 +219,11 @@ class Synapses:
 
     Args:
         graph: The graph.
-        maps: Shapes of the sources.
+        streams: Its streams of spikes.
     """
 
-    def __init__(self, graph: Graph, maps: Mapping[str, Shape]) -> None:
-        self.graph, self.maps = graph, maps
+    def __init__(self, graph: Graph, streams: Streams) -> None:
+        self.graph, self.streams = graph, streams
 
     def read(self, value: Value) -> _Found:
         """Return terms, maps and bias [elements] of a current.
@@ -251,7 +253,7 @@ class Synapses:
     def is_spikes(self, value: Value) -> bool:
         """Whether a value carries events, perhaps through ops that only move them."""
         try:
-            parts(self.graph, value, self.maps)
+            self.streams.parts(value)
         except NotFit:
             return self.graph.signals[value].kind is not Kind.ANALOG
         return True
@@ -272,7 +274,7 @@ class Synapses:
         weights = np.eye(shape.channels)[:, :, None, None]
         terms = [
             _windowed(part, extents, weights, (1, 1), (0, 0), shape, value.node)
-            for part in parts(self.graph, value, self.maps)
+            for part in self.streams.parts(value)
         ]
         return _Found(terms, shape, np.zeros(prod(extents)))
 
@@ -288,7 +290,7 @@ class Synapses:
         pairs = (stride[0], stride[1]), (start[0], start[1])
         terms = [
             _windowed(part, extents, weights, *pairs, shape, node.name)
-            for part in parts(self.graph, node.operands[0], self.maps)
+            for part in self.streams.parts(node.operands[0])
         ]
         return _Found(terms, shape, _bias(op, shape))
 
@@ -298,9 +300,9 @@ class Synapses:
         if len(extents) != 1:
             raise NotFit("a matrix over the last of several axes", "flatten its input", node.name)
         matrix = op.weight.numpy().astype(np.float64)
-        shape = Shape(matrix.shape[0], 1, 1)
+        shape = maps_of((len(matrix),), node.name)
         terms = []
-        for part in parts(self.graph, node.operands[0], self.maps):
+        for part in self.streams.parts(node.operands[0]):
             height, width = part.index.shape[1:]
             if max(height, width) > chips.KERNEL[-1]:
                 raise NotFit(f"reads maps of {height}x{width}", SPLIT, node.name)
@@ -326,7 +328,8 @@ def _spread(found: _Found, shape: Shape, node: str) -> _Found:
     start = 1 - shape.height, 1 - shape.width
     terms = []
     for term in found.terms:
-        pixels = term.weights.reshape(shape.channels, shape.height, shape.width, -1)
+        seen = term.weights[:, :, -term.start[0], -term.start[1]]  # the tap on the only pixel
+        pixels = seen.reshape(shape.channels, shape.height, shape.width, -1)
         weights = pixels[:, ::-1, ::-1].transpose(0, 3, 1, 2)
         terms.append(Term(term.source, term.pooling, term.shape, weights, (1, 1), start))
     return _Found(terms, shape, found.bias)

@@ -129,7 +129,8 @@ def _losses(rules: LifStep) -> list[str]:
     """Return what a core does otherwise than the neuron."""
     found = []
     if rules.multi:
-        found.append("several spikes a step become one for each incoming event at most")
+        cap = f", {rules.spike_cap} at most," if rules.spike_cap else ""
+        found.append(f"several spikes a step{cap} become one for each incoming event at most")
     if rules.fire == "gt":
         found.append("fires at the threshold, not only above it")
     if rules.reset_timing != "same-step":

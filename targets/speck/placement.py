@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from snnir.targets.speck.chips import Chip, Memory
@@ -87,30 +87,37 @@ def _too_big(
 
 def advice(geometry: Geometry, cores: tuple[Memory, ...]) -> str:
     """Return what change of a layer would make it fit a core."""
-    found = []
-    shape = geometry.target
-    for channels in range(shape.channels - 1, 0, -1):
-        smaller = Geometry(
-            geometry.source, Shape(channels, shape.height, shape.width), geometry.kernel
-        )
-        if any(not excess(smaller.words, there) for there in cores):
-            found.append(f"{channels} output channels instead of {shape.channels}")
-            break
-    for inputs in range(geometry.source.channels - 1, 0, -1):
-        source = Shape(inputs, geometry.source.height, geometry.source.width)
-        smaller = Geometry(source, shape, geometry.kernel)
-        if any(not excess(smaller.words, there) for there in cores):
-            found.append(f"{inputs} input channels instead of {geometry.source.channels}")
-            break
+    shape, source = geometry.target, geometry.source
     most = max(shape.height, shape.width)
-    for size in range(most - 1, 0, -1):
-        pooled = Shape(shape.channels, min(shape.height, size), min(shape.width, size))
-        smaller = Geometry(geometry.source, pooled, geometry.kernel)
-        if any(not excess(smaller.words, there) for there in cores):
-            found.append(f"maps of {pooled.height}x{pooled.width} (a stride, or a pool before)")
-            break
-    words = "; or ".join(found)
-    return f"it would fit with {words}" if words else "make it smaller in channels and maps"
+
+    def maps(size: int) -> Shape:
+        return Shape(shape.channels, min(shape.height, size), min(shape.width, size))
+
+    changes: list[tuple[int, Callable[[int], Geometry], str]] = [
+        (
+            shape.channels,
+            lambda n: replace(geometry, target=replace(shape, channels=n)),
+            f"{{}} output channels instead of {shape.channels}",
+        ),
+        (
+            source.channels,
+            lambda n: replace(geometry, source=replace(source, channels=n)),
+            f"{{}} input channels instead of {source.channels}",
+        ),
+        (
+            most,
+            lambda n: replace(geometry, target=maps(n)),
+            "maps of {0}x{0} at most (a stride, or a pool before)",
+        ),
+    ]
+    found = []
+    for now, changed, words in changes:
+        sizes = range(now - 1, 0, -1)
+        fits = (n for n in sizes if any(not excess(changed(n).words, there) for there in cores))
+        size = next(fits, None)
+        if size is not None:
+            found.append(words.format(size))
+    return f"it would fit with {'; or '.join(found)}" if found else "make it smaller"
 
 
 def _crowded(

@@ -78,7 +78,10 @@ class Plan:
         return {
             "ticks_per_step": self.wishes.ticks_per_step,
             "inputs": inputs,
-            "outputs": dict(self.model.outputs),
+            "outputs": {
+                name: {"population": self.model.outputs[name], "shape": list(signal.shape)}
+                for name, signal in ((n, graph.signals[v]) for n, v in graph.outputs.items())
+            },
             "populations": populations,
         }
 
@@ -136,7 +139,11 @@ class _Maker:
                 integers.pop(name, None)
         channels = {n: list(range(c.geometry.target.channels)) for n, (c, _) in integers.items()}
         if self.wishes.readout:
-            for name in sorted(set(self.model.outputs.values()) & set(integers)):
+            exits = sorted(set(self.model.outputs.values()) & set(integers))
+            if len(exits) > 1:
+                what = f"is one of {len(exits)} outputs; the readout takes one"
+                self.legalizer.refuse(NotFit(what, "leave out the others"), exits[1])
+            for name in exits:
                 channels[name] = self._spread(name, integers)
         geometries = {name: core.geometry for name, (core, _) in integers.items()}
         placed = place(geometries, self.chip)
@@ -225,10 +232,11 @@ class _Maker:
 
     def _sensor(self) -> Sensor:
         """Return the sensor's block."""
+        if len(self.model.inputs) > 1:
+            what = f"has {len(self.model.inputs)} inputs; the events of a chip have one source"
+            self.legalizer.refuse(NotFit(what, "join them to one"), list(self.model.inputs)[1])
+            return Sensor()
         if self.wishes.view is None:
-            if len(self.model.inputs) > 1:
-                what = f"{len(self.model.inputs)} inputs; the events of a chip have one source"
-                self.legalizer.refuse(NotFit(what, "join them to one"), "")
             return Sensor()
         poolings = {
             term.pooling

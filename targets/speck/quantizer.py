@@ -21,6 +21,10 @@ from snnir.targets.speck.neurons import NotFit
 Array = npt.NDArray[Any]
 
 
+#: Relative errors that are worth saying.
+_NOTABLE = 0.01
+
+
 @dataclass(frozen=True)
 class Rounding:
     """What became of the numbers of one population.
@@ -31,12 +35,14 @@ class Rounding:
         largest: Largest weight of the chip; 127 if nothing else is in its way.
         threshold: Of the chip; `threshold_error` is its relative error.
         lowest: Lower bound of the chip.
-        bound_added: The model has no lower bound; the chip's is that of its 16 bits.
+        bound: What became of the model's lower bound: `kept`; `added`: it has none, the chip's is
+            that of its numbers; `cut`: it is below what 16 bits hold; `moved`: it was 0.
         worst, mean: Errors of weights, in steps of the weights' grid.
         vanished: Weights that are 0 on the chip and are not in the model.
         weights: How many there are.
         rescaled: Channels whose weights were scaled to the common threshold.
-        bias_error: Largest error of a bias, relative to the threshold.
+        bias_error: Largest error of a bias, relative to that bias.
+        initial_error: Largest error of an initial state, relative to the threshold.
     """
 
     scale: float
@@ -45,17 +51,41 @@ class Rounding:
     threshold: int
     threshold_error: float
     lowest: int
-    bound_added: bool
+    bound: str
     worst: float
     mean: float
     vanished: int
     weights: int
     rescaled: int
     bias_error: float
+    initial_error: float
 
     def facts(self) -> dict[str, Any]:
         """Return a JSON-ready mapping."""
         return asdict(self)
+
+    def told(self) -> list[str]:
+        """Return what is lost, one phrase each."""
+        found = [
+            f"weights in 8 bits (errors up to {self.worst:.2f} of a step, mean {self.mean:.2f}, "
+            f"{self.vanished} of {self.weights} became 0)"
+        ]
+        if self.limited_by != "weights":
+            found.append(
+                f"weights go up to {self.largest} of 127: the {self.limited_by} is 16 bits at most"
+            )
+        for what, error in (
+            ("threshold", self.threshold_error), ("a bias", self.bias_error),
+            ("an initial state", self.initial_error),
+        ):  # fmt: skip
+            if error > _NOTABLE:
+                found.append(f"{what} is {100 * error:.0f} % off")
+        below = f"{-self.lowest / self.threshold:.3g} thresholds under its reset"
+        if self.bound in ("added", "cut"):
+            found.append(f"never falls below {below}")
+        if self.bound == "moved":
+            found.append(f"falls to {below}, not to the reset: a bound of 0 is a fault of the chip")
+        return found
 
 
 def quantize(layer: Layer, ticks_per_step: float) -> tuple[CoreLayer, Rounding]:
@@ -89,20 +119,26 @@ def quantize(layer: Layer, ticks_per_step: float) -> tuple[CoreLayer, Rounding]:
     if threshold < 1 or (weights.any() and not whole.any()):
         hint = "bring weights and threshold closer together"
         raise NotFit("nothing of its weights is left beside its threshold in 8 and 16 bits", hint)
-    lowest, added = _lowest(neuron.lowest, factor, scale)
-    biases = _rint(per_tick * scale)
+    lowest, bound = _lowest(neuron.lowest, factor, scale)
+    biases, states = _rint(per_tick * scale), _rint(initial * scale)
+    if per_tick.any() and not biases.any():
+        raise NotFit(
+            "has biases of which nothing is left at a tick", "let the slow clock tick less"
+        )
     core = CoreLayer(
         layer.geometry, whole.astype(np.int8), biases.astype(np.int16),
-        _rint(initial * scale).astype(np.int16), threshold, lowest, neuron.to_zero,
+        states.astype(np.int16), threshold, lowest, neuron.to_zero,
         bool(biases.any()),
     )  # fmt: skip
     error = np.abs(whole - weights * scale)
+    given = np.where(per_tick == 0, 1, np.abs(per_tick))
     return core, Rounding(
         scale, limit, int(np.abs(whole).max(initial=0)), threshold,
-        float(abs(threshold / (common * scale) - 1)), lowest, added,
+        float(abs(threshold / (common * scale) - 1)), lowest, bound,
         float(error.max(initial=0)), float(error.mean()) if error.size else 0.0,
         int(((whole == 0) & (weights != 0)).sum()), weights.size, int((factor != 1).sum()),
-        float(np.abs(biases / scale - per_tick).max() / common),
+        float((np.abs(biases / scale - per_tick) / given).max()),
+        float(np.abs(states / scale - initial).max() / common),
     )  # fmt: skip
 
 
@@ -141,16 +177,18 @@ def _scale(weights: Array, threshold: float, bias: Array, initial: Array) -> tup
     return float(scales[name]), name
 
 
-def _lowest(lowest: Array | None, factor: Array, scale: float) -> tuple[int, bool]:
-    """Return the chip's lower bound, and whether it is only that of its numbers."""
+def _lowest(lowest: Array | None, factor: Array, scale: float) -> tuple[int, str]:
+    """Return the chip's lower bound, and what became of the model's; see `Rounding`."""
     widest = chips.THRESHOLD_LOW[0]
     if lowest is None:
-        return widest, True
-    bounds = _per_channel(lowest, "lower bounds") * factor * scale
-    bounds = np.maximum(_rint(bounds), widest)
+        return widest, "added"
+    bounds = _rint(_per_channel(lowest, "lower bounds") * factor * scale)
     if np.ptp(bounds) > 1:
         raise NotFit("has lower bounds that differ between channels; a core has one for all")
-    if bounds[0] > 0:
+    bound = int(bounds.max())
+    if bound > 0:
         raise NotFit("has a lower bound above the value it is reset to")
+    if bound < widest:
+        return widest, "cut"
     # A bound of 0 is a known fault of the silicon (samna's documentation says to use -1 or less).
-    return min(int(bounds[0]), -1), False
+    return (bound, "kept") if bound else (-1, "moved")

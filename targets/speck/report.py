@@ -41,6 +41,7 @@ def semantics_facts(plan: Plan) -> dict[str, Any]:
             core for core in plan.placement.cores.values() if core in chip.parallel_cores
         ],
         "layout_compared_with_vendor": chip.verified,
+        "not_in_memory_bin": ["readout"] if plan.network.readout else [],
         "layers": layers,
     }
 

@@ -45,11 +45,11 @@ def origin_of(text: str) -> Pair:
     Raises:
         SnnirError: SNN503 if it is no pixel of the sensor.
     """
-    x, _, y = text.partition(",")
-    if x.strip().isdigit() and y.strip().isdigit():
-        pixel = int(y), int(x)
-        if max(pixel) < chips.SENSOR:
-            return pixel
+    parts = text.split(",")
+    if len(parts) == 2 and all(part.strip().isdecimal() for part in parts):
+        x, y = map(int, parts)
+        if max(x, y) < chips.SENSOR:
+            return y, x
     raise error("SNN503", f"target 'speck': origin is '{text}'", hint="write X,Y, each 0 to 127")
 
 

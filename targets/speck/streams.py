@@ -18,6 +18,7 @@ from snnir.ir.structure import Add, Concat, Current, Flatten, Input, Pad, Permut
 from snnir.ir.synapses import Scale
 from snnir.ir.timing import Delay
 from snnir.streams import Kind
+from snnir.targets.speck import chips
 from snnir.targets.speck.core import Shape
 from snnir.targets.speck.neurons import NotFit
 
@@ -45,45 +46,75 @@ class Part:
 
 def maps_of(shape: Sequence[int], node: str) -> Shape:
     """Return a shape as maps: one axis is channels of one pixel, two are channels of one row."""
-    if not 1 <= len(shape) <= 3:
+    if not 1 <= len(shape) <= 3 or min(shape) < 1:
         raise NotFit(f"has shape {list(shape)}; the chip has channels of maps", node=node)
     channels, *rest = shape
+    if channels > chips.CHANNELS[-1]:
+        raise NotFit(f"has {channels} channels; the chip takes up to 1024", node=node)
     height, width = {0: (1, 1), 1: (1, *rest), 2: tuple(rest)}[len(rest)]
     return Shape(channels, height, width)
 
 
-def parts(graph: Graph, value: Value, maps: Mapping[str, Shape]) -> list[Part]:
-    """Return what a stream of spikes is made of.
+class Streams:
+    """What the streams of a graph are made of; each is looked at once.
 
     Args:
         graph: The graph.
-        value: The stream.
         maps: Shapes of sources that are stacks of maps though their stream has one axis.
-
-    Raises:
-        NotFit: If something in between is more than moving and adding spikes.
     """
-    node = graph.nodes[value.node]
-    op = node.op
-    if isinstance(op, (Input, Step)):
-        own = maps.get(node.name) or maps_of(graph.signals[value].shape, node.name)
-        extents = (own.channels, own.height, own.width)
-        index = np.arange(prod(extents)).reshape(extents)
-        return [Part(node.name, 1, index, np.ones(extents))]
-    if isinstance(op, _MOVES):
-        return [
-            _moved(graph, node, position, part)
-            for position, operand in enumerate(node.operands)
-            for part in parts(graph, operand, maps)
-        ]
-    if isinstance(op, Scale):
-        factor = np.broadcast_to(op.scale.numpy(), graph.signals[value].shape).reshape(-1)
-        found = parts(graph, node.operands[0], maps)
-        return [replace(part, gain=part.gain * factor[part.index]) for part in found]
-    if isinstance(op, (SumPool2d, AvgPool2d)):
-        shape = graph.signals[node.operands[0]].shape
-        return [_pooled(node, op, part, shape) for part in parts(graph, node.operands[0], maps)]
-    raise _refusal(node)
+
+    def __init__(self, graph: Graph, maps: Mapping[str, Shape]) -> None:
+        self.graph, self.maps = graph, maps
+        self._found: dict[Value, list[Part]] = {}
+
+    def parts(self, value: Value) -> list[Part]:
+        """Return what a stream of spikes is made of.
+
+        Raises:
+            NotFit: If something in between is more than moving and adding spikes.
+        """
+        if value not in self._found:
+            self._found[value] = _merged(self._parts(value))
+        return self._found[value]
+
+    def _parts(self, value: Value) -> list[Part]:
+        node = self.graph.nodes[value.node]
+        op = node.op
+        if value.result:
+            raise NotFit("its membrane is read; a core gives its spikes alone", None, node.name)
+        if isinstance(op, (Input, Step)):
+            own = self.maps.get(node.name) or maps_of(self.graph.signals[value].shape, node.name)
+            extents = (own.channels, own.height, own.width)
+            index = np.arange(prod(extents)).reshape(extents)
+            return [Part(node.name, 1, index, np.ones(extents))]
+        if isinstance(op, _MOVES):
+            return [
+                _moved(self.graph, node, position, part)
+                for position, operand in enumerate(node.operands)
+                for part in self.parts(operand)
+            ]
+        if isinstance(op, Scale):
+            factor = np.broadcast_to(op.scale.numpy(), self.graph.signals[value].shape).reshape(-1)
+            found = self.parts(node.operands[0])
+            return [replace(part, gain=part.gain * factor[part.index]) for part in found]
+        if isinstance(op, (SumPool2d, AvgPool2d)):
+            shape = self.graph.signals[node.operands[0]].shape
+            return [_pooled(node, op, part, shape) for part in self.parts(node.operands[0])]
+        raise _refusal(node)
+
+
+def _merged(found: Sequence[Part]) -> list[Part]:
+    """Return parts, with one for those that are the same spikes in the same places."""
+    kept: list[Part] = []
+    for part in found:
+        for at, other in enumerate(kept):
+            same = (other.source, other.pooling) == (part.source, part.pooling)
+            if same and np.array_equal(other.index, part.index):
+                kept[at] = replace(other, gain=other.gain + part.gain)
+                break
+        else:
+            kept.append(part)
+    return kept
 
 
 def _refusal(node: Node) -> NotFit:
@@ -121,8 +152,11 @@ def _pooled(node: Node, op: SumPool2d | AvgPool2d, part: Part, shape: tuple[int,
     if (top, left) != (0, 0) or part.index.shape[1:] != shape[1:]:
         raise NotFit("pools maps that were shifted or cut", "cut after pooling", node.name)
     height, width = shape[1] // window, shape[2] // window
+    if (part.index[channels >= 0] < 0).any():
+        raise NotFit("pools maps that were cut", "cut after pooling", node.name)
     rows, columns = np.indices((height, width))
-    index = (channels[:, None, None] * height + rows) * width + columns
+    there = channels[:, None, None]
+    index = np.where(there >= 0, (there * height + rows) * width + columns, -1)
     gain = part.gain[:, : height * window, : width * window]
     gain = gain.reshape(-1, height, window, width, window)
     if np.ptp(gain, axis=(2, 4)).any():
@@ -154,4 +188,6 @@ def regular(part: Part, shape: Sequence[int], node: str) -> tuple[int, int, Arra
     channels = np.where(there, flat, -1).max(axis=1)
     if not (np.where(there, flat, channels[:, None]) == channels[:, None]).all():
         raise problem
+    if (there != ((channels >= 0)[:, None] & there.any(axis=0))).any():
+        raise problem  # a cut that is another one in each channel
     return (*(moves.pop() if moves else (0, 0)), channels)

@@ -35,6 +35,7 @@ from snnir.targets.speck import (
 )
 from snnir.targets.speck.chips import CHIPS
 from snnir.targets.speck.configuration import config_text
+from snnir.targets.speck.emulator import MOST_TICKS, BadInput
 from snnir.targets.speck.memory import words
 from snnir.targets.speck.placement import placement_facts
 from snnir.targets.speck.plan import Plan, Wishes, make_plan
@@ -86,16 +87,19 @@ class SpeckTarget(Target):
         if not (0 <= self.slow_clock < float("inf")):
             what = f"target 'speck': slow-clock is {self.slow_clock}"
             raise error("SNN503", what, hint="it is a frequency in hertz")
-        view = View(origin_of(self.origin), self.mirror, self.swap, self.polarity)
-        if view != View() and not self.dvs:
+        if self.view != View() and not self.dvs:
             what = "target 'speck': origin, mirror, swap and polarity are the sensor's"
             raise error("SNN503", what, hint="add --set dvs=true")
 
+    @property
+    def view(self) -> View:
+        """How the model looks at the sensor."""
+        return View(origin_of(self.origin), self.mirror, self.swap, self.polarity)
+
     def wishes(self, graph: Graph) -> Wishes:
         """Return what was asked for."""
-        view = View(origin_of(self.origin), self.mirror, self.swap, self.polarity)
         ticks = self.slow_clock * graph.dt if graph.dt is not None else 0.0
-        return Wishes(CHIPS[self.chip], ticks, self.readout, view if self.dvs else None)
+        return Wishes(CHIPS[self.chip], ticks, self.readout, self.view if self.dvs else None)
 
     def pipeline(self, level: int) -> str:
         """Return what every level needs: a core has one matrix and no constants of its own."""
@@ -110,6 +114,9 @@ class SpeckTarget(Target):
         if self.slow_clock and graph.dt is None:
             hint = "give the model a dt"
             return [Diagnostic("SNN501", "slow-clock needs the length of a step", hint=hint)]
+        if self.slow_clock * (graph.dt or 0.0) > MOST_TICKS:
+            what = f"slow-clock ticks more than {MOST_TICKS} times in a step of {graph.dt} s"
+            return [Diagnostic("SNN501", what, hint="use a slower clock")]
         return make_plan(graph, self.wishes(graph))[1]
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
@@ -156,21 +163,11 @@ class SpeckTarget(Target):
             return report(graph, self.name, found)
         special = []
         for name, layer in plan.model.layers.items():
-            rounding = plan.roundings[name]
             told = [
                 "takes events one at a time, not step by step, and spikes once for each at most",
-                f"weights in 8 bits (errors up to {rounding.worst:.2f} of a step, mean "
-                f"{rounding.mean:.2f}, {rounding.vanished} of {rounding.weights} became 0)",
+                *plan.roundings[name].told(),
                 *layer.neuron.losses,
             ]
-            if rounding.limited_by != "weights":
-                told.append(
-                    f"weights go up to {rounding.largest} of 127: the {rounding.limited_by} is "
-                    "16 bits at most"
-                )
-            if rounding.bound_added:
-                bound = -rounding.lowest / rounding.threshold
-                told.append(f"never falls below {bound:.3g} thresholds under its reset")
             special.append(NodeLoss(name, APPROXIMATE, "; ".join(told)))
         return report(graph, self.name, special)
 
@@ -259,6 +256,9 @@ class SpeckCompiled(Compiled):
         steps, batch = next(iter(inputs.values())).shape[:2]
         check_batch(batch, model.batch if resume else None)
         model.emulator.reverse = reverse
-        outputs, recorded, sums = model.run(inputs, list(record), resume)
+        try:
+            outputs, recorded, sums = model.run(inputs, list(record), resume)
+        except BadInput as problem:
+            raise error("SNN601", str(problem)) from None
         stats = spike_stats(populations(self.graph), sums, steps * batch)
         return Result(outputs, recorded, stats)

@@ -50,7 +50,8 @@ def integrators(draw: st.DrawFn) -> Step:
     """Any member of the LIF family, of those that a core may be."""
     step = draw(lif_steps(ports=1))
     assert isinstance(step.dynamics, snnir.LifStep)
-    attributes = {**step.dynamics.attributes(), "membrane": "integrate", "synapse": "none"}
+    attributes: dict[str, Any] = {**step.dynamics.attributes(), "membrane": "integrate"}
+    attributes["synapse"] = "none"
     for name in ("synapse_order", "synapse_leak", "refractory", "exposes_v", "leak"):
         attributes.pop(name, None)
     if attributes.get("fire") == "never":

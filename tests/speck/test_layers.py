@@ -34,7 +34,7 @@ from snnir.ir import (
     SumPool2d,
     Value,
 )  # fmt: skip
-from snnir.targets.speck.streams import parts
+from snnir.targets.speck.streams import Streams
 from tests.helpers import graph, lif_step, params
 
 COUNTS = snnir.Kind.COUNTS
@@ -402,7 +402,78 @@ def test_names_of_the_graph_are_kept() -> None:
 
 def test_a_mean_that_no_pass_folded_is_a_sum_of_shares() -> None:
     source = one_layer((1, 4, 4), {"p": (AvgPool2d((2, 2), (2, 2)), ["input"])}, "p")
-    (part,) = parts(source, Value("p"), {})
+    (part,) = Streams(source, {}).parts(Value("p"))
     assert part.pooling == 2
     assert (part.gain == 0.25).all()
     assert part.index.reshape(-1).tolist() == [0, 1, 2, 3]
+
+
+def test_an_output_keeps_its_own_shape() -> None:
+    base = one_layer((2, 4, 4), {"c": (conv((3, 2, 3, 3)), ["input"])}, "c")
+    editor = base.edit()
+    editor.outputs["output"] = editor.add("flat", Reshape((3, 4)), ["if"])
+    built: Any = snnir.compile(editor.graph(), "speck")
+    x = np.random.default_rng(0).poisson(0.5, (4, 1, 2, 4, 4))
+    assert (
+        built.run(x).output.shape
+        == (4, 1, 3, 4)
+        == snnir.compile(editor.graph()).run(x).output.shape
+    )
+    assert built.outputs["output"].shape == (3, 4)
+
+
+def test_a_convolution_of_one_pixel_as_maps() -> None:
+    pad = ((1, 1), (1, 1))
+    weight = whole((8, 2, 3, 3)).numpy().copy()
+    weight[0, 0, 0, 0], weight[0, 0, 1, 1] = 0, 127  # the tap in the middle is the one that is seen
+    ops: dict[str, tuple[Op, list[str]]] = {
+        "c": (Conv2d(snnir.tensor(weight), padding=pad), ["input"]),
+        "r": (Reshape((2, 2, 2)), ["c"]),
+    }
+    assert compare(one_layer((2, 1, 1), ops, "r"), events=12).output.sum() > 0
+
+
+def test_spikes_that_are_added_many_times_are_weighed_once() -> None:
+    ops: dict[str, tuple[Op, list[str]]] = {"a0": (Add(), ["input", "input"])}
+    for index in range(1, 30):
+        ops[f"a{index}"] = (Add(), [f"a{index - 1}"] * 2)
+    weight = snnir.tensor(np.full((2, 3), 127 * 2.0**-30, np.float32))
+    built: Any = snnir.compile(
+        one_layer((3,), {**ops, "c": (Linear(weight), ["a29"])}, "c"), "speck"
+    )
+    (layer,) = built.plan.network.cores.values()
+    assert (layer.weights == 127).all()
+    assert layer.weights.shape == (2, 3, 1, 1)
+
+
+def reported(cell: Step, weights: Any, **options: Any) -> str:
+    base = one_layer(
+        (np.shape(weights)[1],),
+        {"c": (Linear(snnir.tensor(np.array(weights, np.float32))), ["input"])},
+        "c",
+    )
+    editor = base.edit()
+    editor.set_op("if", cell)
+    (loss,) = snnir.losses(editor.graph(), "speck", **options).losses
+    return loss.what
+
+
+def test_every_rounding_is_reported() -> None:
+    def cell(changes: dict[str, Any] | None = None, **values: Any) -> Step:
+        step = integrate(**(changes or {}))
+        return Step(step.dynamics, params(**{**dict(step.params), **values}), "if")
+
+    clamp = {"clamp": "max"}
+    assert "threshold is 33 % off" in reported(cell(threshold=1.49), [[1, 0], [0, 127]])
+    assert "never falls below 258 thresholds" in reported(
+        cell(clamp, v_min=-1000.0, threshold=1.0), [[1, -1]]
+    )
+    assert "falls to 1 thresholds under its reset, not to the reset" in reported(
+        cell(clamp, v_min=0.0, threshold=1.0), [[1, -1, 0], [0, 0, 127]]
+    )
+    assert "an initial state is 29 % off" in reported(
+        cell({"start": True}, v_start=0.5, threshold=1.0), [[0.4, 0, 0], [0, 0, 100]]
+    )
+    assert "several spikes a step, 3 at most," in reported(
+        cell({"spikes": "multi", "spike_cap": 3}), [[1, 127]]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from snnir.ir import (
     Linear,
     MaxPool2d,
     Op,
+    Pad,
+    Reshape,
+    Scale,
     Signal,
     Slice,
     Step,
@@ -174,8 +178,16 @@ REFUSED: dict[str, tuple[Graph, str, str]] = {
         "if",
         "input is 200x200, the chip takes up to 128x128",
     ),
-    "1025 channels": (one((1025,), Linear(whole((2, 1025)))), "if", "input has 1025 channels"),
-    "1025 channels out": (one((2,), Linear(whole((1025, 2)))), "if", "output has 1025 channels"),
+    "1025 channels": (
+        one((1025,), Linear(whole((2, 1025)))),
+        "input",
+        "has 1025 channels; the chip takes up to 1024",
+    ),
+    "1025 channels out": (
+        one((2,), Linear(whole((1025, 2)))),
+        "c",
+        "has 1025 channels; the chip takes up to 1024",
+    ),
     "pool at the end": (
         output_of(SumPool2d((2, 2), (2, 2))),
         "after",
@@ -416,3 +428,88 @@ def test_a_bias_without_steps_is_no_bias() -> None:
     zero = Bias(snnir.tensor(np.zeros(2, np.float32)))
     source = one_layer((3,), {"c": (Linear(whole((2, 3))), ["input"]), "b": (zero, ["c"])}, "b")
     assert not layer_of(source).leak_enable
+
+
+@pytest.mark.parametrize(
+    ("slow", "said"),
+    [(1e6, "nothing is left at a tick"), (1e9, "ticks more than 1000 times in a step")],
+)
+def test_a_slow_clock_that_is_too_fast(slow: float, said: str) -> None:
+    bias = snnir.tensor(np.full(2, 0.3, np.float32))
+    weight = snnir.tensor(np.ones((2, 3), np.float32))
+    source = one((3,), Linear(weight, bias), cell(threshold=1.0))
+    with pytest.raises(snnir.SnnirError, match=said):
+        snnir.compile(source, "speck", slow_clock=slow)
+
+
+def test_a_membrane_is_no_spikes() -> None:
+    nodes: Ops = {
+        "input": (Input(Signal(COUNTS, (3,))), []),
+        "c": (Linear(whole((2, 3))), ["input"]),
+        "if": (cell({"exposes_v": True}), ["c"]),
+        "d": (Linear(whole((1, 2))), ["read"]),
+        "if2": (integrate(), ["d"]),
+        "read": (Reshape((2,)), ["if"]),
+    }
+    editor = graph(nodes, "if2", dt=1e-3).edit()
+    read = editor.nodes["read"]
+    editor.put(replace(read, operands=(snnir.Value("if", 1),)))
+    with pytest.raises(snnir.SnnirError, match="its membrane is read"):
+        snnir.compile(editor.graph(), "speck")
+    editor.outputs["output"] = snnir.Value("read")
+    with pytest.raises(snnir.SnnirError, match="its membrane is an output"):
+        snnir.compile(editor.graph(), "speck")
+
+
+CUTS: dict[str, Ops] = {
+    "pooled": {
+        "s": (Slice(1, 0, 2), ["input"]),
+        "p": (Pad(((0, 0), (0, 2), (0, 0))), ["s"]),
+        "q": (SumPool2d((2, 2), (2, 2)), ["p"]),
+        "c": (conv(1, 2, 2), ["q"]),
+    },
+    "through a channel": {
+        "f": (Flatten(), ["input"]),
+        "s": (Slice(0, 0, 24), ["f"]),
+        "p": (Pad(((0, 8),)), ["s"]),
+        "r": (Reshape((2, 4, 4)), ["p"]),
+        "c": (conv(1, 2, 4), ["r"]),
+    },
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_pixels_that_were_cut_off_do_not_come_back(name: str) -> None:
+    with pytest.raises(snnir.SnnirError, match="cut|reordered"):
+        snnir.compile(one_layer((2, 4, 4), CUTS[name], "c"), "speck")
+
+
+def test_two_inputs_and_two_readouts_are_refused() -> None:
+    nodes: Ops = {
+        "a": (Input(Signal(COUNTS, (2, 8, 8))), []),
+        "b": (Input(Signal(COUNTS, (2, 8, 8))), []),
+        "c": (conv(2, 2, 8), ["a"]),
+        "d": (conv(2, 2, 8), ["b"]),
+        "if": (integrate(), ["c"]),
+        "if2": (integrate(), ["d"]),
+    }
+    editor = graph(nodes, "if", dt=1e-3).edit()
+    editor.outputs["second"] = snnir.Value("if2")
+    options: dict[str, Any]
+    for options in ({}, {"dvs": True}):
+        with pytest.raises(snnir.SnnirError, match="has 2 inputs"):
+            snnir.compile(editor.graph(), "speck", **options)
+    nodes["d"] = (conv(2, 2, 8), ["a"])
+    del nodes["b"]
+    editor = graph(nodes, "if", dt=1e-3).edit()
+    editor.outputs["second"] = snnir.Value("if2")
+    with pytest.raises(snnir.SnnirError, match="is one of 2 outputs; the readout takes one"):
+        snnir.compile(editor.graph(), "speck", readout=True)
+
+
+def test_nothing_is_made_of_sizes_no_chip_has() -> None:
+    for source in (
+        one((40000,), Scale(snnir.tensor(200.0))),
+        one((3,), Linear(snnir.tensor(np.zeros((0, 3), np.float32)))),
+    ):
+        assert snnir.check(source, "speck")

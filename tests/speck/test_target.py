@@ -150,6 +150,14 @@ def test_a_run_without_a_compiler_is_the_same(folder: Path, tmp_path: Path) -> N
         ("config.json", lambda t: t[:-40], "config.json is not a configuration"),
         ("config.json", lambda t: t.replace('"stride": {"x": 1', '"stride": {"x": 0', 1), "impossible geometry"),
         ("config.json", lambda t: t.replace('"layer": ', '"layer": 1', 1), "what that cannot take"),
+        ("config.json", lambda t: t.replace('"feature_count": 16', '"feature_count": 70000', 1), "not a configuration"),
+        ("config.json", lambda t: t.replace('"pooling": 2', '"pooling": 0', 1), "impossible geometry"),
+        ("config.json", lambda t: t.replace('"cnn_layers": [', '"cnn_layers": [' + "null, " * 9), "there are 9 cores"),
+        ("ports.json", lambda t: t[:-9], "Expecting"),
+        ("ports.json", lambda t: "{}", "ports.json does not fit the chip"),
+        ("ports.json", lambda t: t.replace('"core": 0', '"core": 99'), "ports.json does not fit the chip"),
+        ("ports.json", lambda t: t.replace('"ticks_per_step": 0.0', '"ticks_per_step": 1e9'), "does not fit the chip"),
+        ("ports.json", lambda t: t.replace('"maps": [', '"maps": [7, ', 1), "ports.json does not fit the chip"),
     ],
 )  # fmt: skip
 def test_an_altered_folder_is_refused(
@@ -352,3 +360,13 @@ def test_a_run_resumes(digits: Any) -> None:
     assert np.array_equal(np.concatenate(parts), whole_run)
     with pytest.raises(snnir.SnnirError, match="batch"):
         digits.run(x[:, :1], resume=True)
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.5, float("nan"), 1e300])
+def test_the_folder_takes_counts_alone(folder: Path, tmp_path: Path, value: float) -> None:
+    np.save(tmp_path / "x.npy", np.full((2, 1, 1, 8, 8), value))
+    command = [sys.executable, str(folder / "model.py"), str(tmp_path / "x.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "whole numbers from 0 to 65535" in done.stderr
+    assert "Traceback" not in done.stderr

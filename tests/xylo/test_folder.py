@@ -341,9 +341,8 @@ def test_wrong_options_and_inputs(tmp_path: Path, folder: Path) -> None:
     assert done.returncode == 1
     assert "error[SNN503]: target 'xylo': chip is 'xylo-video'; use one of" in done.stderr
     done = cli("compile", model, *same, "--verify", "-o", tmp_path / "o")
-    assert done.returncode == 1
-    assert "SNN701" in done.stderr
-    assert "target 'xylo' approximates" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "ran; against the model, " in done.stderr
     x = counts(10, 1, 3)
     x[4] = 0.25
     np.save(tmp_path / "x.npy", x)
