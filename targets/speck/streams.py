@@ -188,6 +188,8 @@ def regular(part: Part, shape: Sequence[int], node: str) -> tuple[int, int, Arra
     channels = np.where(there, flat, -1).max(axis=1)
     if not (np.where(there, flat, channels[:, None]) == channels[:, None]).all():
         raise problem
-    if (there != ((channels >= 0)[:, None] & there.any(axis=0))).any():
-        raise problem  # a cut that is another one in each channel
+    window = kept.any(axis=0)
+    whole = window.any(axis=1)[:, None] & window.any(axis=0)
+    if (kept != (channels >= 0)[:, None, None] & whole).any():
+        raise problem  # what was cut off is no rows and columns, or others in each channel
     return (*(moves.pop() if moves else (0, 0)), channels)
