@@ -188,8 +188,8 @@ def regular(part: Part, shape: Sequence[int], node: str) -> tuple[int, int, Arra
     channels = np.where(there, flat, -1).max(axis=1)
     if not (np.where(there, flat, channels[:, None]) == channels[:, None]).all():
         raise problem
-    window = kept.any(axis=0)
-    whole = window.any(axis=1)[:, None] & window.any(axis=0)
+    window = np.max(kept, axis=0)
+    whole = np.max(window, axis=1)[:, None] & np.max(window, axis=0)
     if (kept != (channels >= 0)[:, None, None] & whole).any():
         raise problem  # what was cut off is no rows and columns, or others in each channel
     return (*(moves.pop() if moves else (0, 0)), channels)

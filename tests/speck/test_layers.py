@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import snnir
@@ -477,3 +477,64 @@ def test_every_rounding_is_reported() -> None:
     assert "several spikes a step, 3 at most," in reported(
         cell({"spikes": "multi", "spike_cap": 3}), [[1, 127]]
     )
+
+
+@st.composite
+def moved(draw: st.DrawFn) -> Graph:
+    """An input, some ops that move, cut, pool or join its spikes, weights, and neurons."""
+    shape = tuple(draw(st.integers(low, high)) for low, high in ((1, 3), (2, 6), (2, 6)))
+    nodes: dict[str, tuple[Op, list[str]]] = {"input": (Input(Signal(COUNTS, shape)), [])}
+    last = "input"
+
+    def put(op: Op, *operands: str) -> str:
+        name = f"n{len(nodes)}"
+        nodes[name] = (op, list(operands))
+        return name
+
+    for kind in draw(
+        st.lists(st.sampled_from(["slice", "pad", "flat", "pool", "swap", "join"]), max_size=4)
+    ):
+        size = graph(nodes, last).signal(last).shape
+        axis = draw(st.integers(0, 2))
+        if kind == "slice" and size[axis] > 1:
+            start = draw(st.integers(0, size[axis] - 1))
+            last = put(Slice(axis, start, draw(st.integers(start + 1, size[axis]))), last)
+        if kind == "pad":
+            widths = [(0, 0), (0, 0), (0, 0)]
+            widths[axis] = draw(st.integers(0, 2)), draw(st.integers(0, 2))
+            last = put(Pad(tuple(widths)), last)
+        if kind == "flat":
+            total = int(np.prod(size))
+            start = draw(st.integers(0, total - 1))
+            stop = draw(st.integers(start + 1, total))
+            last = put(Slice(0, start, stop), put(Flatten(), last))
+            last = put(Reshape(size), put(Pad(((start, total - stop),)), last))
+        if kind == "pool" and min(size[1:]) > 1:
+            last = put(SumPool2d((2, 2), (2, 2)), last)
+        if kind == "swap":
+            last = put(Permute(draw(st.permutations((0, 1, 2)).map(tuple))), last)
+        if kind == "join":
+            last = put(draw(st.sampled_from([Concat(axis), Add()])), last, last)
+    size = graph(nodes, last).signal(last).shape
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    kernel = draw(st.integers(0, min(3, *size[1:])))
+    weight = 127 * rng.integers(
+        -1, 2, (2, size[0], kernel, kernel) if kernel else (2, int(np.prod(size)))
+    )
+    if kernel:
+        last = put(Conv2d(snnir.tensor(weight.astype(np.float32))), last)
+    else:
+        last = put(Linear(snnir.tensor(weight.astype(np.float32))), put(Flatten(), last))
+    nodes["if"] = (integrate(512.0), [last])
+    return graph(nodes, "if", dt=1e-3)
+
+
+@given(moved(), st.integers(0, 1000))
+def test_whatever_moves_spikes_is_the_graph_event_by_event_or_refused(
+    source: Graph, seed: int
+) -> None:
+    if snnir.check(source, "speck"):
+        return
+    built: Any = snnir.compile(source, "speck")
+    assume(all(r.worst == 0 and r.threshold_error < 1e-6 for r in built.plan.roundings.values()))
+    compare(source, seed, steps=2, events=30)
