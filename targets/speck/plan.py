@@ -150,6 +150,7 @@ class _Maker:
         for refusal in placed.refusals:
             self.legalizer.refuse(NotFit(refusal.message, refusal.hint), refusal.layer)
         self._check_pools()
+        self._check_sources()
         routes = self._destinations()
         sensor = self._sensor()
         if self.problems:
@@ -179,6 +180,15 @@ class _Maker:
                 what = f"is pooled over {term.pooling}x{term.pooling} for '{name}'"
                 problem = NotFit(f"{what}; {self.chip.name} pools over {listed}", "use one of them")
                 self.legalizer.refuse(problem, term.source)
+
+    def _check_sources(self) -> None:
+        """Refuse layers that the host and another core feed: only one of them is routed."""
+        for name, layer in self.model.layers.items():
+            given = [term.source in self.model.inputs for term in layer.terms]
+            if any(given) and not all(given) and self.wishes.view is None:
+                what = "joins events of the host with those of a core"
+                hint = "let the input pass a layer of its own, or be the sensor (--set dvs=true)"
+                self.legalizer.refuse(NotFit(what, hint), name)
 
     def _destinations(self) -> dict[str, list[tuple[str, Destination]]]:
         """Return where each population's spikes go; no reader's name is the readout."""
@@ -232,6 +242,9 @@ class _Maker:
 
     def _sensor(self) -> Sensor:
         """Return the sensor's block."""
+        if not self.model.inputs:
+            self.legalizer.refuse(NotFit("has no input; the chip takes events"), "")
+            return Sensor()
         if len(self.model.inputs) > 1:
             what = f"has {len(self.model.inputs)} inputs; the events of a chip have one source"
             self.legalizer.refuse(NotFit(what, "join them to one"), list(self.model.inputs)[1])

@@ -14,6 +14,7 @@ from snnir.ir import (
     AvgPool2d,
     BatchNorm,
     Bias,
+    Concat,
     Conv2d,
     Delay,
     Flatten,
@@ -83,6 +84,13 @@ def two(between: Ops, last: str, second: Op | None = None) -> Graph:
         "if2": (integrate(), ["c2"]),
     }
     return graph(nodes, "if2", dt=1e-3)
+
+
+def joined(*sources: str) -> Graph:
+    """Return `two` with the input and the first neurons joined for the second layer."""
+    editor = two({"both": (Concat(0), list(sources))}, "both", conv(2, 5, 1)).edit()
+    editor.set_op("input", Input(Signal(snnir.Kind.SPIKES, (2, 8, 8))))
+    return editor.graph()
 
 
 def recurrent() -> Graph:
@@ -269,6 +277,11 @@ REFUSED: dict[str, tuple[Graph, str, str]] = {
         one((3,), Linear(whole((2, 3))), cell(threshold=-1.0)),
         "if",
         "a threshold that is not above what it is reset to",
+    ),
+    "the host and a core into one": (
+        joined("if1", "input"),
+        "if2",
+        "joins events of the host with those of a core; .*--set dvs=true",
     ),
     "windows over what was cut off": (
         one_layer(
@@ -521,3 +534,14 @@ def test_nothing_is_made_of_sizes_no_chip_has() -> None:
         one((3,), Linear(snnir.tensor(np.zeros((0, 3), np.float32)))),
     ):
         assert snnir.check(source, "speck")
+
+
+def test_the_sensor_and_a_core_may_feed_one_layer() -> None:
+    source = joined("if1", "input")
+    with pytest.raises(snnir.SnnirError, match="joined behind other maps"):
+        snnir.compile(source, "speck", dvs=True)
+    source = joined("input", "if1")
+    built: Any = snnir.compile(source, "speck", dvs=True)
+    x = np.random.default_rng(0).random((6, 1, 2, 128, 128)) < 0.01
+    runs = [built.run(x, ["if1", "if2"], form=form).recorded for form in ("config", "memory")]
+    assert all(np.array_equal(runs[0][name], runs[1][name]) for name in runs[0])
