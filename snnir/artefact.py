@@ -133,7 +133,7 @@ def manifest(compiled: Compiled, digests: Mapping[str, str]) -> dict[str, Any]:
         "passes": [record.spec for record in compiled.history.records],
         "losses": [
             *compiled.history.losses,
-            *(f"{entry.node}: {entry.what}" for entry in target.losses(graph).losses),
+            *(f"{entry.node}: {entry.what}" for entry in compiled.losses.losses),
         ],
         "notes": list(graph.provenance.notes),
         "files": dict(digests),

@@ -34,6 +34,23 @@ def module_body(module: ModuleType) -> str:
     return "\n".join(lines[line:]).rstrip() + "\n"
 
 
+def folder_source(command: Any, modules: Iterable[ModuleType], facts: str = "") -> str:
+    """Return the program of an emitted folder.
+
+    Args:
+        command: Module of its command line: `HEAD`, with docstring and imports, and `main`.
+        modules: What `main` calls, in order; their bodies are copied.
+        facts: Definitions between the two.
+    """
+    body = module_body(command)
+    parts = [
+        command.HEAD, *(f"\n\n{module_body(module)}" for module in modules), facts,
+        body[body.index("\n\ndef main") :],
+        '\n\nif __name__ == "__main__":\n    main()\n',
+    ]  # fmt: skip
+    return "".join(parts)
+
+
 def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 

@@ -152,9 +152,10 @@ def _built(nodes: Mapping[str, tuple[Op, list[str]]], output: str) -> Graph:
 def _graph(op: Op, shape: tuple[int, ...]) -> Graph:
     """Return the op between as many inputs as it takes (two if any number) and an output."""
     inputs = [f"input{at}" for at in range(op.operand_count or 2)]
-    nodes = {name: Node(name, Input(Signal(Kind.ANALOG, shape))) for name in inputs}
-    nodes["op"] = Node("op", op, tuple(Value(name) for name in inputs))
-    return Graph(nodes, {"output": Value("op")}, 1e-3)
+    given: dict[str, tuple[Op, list[str]]] = {
+        name: (Input(Signal(Kind.ANALOG, shape)), []) for name in inputs
+    }
+    return _built({**given, "op": (op, inputs)}, "op")
 
 
 def _level(graph: Graph, target: str) -> str:

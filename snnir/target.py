@@ -11,6 +11,7 @@ import dataclasses
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
+from snnir.ir.neuron import Neuron
 from snnir.memory import collection_paused
 from snnir.pipeline import PipelineResult, run_pipeline
 from snnir.pipeline_text import convert_text
@@ -68,6 +70,15 @@ class Target:
         return report(graph, self.name)
 
 
+def still_continuous(graph: Graph) -> list[Diagnostic]:
+    """Return the neurons that no pass has made step programs of."""
+    return [
+        Diagnostic("SNN501", "is still continuous", node.name, hint="run the pass discretize")
+        for node in graph.nodes.values()
+        if isinstance(node.op, Neuron)
+    ]
+
+
 T = TypeVar("T", bound=type[Target])
 
 
@@ -108,6 +119,11 @@ class Compiled:
         if not self.outputs:
             given = {name: self.graph.signals[v] for name, v in self.graph.outputs.items()}
             object.__setattr__(self, "outputs", given)
+
+    @cached_property
+    def losses(self) -> LossReport:
+        """What was kept of every node; see `Target.losses`."""
+        return self.target.losses(self.graph)
 
     def run(
         self,

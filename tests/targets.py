@@ -210,3 +210,18 @@ def scalar_steps() -> tuple[dict[str, Step], Any, Any]:
     odd = np.array([0.0, -0.0, 1.5, -2.5, np.inf, -np.inf, np.nan, 0.5, 3e38, 1e-40], np.float32)
     x, y = (a.reshape(1, 1, -1) for a in np.meshgrid(odd, odd))
     return steps, x, y
+
+
+def compiled_or_refused(g: Graph, target: str, **options: Any) -> Any:
+    """Return what a target makes of a graph, None if it says what does not fit."""
+    problems = snnir.check(g, target, **options)
+    report = snnir.losses(g, target, **options)
+    if problems:
+        assert report.level == "refused"
+        return None
+    return snnir.compile(g, target, **options)
+
+
+def ones(g: Graph, steps: int, batch: int) -> dict[str, Any]:
+    """Return an event of every element of every input in every step."""
+    return {name: np.ones((steps, batch, *s.shape), np.float32) for name, s in g.inputs.items()}

@@ -54,7 +54,7 @@ def compile_command(  # noqa: PLR0913, PLR0917  (one per option)
         )
     for loss in compiled.history.losses:
         note(loss)
-    for entry in compiled.target.losses(compiled.graph).losses:
+    for entry in compiled.losses.losses:
         note(printable(f"{entry.node}: {entry.what}"))
     folder = output or f"build/{_safe(graph.name)}-{target}"
     if verify and not compiled.entry:
@@ -93,7 +93,7 @@ def _verify(compiled: snnir.Compiled, graph: snnir.Graph) -> None:
         changed = bool(compiled.history.losses)
         source = compiled.graph if changed else graph
         found = snnir.diff(source, compiled.save(f"{scratch}/artefact"), x)
-    if compiled.target.losses(compiled.graph).losses:
+    if compiled.losses.losses:
         note(f"ran; against the model, {_differing(found)}")
         return
     if not found.identical:

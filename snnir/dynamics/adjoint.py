@@ -58,11 +58,6 @@ class Adjoint:
     states: Mapping[str, Operand]
     params: Mapping[str, Operand]
 
-    @property
-    def reads(self) -> set[str]:
-        """Every name the gradient needs."""
-        return {arg for let in self.program.body for arg in let.args if isinstance(arg, str)}
-
 
 @lru_cache(maxsize=1024)
 def adjoint(program: Dynamics, surrogate: Surrogate, detach: bool | str = True) -> Adjoint:

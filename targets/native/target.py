@@ -14,7 +14,7 @@ import numpy.typing as npt
 from snnir import c_build, folder_program
 from snnir.artefact import populations
 from snnir.c_build import NoCompiler
-from snnir.embedding import module_body
+from snnir.embedding import folder_source
 from snnir.errors import Diagnostic, error
 from snnir.integers import whole_outputs
 from snnir.ir.graph import Graph, Value
@@ -197,14 +197,8 @@ def _broadcast(array: Any, shape: tuple[int, ...]) -> Any:
 
 def command_source(facts: host.Facts) -> str:
     """Return `model.py`, which compiles and runs the program beside it."""
-    body = module_body(command)
-    parts = [
-        command.HEAD, "\n\n", module_body(c_build), "\n\n", module_body(host), "\n\n",
-        module_body(folder_program), f"\n\nFACTS = {literal(facts)}\n",
-        body[body.index("\n\ndef main") :],
-        '\n\nif __name__ == "__main__":\n    main()\n',
-    ]  # fmt: skip
-    return "".join(parts)
+    text = f"\n\nFACTS = {literal(facts)}\n"
+    return folder_source(command, (c_build, host, folder_program), text)
 
 
 @dataclass(frozen=True)

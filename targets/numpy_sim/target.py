@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
-from snnir.ir.neuron import Neuron
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result
-from snnir.target import Compiled, Target
+from snnir.target import Compiled, Target, still_continuous
 from snnir.targets.numpy_sim.build import PRECISIONS
 from snnir.targets.numpy_sim.emit import PROGRAM, emit_files
 from snnir.targets.numpy_sim.simulator import NumpySimulator
@@ -49,11 +48,7 @@ class NumpyTarget(Target):
 
     def check(self, graph: Graph) -> list[Diagnostic]:
         """Everything discrete is supported."""
-        return [
-            Diagnostic("SNN501", "is still continuous", node.name, hint="run the pass discretize")
-            for node in graph.nodes.values()
-            if isinstance(node.op, Neuron)
-        ]
+        return still_continuous(graph)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the simulator."""

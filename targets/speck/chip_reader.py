@@ -9,6 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from snnir.targets.speck.chips import (
+    CHANNELS,
+    CORES,
+    KERNEL,
+    OUTPUT_SIZE,
+    PADDING,
+    POOLINGS,
+    READOUT,
+    SENSOR,
+    STRIDES,
+    THRESHOLD_HIGH,
+    THRESHOLD_LOW,
+)
 from snnir.targets.speck.layout import (
     BIAS_MEMORY,
     BLOCKS,
@@ -27,11 +40,6 @@ from snnir.targets.speck.layout import (
     unpacked,
     weight_strides,
 )
-
-CORES, READOUT = 9, 12
-SENSOR_SIZE = 128
-KERNEL, STRIDE, PADDING, POOLING = range(1, 17), (1, 2, 4, 8), range(8), (1, 2, 4, 8)
-CHANNELS, OUTPUT, HIGH, LOW = range(1, 1025), range(1, 65), range(32768), range(-32768, 1)
 
 
 class BadFolder(ValueError):
@@ -78,7 +86,7 @@ class Sensor:
     targets: list[tuple[int, int, int]]
     pooling: tuple[int, int] = (1, 1)
     origin: tuple[int, int] = (0, 0)
-    size: tuple[int, int] = (SENSOR_SIZE, SENSOR_SIZE)
+    size: tuple[int, int] = (SENSOR, SENSOR)
     mirror: tuple[bool, bool] = (False, False)
     swap: bool = False
     merge: bool = False
@@ -125,7 +133,7 @@ def _core_of_config(layer: Mapping[str, Any]) -> Core:
     height, width = _yx(shape["size"])
     channels, kernel = shape["feature_count"], sizes["kernel_size"]
     inputs = sizes["input_shape"]["feature_count"]
-    wanted = ((channels, CHANNELS), (inputs, CHANNELS), (height, OUTPUT), (width, OUTPUT))
+    wanted = ((channels, CHANNELS), (inputs, CHANNELS), (height, OUTPUT_SIZE), (width, OUTPUT_SIZE))
     if not all(type(n) is int and n in allowed for n, allowed in wanted):
         raise ValueError("a shape is none of the chip's")
     weights = _whole(layer["weights"], np.int8, (channels, inputs, kernel, kernel))
@@ -167,7 +175,7 @@ def _sensor_of_config(block: Mapping[str, Any], cut_after_pooling: bool) -> Sens
         cut = (cut[0] + 1) // pooling[0] - 1, (cut[1] + 1) // pooling[1] - 1
     size = cut[0] - origin[0] + 1, cut[1] - origin[1] + 1
     numbers = [*pooling, *size, *(n + 1 for n in origin), *(t[0] + 1 for t in targets)]
-    if not all(type(n) is int and 1 <= n <= SENSOR_SIZE for n in numbers):
+    if not all(type(n) is int and 1 <= n <= SENSOR for n in numbers):
         raise ValueError("the sensor's window is none")
     kept = bool(block["off_channel"]), bool(block["on_channel"])
     return Sensor(
@@ -289,13 +297,14 @@ def checked(cores: dict[int, Core]) -> dict[int, Core]:
         raise ValueError(f"there are {CORES} cores")
     for index, core in cores.items():
         ranges = [
-            (core.kernel, KERNEL), *((n, STRIDE) for n in core.stride),
-            *((n, PADDING) for n in core.padding), (core.high, HIGH), (core.low, LOW),
+            (core.kernel, KERNEL), *((n, STRIDES) for n in core.stride),
+            *((n, PADDING) for n in core.padding), (core.high, THRESHOLD_HIGH),
+            (core.low, THRESHOLD_LOW),
             (len(core.targets), range(3)), (core.weights.shape[0], CHANNELS),
-            (core.initial.shape[2], CHANNELS), *((n, OUTPUT) for n in core.initial.shape[:2]),
+            (core.initial.shape[2], CHANNELS), *((n, OUTPUT_SIZE) for n in core.initial.shape[:2]),
         ]  # fmt: skip
         for route in core.targets:
-            ranges += zip(route, (range(READOUT + 1), POOLING, range(1024)), strict=True)
+            ranges += zip(route, (range(READOUT + 1), POOLINGS, range(1024)), strict=True)
         if not all(type(n) is int and n in allowed for n, allowed in ranges):
             raise ValueError(f"core {index} has an impossible geometry, threshold or target")
         if core.initial.size > 65536:

@@ -1,4 +1,4 @@
-"""What each chip of the Speck family has.
+"""What each chip of the Speck family has; copied into emitted folders.
 
 Sizes, ranges and the layout of memories are those that the vendor's own validator and assembler
 (samna 0.7.1.0 on the package index, module `speck2b`) show when they are probed; the core table is
@@ -59,6 +59,7 @@ CHIPS: dict[str, Chip] = {
     "speck2f": Chip("speck2f"),
 }
 
+CORES = len(_CORES)
 DESTINATIONS = 2
 READOUT = 12
 CLASSES = 15
@@ -68,6 +69,8 @@ SENSOR_POOLING = (1, 2, 4)
 KERNEL = range(1, 17)
 PADDING = range(8)
 STRIDES = (1, 2, 4, 8)
+#: What a register of a destination can hold; each chip says which of them it takes.
+POOLINGS = (1, 2, 4, 8)
 INPUT_SIZE = range(1, 129)
 OUTPUT_SIZE = range(1, 65)
 CHANNELS = range(1, 1025)

@@ -21,15 +21,13 @@ import numpy as np
 
 from snnir.c_build import shared_library
 from snnir.targets.speck.chip_reader import (
-    CORES,
-    READOUT,
-    SENSOR_SIZE,
     BadFolder,
     Core,
     Sensor,
     chip_of_config,
     chip_of_words,
 )
+from snnir.targets.speck.chips import CORES, READOUT, SENSOR
 from snnir.targets.speck.engine import ENGINE
 
 LARGEST = 32767
@@ -290,7 +288,7 @@ def checked_ports(ports: Any, cores: Mapping[int, Core]) -> Any:
         fine = 0 <= ports["ticks_per_step"] <= MOST_TICKS and len(port["maps"]) == 3
         fine &= _size(port["maps"]) == _size(port["shape"]) > 0
         for core, pooling, shift in port["destinations"]:
-            fine &= core in cores and 1 <= pooling <= SENSOR_SIZE and 0 <= shift < 1024
+            fine &= core in cores and 1 <= pooling <= SENSOR and 0 <= shift < 1024
         for facts in ports["populations"].values():
             channels, height, width = cores[facts["core"]].shape
             fine &= len(facts["channels"]) == facts["maps"][0]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from snnir.target import Table
 from snnir.targets.speck.plan import Plan
-
-Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 
 OPEN = [
     "the order in which an event's neurons are visited (here: row, column, channel)",

@@ -15,15 +15,14 @@ import numpy.typing as npt
 from snnir import c_build, folder_program
 from snnir.artefact import populations
 from snnir.c_build import NoCompiler
-from snnir.embedding import module_body
+from snnir.embedding import folder_source
 from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
-from snnir.ir.neuron import Neuron
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, spike_stats
 from snnir.streams import Kind, Signal
-from snnir.target import Compiled, Content, Target
+from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.speck import (
     chip_reader,
     chips,
@@ -44,7 +43,7 @@ from snnir.targets.speck.sensor import View, origin_of
 from snnir.targets.speck.vendor_json import vendor_json
 
 #: What `model.py` is made of.
-EMBEDDED = (c_build, layout, folder_program, engine, chip_reader, emulator)
+EMBEDDED = (c_build, chips, layout, folder_program, engine, chip_reader, emulator)
 PIPELINE = (
     "canonicalize,discretize,densify,eliminate-reshape,fold-batchnorm,fuse-linear,"
     "declare-inputs{kind=counts},remove-identity,dead-code"
@@ -107,10 +106,9 @@ class SpeckTarget(Target):
 
     def check(self, graph: Graph) -> list[Diagnostic]:
         """Return everything that does not fit, each with what is needed and there."""
-        continuous = [n.name for n in graph.nodes.values() if isinstance(n.op, Neuron)]
+        continuous = still_continuous(graph)
         if continuous:
-            hint = "run the pass discretize"
-            return [Diagnostic("SNN501", "is still continuous", n, hint=hint) for n in continuous]
+            return continuous
         if self.slow_clock and graph.dt is None:
             hint = "give the model a dt"
             return [Diagnostic("SNN501", "slow-clock needs the length of a step", hint=hint)]
@@ -146,7 +144,7 @@ class SpeckTarget(Target):
             "quantization.json": _json(roundings),
             "semantics.json": _json(semantics_facts(plan)),
             "load_samna.py": inspect.getsource(loader).encode(),
-            "model.py": command_source().encode(),
+            "model.py": folder_source(command, EMBEDDED).encode(),
         }
         if net.chip.name == "speck2b":
             files["samna_speck2b.json"] = vendor_json(net).encode()
@@ -161,30 +159,24 @@ class SpeckTarget(Target):
         if plan is None:
             found = [NodeLoss(p.node or graph.name, "refused", p.message) for p in problems]
             return report(graph, self.name, found)
-        special = []
-        for name, layer in plan.model.layers.items():
-            told = [
-                "takes events one at a time, not step by step, and spikes once for each at most",
-                *plan.roundings[name].told(),
-                *layer.neuron.losses,
-            ]
-            special.append(NodeLoss(name, APPROXIMATE, "; ".join(told)))
-        return report(graph, self.name, special)
+        return loss_report(graph, plan)
 
 
 def _json(facts: Any) -> bytes:
     return (json.dumps(facts, indent=2) + "\n").encode()
 
 
-def command_source() -> str:
-    """Return `model.py`, which emulates the chip from the files beside it."""
-    body = module_body(command)
-    parts = [
-        command.HEAD, *(f"\n\n{module_body(m)}" for m in EMBEDDED),
-        body[body.index("\n\ndef main") :],
-        '\n\nif __name__ == "__main__":\n    main()\n',
-    ]  # fmt: skip
-    return "".join(parts)
+def loss_report(graph: Graph, plan: Plan) -> LossReport:
+    """Return what a configured chip does otherwise than its graph, by population."""
+    special = []
+    for name, layer in plan.model.layers.items():
+        told = [
+            "takes events one at a time, not step by step, and spikes once for each at most",
+            *plan.roundings[name].told(),
+            *layer.neuron.losses,
+        ]
+        special.append(NodeLoss(name, APPROXIMATE, "; ".join(told)))
+    return report(graph, SpeckTarget.name, special)
 
 
 @dataclass(frozen=True)
@@ -193,6 +185,11 @@ class SpeckCompiled(Compiled):
 
     plan: Plan = field(kw_only=True, repr=False)
     ports: Mapping[str, Any] = field(kw_only=True, repr=False)
+
+    @cached_property
+    def losses(self) -> LossReport:
+        """What the chip does otherwise than the model."""
+        return loss_report(self.graph, self.plan)
 
     @cached_property
     def _models(self) -> dict[str, emulator.Model]:

@@ -13,12 +13,11 @@ import numpy.typing as npt
 
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
-from snnir.ir.neuron import Neuron
 from snnir.ir.safetensors_io import write_tensors
 from snnir.loss_report import LossReport, report
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record
-from snnir.target import Compiled, Content, Target
+from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.torch_nets.frameworks import FRAMEWORKS
 from snnir.targets.torch_nets.source import WEIGHTS
 from snnir.targets.torch_nets.writer import PROGRAM, Writer, neuron_losses
@@ -50,15 +49,10 @@ class FrameworkTarget(Target):
 
     def check(self, graph: Graph) -> list[Diagnostic]:
         """Return every node the framework has no form for."""
-        continuous = [
-            Diagnostic("SNN501", "is still continuous", node.name, hint="run the pass discretize")
-            for node in graph.nodes.values()
-            if isinstance(node.op, Neuron)
-        ]
         late = []
         if graph.record_offset:
             late = [Diagnostic("SNN501", "the graph reports its outputs late (record_offset)")]
-        return continuous or late or self.writer(graph).problems
+        return still_continuous(graph) or late or self.writer(graph).problems
 
     def writer(self, graph: Graph) -> Writer:
         """Return the plan of the file."""

@@ -44,7 +44,7 @@ def _forward(program: Dynamics, name: str) -> str:
     states = [state.name for state in program.states]
     updates = dict(program.updates)
     step = [
-        *_loads(program.inputs, "in", "float", real, strided=True),
+        *_loads(program.inputs, "in", real),
         *(f"const {real} {state} = state_{k}[i];" for k, state in enumerate(states)),
         *(f"const {real} {p} = param_{k}[i];" for k, (p, _) in enumerate(program.params)),
         *c_statements(program),
@@ -124,7 +124,7 @@ def _step_back(program: Dynamics, made: Adjoint, wanted: list[Operand], real: st
     needed = {arg for let in live.body for arg in let.args} | set(wanted)
     states = [state.name for state in program.states]
     loads = [
-        *_loads(program.inputs, "in", "float", real, strided=True),
+        *_loads(program.inputs, "in", real),
         *(f"const {real} {s} = history_{k}[i];" for k, s in enumerate(states)),
         *(f"const {real} {p} = param_{k}[i];" for k, (p, _) in enumerate(program.params)),
         *(f"const {real} {g} = g_out_{k}[i];" for k, g in enumerate(made.outputs)),
@@ -141,7 +141,7 @@ def _step_back(program: Dynamics, made: Adjoint, wanted: list[Operand], real: st
     ]
 
 
-def _loads(names: tuple[str, ...], array: str, _: str, real: str, strided: bool) -> list[str]:
+def _loads(names: tuple[str, ...], array: str, real: str) -> list[str]:
     return [f"const {real} {name} = {array}_{k}[i];" for k, name in enumerate(names)]
 
 

@@ -14,11 +14,10 @@ from snnir.artefact import populations
 from snnir.dynamics.surrogate import DEFAULT, surrogate
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
-from snnir.ir.neuron import Neuron
 from snnir.ir.safetensors_io import write_tensors
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
-from snnir.target import Compiled, Content, Target
+from snnir.target import Compiled, Content, Target, still_continuous
 
 PRECISIONS = ("float32", "reproducible", "float64")
 BACKENDS = ("auto", "eager", "c", "triton")
@@ -79,12 +78,7 @@ class TorchTarget(Target):
         from snnir.network_build import unsupported
         from snnir.targets.torch_sim import kernels
 
-        continuous = [
-            Diagnostic("SNN501", "is still continuous", node.name, hint="run the pass discretize")
-            for node in graph.nodes.values()
-            if isinstance(node.op, Neuron)
-        ]
-        return continuous or unsupported(graph, vars(kernels), self.name)
+        return still_continuous(graph) or unsupported(graph, vars(kernels), self.name)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the module and its folder."""

@@ -13,7 +13,7 @@ from snnir.artefact import populations
 from snnir.dynamics.surrogate import DEFAULT, surrogate
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
-from snnir.ir.neuron import Neuron, Step
+from snnir.ir.neuron import Step
 from snnir.ir.safetensors_io import write_tensors
 from snnir.ir.synapses import BatchNorm, Scale
 from snnir.loss_report import LEVELS as KEPT
@@ -21,7 +21,7 @@ from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.network_build import PRECISIONS
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record, spike_stats
-from snnir.target import Compiled, Content, Target
+from snnir.target import Compiled, Content, Target, still_continuous
 
 DETACH: dict[str, bool | str] = {"true": True, "false": False, "late": "late"}
 PROGRAM, WEIGHTS = "model.py", "weights.safetensors"
@@ -74,12 +74,7 @@ class XlaTarget(Target):
         from snnir.network_build import unsupported
         from snnir.targets.xla_sim import kernels
 
-        continuous = [
-            Diagnostic("SNN501", "is still continuous", node.name, hint="run the pass discretize")
-            for node in graph.nodes.values()
-            if isinstance(node.op, Neuron)
-        ]
-        return continuous or unsupported(graph, vars(kernels), self.name)
+        return still_continuous(graph) or unsupported(graph, vars(kernels), self.name)
 
     def losses(self, graph: Graph) -> LossReport:
         """Return what is kept: without `exact`, products and sums are rounded together."""

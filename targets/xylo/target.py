@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from snnir import folder_program
 from snnir.artefact import populations
-from snnir.embedding import module_body
+from snnir.embedding import folder_source
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
 from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
@@ -32,6 +32,8 @@ from snnir.targets.xylo.configuration import InputError, Network, check_events, 
 from snnir.targets.xylo.losses import loss_report, report_of
 from snnir.targets.xylo.plan import Plan, config_of, fits, json_text, make_plan
 
+#: What `model.py` is made of.
+EMBEDDED = (chips, emulator, configuration, folder_program)
 TAILS = ("auto", "cancel", "keep")
 PIPELINE = "canonicalize,discretize,cse,merge-delays,remove-identity,dead-code"
 
@@ -82,7 +84,7 @@ class XyloTarget(Target):
         files: dict[str, Content] = {
             "config.json": text.encode(),
             "quantization.json": (json_text(report_of(plan)) + "\n").encode(),
-            "model.py": command_source().encode(),
+            "model.py": folder_source(command, EMBEDDED).encode(),
             "load_xylosim.py": inspect.getsource(load_xylosim).encode(),
         }
         return XyloCompiled(graph, self, files, history, "model.py", plan, read_config(text))
@@ -122,13 +124,6 @@ class XyloTarget(Target):
         return np.concatenate(parts, axis=2).astype(np.float64)
 
 
-def command_source() -> str:
-    """Return `model.py`, which reads the configuration beside it and runs it."""
-    parts = [module_body(m) for m in (chips, emulator, configuration, folder_program, command)]
-    parts[-1] = parts[-1][parts[-1].index("def main") :]
-    return "\n\n".join([command.HEAD, *parts, 'if __name__ == "__main__":\n    main()\n'])
-
-
 @dataclass(frozen=True)
 class XyloCompiled(Compiled):
     """A configured chip, emulated.
@@ -140,6 +135,11 @@ class XyloCompiled(Compiled):
 
     plan: Any = field(default=None, repr=False)
     network: Any = field(default=None, repr=False)
+
+    @cached_property
+    def losses(self) -> LossReport:
+        """What every population loses."""
+        return loss_report(self.plan)
 
     @cached_property
     def _memory(self) -> dict[str, Any]:

@@ -13,27 +13,22 @@ from snnir.ir import Graph, Step
 from tests.helpers import params
 from tests.speck.test_layers import PlainGraph, conv, one_layer
 from tests.strategies import graphs, lif_steps, odd_graphs
+from tests.targets import compiled_or_refused, ones
 
 
-def compiled_or_refused(g: Graph) -> bool:
-    problems = snnir.check(g, "speck", slow_clock=1000.0)
-    report = snnir.losses(g, "speck", slow_clock=1000.0)
-    if problems:
-        assert report.level == "refused"
+def configured_or_refused(g: Graph) -> bool:
+    made = compiled_or_refused(g, "speck", slow_clock=1000.0)
+    if made is None:
         return False
-    made: Any = snnir.compile(g, "speck", slow_clock=1000.0)
-    events = {name: np.ones((2, 2, *signal.shape)) for name, signal in g.inputs.items()}
-    one, two = (
-        made.run(events, list(made.ports["populations"]), form=f) for f in ("config", "memory")
-    )
-    for name, spikes in one.recorded.items():
-        assert np.array_equal(spikes, two.recorded[name])
+    names, events = list(made.ports["populations"]), ones(g, 2, 2)
+    one, two = (made.run(events, names, form=form) for form in ("config", "memory"))
+    assert all(np.array_equal(one.recorded[name], two.recorded[name]) for name in names)
     return True
 
 
 @given(graphs())
 def test_random_graphs(g: Graph) -> None:
-    compiled_or_refused(g)
+    configured_or_refused(g)
 
 
 @given(odd_graphs())
@@ -42,7 +37,7 @@ def test_odd_graphs(g: Graph) -> None:
         g.verify()
     except snnir.SnnirError:
         return
-    compiled_or_refused(g)
+    configured_or_refused(g)
 
 
 @st.composite
@@ -78,7 +73,7 @@ def test_attributes_are_kept_refused_or_reported(step: Step, seed: int) -> None:
     editor = source.edit()
     editor.set_op("if", step)
     g = editor.graph()
-    if not compiled_or_refused(g):
+    if not configured_or_refused(g):
         return
     (loss,) = snnir.losses(g, "speck").losses
     said = ("at the threshold", "one step later")

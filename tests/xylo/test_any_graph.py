@@ -13,28 +13,23 @@ import snnir
 from snnir.ir import Add, Delay, Graph, Step
 from tests.helpers import graph, lif_step, params
 from tests.strategies import graphs, lif_steps, odd_graphs
+from tests.targets import compiled_or_refused, ones
 from tests.xylo import plain
 from tests.xylo.nets import Nodes, linear
 from tests.xylo.nets import given as input_of
 
 
-def compiled_or_refused(g: Graph) -> bool:
-    problems = snnir.check(g, "xylo")
-    report = snnir.losses(g, "xylo")
-    if problems:
-        assert report.level == "refused"
+def configured_or_refused(g: Graph) -> bool:
+    made = compiled_or_refused(g, "xylo")
+    if made is None:
         return False
-    made: Any = snnir.compile(g, "xylo")
-    given_events = {
-        name: np.ones((4, 2, *signal.shape), np.float32) for name, signal in g.inputs.items()
-    }
-    made.run(given_events, [span.name for span in made.network.populations])
+    made.run(ones(g, 4, 2), [span.name for span in made.network.populations])
     return True
 
 
 @given(graphs())
 def test_random_graphs(g: Graph) -> None:
-    compiled_or_refused(g)
+    configured_or_refused(g)
 
 
 @given(odd_graphs())
@@ -43,7 +38,7 @@ def test_odd_graphs(g: Graph) -> None:
         g.verify()
     except snnir.SnnirError:
         return
-    compiled_or_refused(g)
+    configured_or_refused(g)
 
 
 @st.composite
@@ -91,7 +86,7 @@ def members(draw: st.DrawFn, fires: bool = False) -> Step:
 
 @given(legal_graphs(), st.integers(0, 2**32))
 def test_the_emulator_is_a_plain_reading_of_the_configuration(g: Graph, seed: int) -> None:
-    if not compiled_or_refused(g):
+    if not configured_or_refused(g):
         return
     made: Any = snnir.compile(g, "xylo")
     channels = g.inputs["input"].size
