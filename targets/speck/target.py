@@ -133,7 +133,7 @@ class SpeckTarget(Target):
         }
         for name, port in ports["inputs"].items():
             port["shape"] = list(inputs[name].shape)
-        geometries = {n: layer.geometry for n, layer in plan.model.layers.items()}
+        geometries = {n: net.cores[core].geometry for n, core in plan.placement.cores.items()}
         rows = placement_facts(plan.placement, geometries, net.chip)
         roundings = {name: found.facts() for name, found in plan.roundings.items()}
         files: dict[str, Content] = {

@@ -251,6 +251,14 @@ def test_classes_are_spread_for_the_readout() -> None:
         {"enable": True, "layer": 12, "pooling": 1, "feature_shift": 0}
     ]
     assert facts["readout"] == {"enable": True}
+    row = next(row for row in json.loads(built.files["placement.json"]) if row["layer"] == "if4")
+    # 5 channels of 2x2 windows to 21, of which every fourth is a class.
+    assert (
+        row["memory"]["kernel"]["needed"]
+        == 5 << (2 + 5)
+        == built.plan.network.cores[core].geometry.kernel_words
+    )
+    assert row["memory"]["bias"]["needed"] == 21
     assert np.array_equal(built.run(x).output, plain.run(x).output)
     assert np.array_equal(built.run(x, form="memory").output, plain.run(x).output)
     assert plain.run(x).output.sum() > 0
