@@ -8,24 +8,23 @@ decays are 1 - 2^-d the two curves are the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snnir.dynamics.evaluate import neuron_function
-from snnir.dynamics.lif import FIXED_ONE, LifStep
+from snnir import linear_response
+from snnir.dynamics.lif import LifStep
 from snnir.ir.neuron import Step
+from snnir.linear_response import linear_step
 from snnir.targets.xylo.configuration import MOST_DASH
 
 Array = npt.NDArray[Any]
 
 #: Steps over which curves are compared; slower decays count as none.
 STEPS = 1024
-#: Larger than what truncation in the fixed form could disturb.
-_UNIT = float(2**20)
 
 
 @dataclass(frozen=True)
@@ -75,51 +74,12 @@ def curves(op: Step, shape: tuple[int, ...], late: int) -> Curves:
     """
     rules = op.dynamics
     assert isinstance(rules, LifStep)
-    params = {name: value.numpy().astype(np.float64) for name, value in op.params.items()}
-    if rules.membrane == "none":
-        rules = replace(rules, membrane="factor", start=False, leak=False)
-        params["beta"] = np.zeros(())
-    calm = replace(
-        rules, fire="never", spikes="single", spike_cap=0, reset="none", own_amount=False,
-        reset_timing="same-step", clamp="none", refractory=0, exposes_v=False,
-    )  # fmt: skip
-    wanted = {name: params[name] for name, _ in calm.program.params}
-    names = [state.name for state in calm.program.states]
-    start = [params[s.initial] if isinstance(s.initial, str) else 0.0 for s in calm.program.states]
-    change, jump = _flow(calm, wanted, shape)
-    rest = np.ones((len(change), len(names) + 1, 1))
-    for row, value in enumerate(start):
-        rest[:, row, 0] = np.broadcast_to(value, shape).reshape(-1)
-    impulse = _course(change[:, :-1, :-1], jump, STEPS + late)
-    undriven = _course(change, change @ rest, STEPS + late)
-    unit, v = (FIXED_ONE if rules.fixed else 1.0), names.index("v")
-    return Curves(*(course[:, late:, v, 0] / unit for course in (impulse, undriven)))
-
-
-def _flow(rules: LifStep, params: dict[str, Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Return what a step does to the states, as it is the same linear map in each.
-
-    Returns:
-        [neurons, states + 1, states + 1] for the states and a constant 1, and [neurons, states, 1]
-        for a unit of input.
-    """
-    function = neuron_function(rules.program, params, np.float64, np.float64)
-    names = [state.name for state in rules.program.states]
-    count = len(names)
-    # One sample per state that is 1, one at rest, one with input.
-    state = {name: np.zeros((count + 2, *shape)) for name in names}
-    for row, name in enumerate(names):
-        state[name][row] = _UNIT
-    x = np.zeros((count + 2, *shape))
-    x[-1] = _UNIT
-    function(x, *[np.zeros_like(x)] * (rules.inputs - 1), state)
-    after = np.stack([state[name].reshape(count + 2, -1) for name in names]).transpose(2, 0, 1)
-    still = after[:, :, count, None]
-    change = np.zeros((after.shape[0], count + 1, count + 1))
-    change[:, :-1, :-1] = (after[:, :, :count] - still) / _UNIT
-    change[:, :-1, -1:] = still
-    change[:, -1, -1] = 1.0
-    return change, (after[:, :, -1:] - still) / _UNIT
+    params = {name: value.numpy() for name, value in op.params.items()}
+    step = linear_step(rules, params, shape)
+    impulse = _course(step.change[:, :-1, :-1], step.jump, STEPS + late)
+    undriven = _course(step.change, step.change @ step.start, STEPS + late)
+    v = step.membrane
+    return Curves(*(course[:, late:, v, 0] / step.unit for course in (impulse, undriven)))
 
 
 def _course(change: Array, first: Array, count: int) -> Array:
@@ -222,20 +182,6 @@ def _distance(wanted: Array, made: Array) -> Array:
 
 def decays(op: Step) -> tuple[Array | None, Array | None]:
     """Return the factors per step of synapse and membrane as the graph has them, or None."""
-    p = {name: value.numpy().astype(np.float64) for name, value in op.params.items()}
-    rules = op.dynamics
-    assert isinstance(rules, LifStep)
-    unit = FIXED_ONE if rules.fixed else 1.0
-    synapse: Array | None = None
-    if rules.synapse != "none":
-        synapse = p["alpha"] / unit if "alpha" in p else 1.0 - p["k_syn"]
-    membrane: Array | None = None
-    if rules.membrane == "integrate":
-        membrane = np.ones(())
-    elif "beta" in p:
-        membrane = p["beta"] / unit
-    elif "k_mem" in p:
-        membrane = 1.0 - p["k_mem"]
-    elif "tau" in p:
-        membrane = 1.0 - 1.0 / p["tau"]
-    return synapse, membrane
+    assert isinstance(op.dynamics, LifStep)
+    given = {name: value.numpy() for name, value in op.params.items()}
+    return linear_response.decays(op.dynamics, given)

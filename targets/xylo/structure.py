@@ -15,33 +15,10 @@ from snnir.dynamics.lif import LifStep
 from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Neuron, Step
-from snnir.ir.op import Op
-from snnir.ir.order import flow_order
-from snnir.ir.pooling import AvgPool2d, SumPool2d
-from snnir.ir.sparse import SparseLinear
-from snnir.ir.structure import (
-    Add,
-    Concat,
-    Current,
-    Flatten,
-    Input,
-    Pad,
-    Permute,
-    Reshape,
-    Slice,
-)
-from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
+from snnir.ir.structure import Flatten, Input, Reshape
 from snnir.ir.timing import Delay
+from snnir.linear_forms import LINEAR, Read, follow_reads
 from snnir.targets.xylo.response import decays
-
-#: Ops that are sums of products of what they read, and constants.
-LINEAR: tuple[type[Op], ...] = (
-    Add, AvgPool2d, BatchNorm, Bias, Concat, Conv1d, Conv2d, Current, Flatten, Linear, Pad,
-    Permute, Reshape, Scale, Slice, SparseLinear, SumPool2d,
-)  # fmt: skip
-
-#: A source of events (input or population) and the delay after which they are read.
-Read = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -182,24 +159,9 @@ def _check_step(found: Structure, name: str, op: Step) -> None:
 
 def _follow_reads(found: Structure) -> None:
     """Find the events behind every linear node and delay."""
-    nodes = {
-        name: node
-        for name, node in found.graph.nodes.items()
-        if isinstance(node.op, (Delay, *LINEAR))
-    }
-    sources = {
-        name: {value.node for value in node.operands if value.node in nodes}
-        for name, node in nodes.items()
-    }
-    order = flow_order(sources, ())
-    for name in order:
-        node = nodes[name]
-        reads = frozenset[Read]().union(*(_reads_of(found, node, v) for v in node.operands))
-        if isinstance(node.op, Delay):
-            steps = node.op.shortest
-            reads = frozenset((source, delay + steps) for source, delay in reads)
-        found.reads[name] = reads
-    for name in nodes.keys() - set(order):
+    reads, cyclic = follow_reads(found.graph, lambda node, value: _reads_of(found, node, value))
+    found.reads.update(reads)
+    for name in cyclic:
         found.report(name, "is in a cycle without neurons, which the chip cannot have")
 
 
