@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #8884; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; }
 code, pre { font: 13px/1.45 ui-monospace, monospace; }
+img.pixels { image-rendering: pixelated; width: 100%; border: 1px solid #8884; }
 svg text { font: 12px ui-monospace, monospace; fill: currentColor; }
 svg rect { fill: #4a90d922; stroke: currentColor; }
 svg path { fill: none; stroke: currentColor; }
@@ -58,6 +60,10 @@ def report_html(
         _section("How neurons are stepped", _semantics(facts["semantics"])),
         _section("Equations", _equations(facts["semantics"])),
         *(_section(_text(title), _table(*table)) for title, table in compiled.tables.items()),
+        *(
+            _section(_text(title), _picture(title, data))
+            for title, data in compiled.pictures.items()
+        ),
         _section("Passes", _passes(compiled.history)),
         _section("Graph", _drawing(graph)),
         "</body></html>",
@@ -71,6 +77,11 @@ def _text(value: Any) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"<h2>{title}</h2>\n{body}"
+
+
+def _picture(title: str, data: bytes) -> str:
+    encoded = base64.b64encode(data).decode()
+    return f"<img class='pixels' alt='{_text(title)}' src='data:image/png;base64,{encoded}'>"
 
 
 def _list(items: Iterable[str], empty: str) -> str:

@@ -1,0 +1,209 @@
+"""From a graph to configured chips: populations, integers, places and routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from snnir.errors import Diagnostic
+from snnir.ir.graph import Graph
+from snnir.ir.names import fresh_name
+from snnir.targets.bss2.chips import MOST_PERIOD, TICK_NS
+from snnir.targets.bss2.execution import Execution
+from snnir.targets.bss2.limits import check_potentials, check_times, check_weights
+from snnir.targets.bss2.mapping import Array, Rules, Targets, map_population
+from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
+from snnir.targets.bss2.partition import partition
+from snnir.targets.bss2.routing import NotRouted
+from snnir.targets.bss2.structure import Model, Population, find_model
+
+#: A spike reaches synapses in the tick after the one in which it comes.
+LATENCY = 1
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for besides the graph.
+
+    Attributes:
+        speedup: How much faster than the model's time the chip runs.
+        gain: LSB/us, see `mapping`.
+        tau_syn: Microseconds of the chip, for neurons without a synaptic current; None to refuse.
+        refractory: Microseconds of the chip, for neurons without a refractory time.
+        common: Whether a population has one threshold distance.
+        bias: `host`, `generator` or `refuse`: where the events of biases come from.
+        bias_every: Steps between two of them; 0 to choose.
+        reach: See `mapping.Rules`.
+    """
+
+    speedup: float
+    gain: float
+    tau_syn: float | None
+    refractory: float
+    common: bool
+    bias: str
+    bias_every: int
+    reach: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network on a chip.
+
+    Attributes:
+        model: In real numbers.
+        targets: Calibration targets and integers by population.
+        network: The integers.
+        executions: Configurations that run one after another.
+        step_ticks: Ticks in a step of the model.
+        constant: Name of the source that is always on, if there is one.
+        every: Steps between its events.
+        wishes: What was asked for.
+    """
+
+    model: Model
+    targets: Mapping[str, Targets]
+    network: LogicalNetwork
+    executions: tuple[Execution, ...]
+    step_ticks: float
+    constant: str
+    every: int
+    wishes: Wishes
+
+    @property
+    def generators(self) -> bool:
+        """Whether biases come from background generators."""
+        return bool(self.constant) and self.wishes.bias == "generator"
+
+    @property
+    def period(self) -> float:
+        """Ticks between the events of what is always on; whole for generators."""
+        exact = self.every * self.step_ticks
+        return max(float(np.floor(exact + 0.5)), 1.0) if self.generators else exact
+
+
+def make_plan(graph: Graph, wishes: Wishes) -> tuple[Plan | None, list[Diagnostic]]:
+    """Return a graph on the chip, or everything that does not fit."""
+    if graph.dt is None:
+        return None, [Diagnostic("SNN501", "has no dt", hint="give the model one: --dt")]
+    return _Maker(graph, graph.dt, wishes).run()
+
+
+class _Maker:
+    def __init__(self, graph: Graph, dt: float, wishes: Wishes) -> None:
+        self.wishes, self.dt = wishes, dt
+        own = None if wishes.tau_syn is None else wishes.tau_syn * 1e-6 * wishes.speedup
+        self.model = find_model(graph, dt, own)
+        self.problems = list(self.model.problems)
+
+    def run(self) -> tuple[Plan | None, list[Diagnostic]]:
+        populations = self.model.populations
+        if self.problems:
+            return None, self.problems
+        self.problems += check_times(populations.values(), self.wishes.speedup)
+        for population in populations.values():
+            self.problems += check_potentials(population)
+        every = self._bias_steps()
+        if self.problems:
+            return None, self.problems
+        rules = self._rules(every)
+        targets = {name: map_population(p, rules) for name, p in populations.items()}
+        for name, population in populations.items():
+            self.problems += check_weights(population, targets[name])
+        if self.problems:
+            return None, self.problems
+        network, constant = self._network(targets)
+        executions = self._placed(network)
+        if executions is None:
+            return None, self.problems
+        ticks = rules.dt * 1e3 / TICK_NS
+        found = Plan(self.model, targets, network, executions, ticks, constant, every, self.wishes)
+        return found, []
+
+    def _rules(self, every: int) -> Rules:
+        wishes = self.wishes
+        return Rules(
+            dt=1e6 * self.dt / wishes.speedup, speedup=wishes.speedup, gain=wishes.gain,
+            common=wishes.common, refractory=wishes.refractory, every=every,
+            reach=dict(wishes.reach),
+        )  # fmt: skip
+
+    def _bias_steps(self) -> int:
+        """Return the steps between events of biases; rarer events have larger weights."""
+        biased = {n: p for n, p in self.model.populations.items() if np.any(p.constant)}
+        if self.wishes.bias == "refuse":
+            for name, population in biased.items():
+                worst = float(np.abs(population.constant).max())
+                what = f"has biases, the largest is {worst:.4g}; the chip's circuits have none"
+                hint = "--set bias=host or bias=generator makes events of them"
+                self.problems.append(Diagnostic("SNN501", what, name, hint=hint))
+        if not biased:
+            return 1
+        steps = self.wishes.bias_every or _steps_between(list(biased.values()), self.dt)
+        ticks = steps * self.dt * 1e9 / self.wishes.speedup / TICK_NS
+        if self.wishes.bias == "generator" and not 1 <= ticks <= MOST_PERIOD:
+            what = f"a bias would be an event every {ticks:.4g} ticks of {TICK_NS} ns"
+            hint = f"generators have periods of 1 to {MOST_PERIOD}: --set bias-every=..."
+            self.problems.append(Diagnostic("SNN501", what, next(iter(biased)), hint=hint))
+        return steps
+
+    def _network(self, targets: Mapping[str, Targets]) -> tuple[LogicalNetwork, str]:
+        model = self.model
+        sources = {name: Source(name, int(np.prod(shape))) for name, shape in model.inputs.items()}
+        cells = {
+            name: Cells(name, population.size, population.neurons.spiking)
+            for name, population in model.populations.items()
+        }
+        projections = [
+            Projection(source, name, weights)
+            for name, own in targets.items()
+            for source, weights in own.weights.items()
+            if weights.any()
+        ]
+        constant = ""
+        if any(own.constant.any() for own in targets.values()):
+            constant = fresh_name("always on", {**sources, **cells})
+            background = self.wishes.bias == "generator"
+            sources[constant] = Source(constant, 1, "constant", background)
+            projections += [
+                Projection(constant, name, own.constant[:, None])
+                for name, own in targets.items()
+                if own.constant.any()
+            ]
+        return LogicalNetwork(sources, cells, tuple(projections)), constant
+
+    def _placed(self, network: LogicalNetwork) -> tuple[Execution, ...] | None:
+        try:
+            return tuple(partition(network))
+        except NotRouted as failure:
+            self.problems += [
+                Diagnostic("SNN501", problem.message, problem.node or None, hint=problem.hint)
+                for problem in failure.problems
+            ]
+            return None
+
+
+def _steps_between(populations: list[Population], dt: float) -> int:
+    """Return a power of two: weights no larger than others, intervals within half of tau_syn."""
+    steps = 1
+    while all(_bears(population, 2 * steps, dt) for population in populations):
+        steps *= 2
+    return steps
+
+
+def _bears(population: Population, steps: int, dt: float) -> bool:
+    others: Array = np.max(
+        [np.zeros(population.size)]
+        + [np.abs(w).max(axis=1, initial=0.0) for w in population.weights.values()],
+        axis=0,
+    )
+    bias = np.abs(population.constant)
+    short = steps * dt <= 0.5 * population.neurons.tau_syn.min(initial=np.inf)
+    return bool(short and np.all(steps * bias <= others))
+
+
+def with_reach(wishes: Wishes, reach: Mapping[str, float]) -> Wishes:
+    """Return wishes that know how far membranes move."""
+    return replace(wishes, reach=tuple(sorted(reach.items())))

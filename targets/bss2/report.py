@@ -1,0 +1,109 @@
+"""What the folder and its report say about a network on the chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from snnir.pixels import png, signed_colours
+from snnir.target import Table
+from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, MOST_WEIGHT
+from snnir.targets.bss2.execution import Execution
+from snnir.targets.bss2.mapping import Array
+from snnir.targets.bss2.plan import Plan
+
+
+def tables(plan: Plan) -> dict[str, Table]:
+    """Return the report's tables: populations, and the use of the chip."""
+    populations = (
+        "population", "neurons", "circuits each", "executions", "threshold distance (LSB)",
+        "capacitance", "largest weight", "worst weight error", "became 0",
+        "worst potential error (LSB)",
+    )  # fmt: skip
+    use = ("execution", "hemisphere", "bus", "rows of 64", "synapses", "events per spike")
+    return {
+        "Populations on the chip": (populations, list(_populations(plan))),
+        "Use of the buses": (use, list(_use(plan))),
+    }
+
+
+def _populations(plan: Plan) -> Iterator[tuple[object, ...]]:
+    for name, own in plan.targets.items():
+        sites = [
+            (number, site)
+            for number, execution in enumerate(plan.executions)
+            for site in execution.sites
+            if site.population == name
+        ]
+        circuits = sorted({len(site.circuits) for _, site in sites})
+        distance = "-" if own.threshold is None else _span(own.threshold - own.leak)
+        yield (
+            name, len(sites), ", ".join(map(str, circuits)),
+            ", ".join(map(str, sorted({number for number, _ in sites}))), distance,
+            _span(own.capacitance), own.largest, f"{own.weight_error:.2f}", own.vanished,
+            f"{own.potential_error:.2f}",
+        )  # fmt: skip
+
+
+def _span(values: Array) -> str:
+    low, high = int(values.min(initial=2**31)), int(values.max(initial=-(2**31)))
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _use(plan: Plan) -> Iterator[tuple[object, ...]]:
+    for number, execution in enumerate(plan.executions):
+        counts = [len(labels) for labels in execution.labels.values()]
+        events = f"{np.mean(counts):.2f}" if counts else "-"
+        for hemisphere in range(HEMISPHERES):
+            for bus in range(BUSES):
+                rows = sum(
+                    1 for h, row in execution.rows if h == hemisphere and row // 2 % BUSES == bus
+                )
+                synapses = execution.synapses
+                mine = (synapses.hemisphere == hemisphere) & (synapses.row // 2 % BUSES == bus)
+                yield number, hemisphere, bus, rows, int(mine.sum()), events
+
+
+def pictures(plan: Plan) -> dict[str, bytes]:
+    """Return both synapse arrays of every execution: red excites, blue inhibits."""
+    return {
+        f"Synapses of hemisphere {hemisphere}, execution {number}": png(
+            signed_colours(synapse_array(execution, hemisphere), MOST_WEIGHT)
+        )
+        for number, execution in enumerate(plan.executions)
+        for hemisphere in range(HEMISPHERES)
+    }
+
+
+def synapse_array(execution: Execution, hemisphere: int) -> Array:
+    """Return the signed weights of a hemisphere, [rows, columns]."""
+    found = np.zeros((HICANN_X.rows, HICANN_X.columns), np.int64)
+    synapses = execution.synapses
+    mine = synapses.hemisphere == hemisphere
+    rows = synapses.row[mine]
+    signs = np.array([execution.rows[hemisphere, int(row)] for row in rows], np.int64)
+    found[rows, synapses.column[mine]] = signs * synapses.weight[mine]
+    return found
+
+
+def losses_of(plan: Plan, name: str) -> list[str]:
+    """Return what a population of the chip does otherwise than the model, one sentence each."""
+    population, own = plan.model.populations[name], plan.targets[name]
+    found = list(population.neurons.losses)
+    if own.weight_error:
+        vanished = f", {own.vanished} of them to 0" if own.vanished else ""
+        found.append(
+            f"weights are rounded to 6 bits and a sign, by up to {own.weight_error:.2f}{vanished}"
+        )
+    if own.potential_error > 1e-9:
+        found.append(f"potentials are rounded by up to {own.potential_error:.2f} LSB")
+    if population.neurons.spiking and not population.neurons.refractory:
+        found.append(f"is refractory for {own.refractory:g} us")
+    if np.any(population.constant):
+        source = "a background generator" if plan.generators else "the host"
+        found.append(f"its bias is an event of {source} every {plan.every} steps")
+    if not population.neurons.spiking:
+        found.append("its membrane is read with 8 bits")
+    found.append("calibration leaves what it leaves: see the modes mismatch and noise")
+    return found
