@@ -58,6 +58,12 @@ _NOTES = """
   threshold twice, which the preset does not; Spyx 1.0 applies no input gain at all.
 - `nengo` steps the synapse exponentially too; the paper's script corrects it to Euler's factor.
 - `spinnaker2` truncates weights to 8 bits per population and applies biases to the membrane.
+- `hxtorch` is its software mode (`mock=True`) and equal in every bit where r is a power of two. Its
+  importer takes `CubaLI` and `CubaLIF` only, ignores w_in, and reads time constants as
+  milliseconds, as it writes them: a file in seconds thereby runs 1000 times faster, as the chip
+  does. `--time-unit s` reads such a file as seconds.
+- `jaxsnn` computes spike times; the preset has its flow and jumps on a grid of steps: inputs come at
+  the start of a step, threshold and reset are at its end. It ignores w_in and r; the preset has r.
 """
 
 
@@ -90,7 +96,7 @@ def _row(preset: Semantics) -> str:
     stepping: dict[str, object] = dict(preset.stepping.attributes())
     for model, changes in preset.overrides.items():
         stepping[f"for {model}"] = ", ".join(f"{k} = {v}" for k, v in changes.items())
-    usual = {"recurrent_bias": "always", "weights": "float", "record_offset": 0}
+    usual = {"time_unit": 1.0, "recurrent_bias": "always", "weights": "float", "record_offset": 0}
     graph = {k: getattr(preset, k) for k, v in usual.items() if getattr(preset, k) != v}
     cells = (f"`{preset.name}`", f"{preset.dt:g}", listed(stepping), listed(graph), preset.source)
     return f"| {' | '.join(cells)} |\n"

@@ -139,12 +139,37 @@ _NENGO = Semantics(
     source="neuromorphs/NIR: paper/03_rnn/nir_to_nengo.py",
 )
 
+_HXTORCH = Semantics(
+    "hxtorch",
+    Stepping(
+        integrator="euler",
+        form="pull",
+        synapse_order="late",
+        constants="source",
+        # Its importer leaves the neurons' refractory time at its default of 1 us, one step.
+        refractory=1,
+        synapse_jump=True,
+        start="leak",
+    ),
+    dt=1e-6,
+    time_unit=1e-3,
+    source="hxtorch 3bfc7aa, hxtorch/spiking: utils/from_nir.py, functional; mock=True",
+)
+
+_JAXSNN = Semantics(
+    "jaxsnn",
+    Stepping(synapse_jump=True),
+    dt=1e-6,
+    time_unit=1e-3,
+    source="jaxsnn 5e9bb86, jaxsnn/event: utils/from_nir.py, functional/lif; software",
+)
+
 PRESETS = MappingProxyType(
     {
         p.name: p
         for p in (
             _EXACT, _SNNTORCH, _NORSE, _SINABS, _SPIKINGJELLY, _SPYX, _LAVA, _SPINNAKER2,
-            _ROCKPOOL, _NENGO,
+            _ROCKPOOL, _NENGO, _HXTORCH, _JAXSNN,
         )
     }
 )  # fmt: skip

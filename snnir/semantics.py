@@ -38,7 +38,8 @@ class Stepping:
         form: Arithmetic of the decay: `factor`: b * v + g * x; `difference`:
             v + k * ((x + leak) - v); `quotient`: v + (x - (v - leak)) / tau, or
             v - (v - leak) / tau + x where the gain is tau / dt (neurons without a synapse only;
-            others take `factor`); `fixed`: integers in 1/4096 with decays of 12 bits.
+            others take `factor`); `pull`: v + k * ((leak - v) + x), synapses as `factor`;
+            `fixed`: integers in 1/4096 with decays of 12 bits.
         synapse_order: `jump`: the membrane sees this step's synaptic current; `late`: the last
             step's; `decay-input`: input of this step decays before it is seen.
         input_gain: Factor of the drive: `flow`: what the integrator gives; `euler`: dt / tau
@@ -51,13 +52,15 @@ class Stepping:
         reset_timing, spikes, spike_cap, clamp, refractory: As in `LifStep`.
         v_min: Floor of the clamp; `-threshold` for minus the threshold, else a number.
         synapse_leak: The synaptic current decays towards v_leak too (Norse).
+        synapse_jump: An input of x makes the synaptic current x larger at once, whatever w_in and
+            tau_syn; under `exact` it comes at the start of the step.
         start: v before the first step: `zero`, `leak` (v_leak), `step` (where one step without
             input leads), or `reset` (v_reset).
     """
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "integrator": ("euler", "exponential_euler", "exact", "semi_implicit"),
-        "form": ("factor", "difference", "quotient", "fixed"),
+        "form": ("factor", "difference", "quotient", "pull", "fixed"),
         "synapse_order": ("jump", "late", "decay-input"),
         "input_gain": ("flow", "euler", "unit", "fold"),
         "constants": ("f64", "f32", "source"),
@@ -83,12 +86,16 @@ class Stepping:
     v_min: str = "-threshold"
     refractory: int = 0
     synapse_leak: bool = False
+    synapse_jump: bool = False
     start: str = "zero"
 
     def __post_init__(self) -> None:
         _check_choices(self, self.CHOICES)
-        if self.form == "difference" and self.integrator not in ("euler", "exponential_euler"):
-            raise error("SNN302", f"form 'difference' is not defined for {self.integrator}")
+        slopes = ("euler", "exponential_euler")
+        if self.form in ("difference", "pull") and self.integrator not in slopes:
+            raise error("SNN302", f"form '{self.form}' is not defined for {self.integrator}")
+        if self.synapse_jump and self.form in ("difference", "fixed"):
+            raise error("SNN302", f"synapse-jump is not defined for the form '{self.form}'")
         if self.form == "quotient" and self.integrator != "euler":
             raise error("SNN302", f"form 'quotient' is not defined for {self.integrator}")
         if self.v_min != "-threshold":

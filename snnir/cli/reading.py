@@ -25,6 +25,18 @@ _TORCH = ("input_shape", "layout")
 #: Arguments of `snnir.compile` that are not options of targets.
 _NOT_OPTIONS = ("model", "target", "level", "passes")
 
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a unit of time given by name or as a number."""
+    try:
+        seconds = {"s": 1.0, "ms": 1e-3, "us": 1e-6}.get(text) or float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise click.BadParameter(f"'{text}' is neither s, ms, us nor a positive number")
+    return seconds
+
+
 _MODEL_OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("--semantics", {"help": "How the file's platform steps it; see `snnir list semantics`."}),
     ("--dt", {"type": float, "help": "Seconds per step."}),
@@ -36,7 +48,14 @@ _MODEL_OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("--recurrent-bias", {"help": "always, from-step-1, never or constant."}),
     ("--record-offset", {"type": int, "help": "Steps by which outputs and records are late."}),
     ("--weights", {"help": "float or int8-trunc."}),
-    ("--time-unit", {"type": float, "help": "Seconds per unit of the file's time constants."}),
+    (
+        "--time-unit",
+        {
+            "type": _seconds,
+            "metavar": "UNIT",
+            "help": "Of the file's time constants: s, ms, us or a number of seconds.",
+        },
+    ),
     ("--input-shape", {"metavar": "N,N,…", "help": "Of a torch model: one sample in one step."}),
     ("--layout", {"help": "Of a torch model: TB, BT, B*T, T*B, step or static."}),
 ]

@@ -152,9 +152,13 @@ class _Linear:
             return
         self.attributes["synapse"] = "factor"
         self.out["alpha"] = p.decay
-        if self.gain("w_in", p.gain):
+        exact = self.how.integrator == "exact"
+        gain = p.gain
+        if self.how.synapse_jump:
+            gain = p.decay if exact else self.one(f)
+        if self.gain("w_in", gain):
             self.attributes["synapse_gain"] = True
-        if self.how.integrator == "exact":
+        if exact:
             self.couple(f, membrane)
 
     def couple(self, f: Filter, membrane: Filter) -> None:
@@ -172,7 +176,8 @@ class _Linear:
         ratio = np.where(close, 1.0, np.expm1(gap) / np.where(close, 1.0, gap))
         cross = r * np.exp(-dt / tau_v) * (dt / tau_v) * ratio
         self.out["cross"] = cross
-        self.out["through"] = w * (r * -np.expm1(-dt / tau_v) - cross)
+        held = w * (r * -np.expm1(-dt / tau_v) - cross)
+        self.out["through"] = cross if self.how.synapse_jump else held
 
     def rate(self, f: Filter) -> Any:
         """K of the difference form."""
@@ -204,11 +209,11 @@ class _Linear:
         if self.how.form == "quotient" and f.tau is not None and len(self.model.filters) == 1:
             self.quotient(f)
             return
-        difference = self.how.form == "difference" and f.tau is not None
+        difference = self.how.form in ("difference", "pull") and f.tau is not None
         if f.tau is None:
             self.attributes["membrane"] = "integrate"
         else:
-            self.attributes["membrane"] = "difference" if difference else "factor"
+            self.attributes["membrane"] = self.how.form if difference else "factor"
             self.out["k_mem" if difference else "beta"] = self.rate(f) if difference else p.decay
         exact = self.attributes.get("synapse_order") == "exact"
         gain = (self.p[f.gain] if f.gain else 1.0) if difference else p.gain
