@@ -121,7 +121,11 @@ def _of_equation(op: Neuron, shape: tuple[int, ...], dt: float) -> ChipNeurons:
     _check(rules, given)
     flat = _flat_params(op.params, shape)
     tau_mem, tau_syn = flat.get("tau_mem", flat.get("tau")), flat.get("tau_syn")
-    return _neurons(rules, given, shape, dt, (tau_mem, tau_syn))
+    made = _neurons(rules, given, shape, dt, (tau_mem, tau_syn))
+    if stepping.synapse_jump and stepping.integrator == "exact":
+        # The flow is known; summing its samples would miss what lies between them.
+        made = replace(made, charge=flat["r"] * flat["tau_syn"])
+    return made
 
 
 def _flat_params(params: FrozenDict[Any], shape: tuple[int, ...]) -> dict[str, Array]:

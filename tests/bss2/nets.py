@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ DT = 1e-3
 SPIKING = ("cubalif", "lif")
 
 
-def neuron(model: str = "cubalif", semantics: str = "hxtorch", **changes: Any) -> Neuron:
+def neuron(model: str = "cubalif", semantics: str = "jaxsnn", **changes: Any) -> Neuron:
     """Return a neuron that the chip can be at a speed-up of 1000."""
     values: dict[str, Any] = {"r": 1.0, "v_leak": 0.0}
     if model.startswith("cuba"):
@@ -52,11 +53,14 @@ def feed_forward(*sizes: int, seed: int = 0, readout: str = "cubali", **changes:
     """Return inputs, hidden populations and a readout."""
     nodes: dict[str, tuple[Op, list[str]]] = {"x": (spikes(sizes[0]), [])}
     last = "x"
-    for index, (before, size) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (before, size) in enumerate(itertools.pairwise(sizes)):
         is_last = index == len(sizes) - 2
         nodes[f"fc{index}"] = (dense(size, before, seed + index, 3.0 / before**0.5), [last])
         model = readout if is_last else "cubalif"
-        nodes[f"n{index}"] = (neuron(model, **(changes if model == "cubalif" else {})), [f"fc{index}"])
+        nodes[f"n{index}"] = (
+            neuron(model, **(changes if model == "cubalif" else {})),
+            [f"fc{index}"],
+        )
         last = f"n{index}"
     return graph(nodes, [last])
 
