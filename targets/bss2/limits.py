@@ -1,121 +1,130 @@
-"""What calibration reaches: time constants, potentials and weights that do not fit."""
+"""Bounds that refuse quickly what cannot be routed at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 
-from snnir.errors import Diagnostic
-from snnir.targets.bss2.chips import MOST_WEIGHT
-from snnir.targets.bss2.mapping import (
-    HIGHEST,
-    HIGHEST_THRESHOLD,
-    LOWEST,
-    REFRACTORY,
-    SMALLEST,
-    TAU_MEM,
-    TAU_SYN,
-    Targets,
-    frame_of,
-)
-from snnir.targets.bss2.structure import Population
-
-#: Synapses that one weight may be split into.
-MOST_SPLIT = 16
-_SLACK = 1e-9
+from snnir.targets.bss2.chips import ADDRESSES, BUSES, HEMISPHERES, LABELS, MOST_WEIGHT, Chip
+from snnir.targets.bss2.demand import checked
+from snnir.targets.bss2.network import Array, LogicalNetwork
+from snnir.targets.bss2.problems import Problem
 
 
-def check_times(populations: Iterable[Population], speedup: float) -> list[Diagnostic]:
-    """Return the time constants outside what calibration reaches, and which speed-ups would fit."""
-    listed = list(populations)
-    lowest, highest = feasible_speedups(listed)
-    found = []
-    for population in listed:
-        own = population.neurons
-        for what, times, (low, high) in (
-            ("tau_mem", own.tau_mem, TAU_MEM),
-            ("tau_syn", own.tau_syn, TAU_SYN),
-        ):
-            chip = 1e6 * times / speedup
-            wrong = (chip < low * (1 - _SLACK)) | (chip > high * (1 + _SLACK))
-            if wrong.any():
-                at = int(np.argmax(wrong))
-                message = (
-                    f"{what} of neuron {at} is {times[at]:.4g} s, {chip[at]:.4g} us on the chip "
-                    f"at a speed-up of {speedup:g}; calibration reaches {low} to {high} us"
-                )
-                hint = _speedup_hint(lowest, highest)
-                found.append(Diagnostic("SNN501", message, population.name, hint=hint))
-        refractory = 1e6 * own.refractory / speedup
-        if refractory and not REFRACTORY[0] <= refractory <= REFRACTORY[1]:
-            message = (
-                f"is refractory for {refractory:.4g} us on the chip, which has "
-                f"{REFRACTORY[0]} to {REFRACTORY[1]} us"
-            )
-            hint = "choose another speed-up, or another refractory time"
-            found.append(Diagnostic("SNN501", message, population.name, hint=hint))
+def fan_in(network: LogicalNetwork) -> dict[str, Array]:
+    """Return by population the synapses each of its neurons needs."""
+    found = {cells.name: np.zeros(cells.size, np.int64) for cells in network.cells.values()}
+    for projection in network.projections:
+        weights = checked(network, projection.source, projection.target, projection.weights)
+        found[projection.target] += _synapses(weights).sum(1)
     return found
 
 
-def feasible_speedups(populations: Iterable[Population]) -> tuple[float, float]:
-    """Return the least and largest speed-up with which all time constants fit."""
-    lowest, highest = 0.0, np.inf
-    for population in populations:
-        own = population.neurons
-        for times, (low, high) in ((own.tau_mem, TAU_MEM), (own.tau_syn, TAU_SYN)):
-            lowest = max(lowest, 1e6 * float(times.max(initial=0.0)) / high)
-            highest = min(highest, 1e6 * float(times.min(initial=np.inf)) / low)
-    return lowest, highest
+def _synapses(weights: Array) -> Array:
+    """Return how many synapses each weight takes."""
+    found: Array = -(-np.abs(weights.astype(np.int64, copy=False)) // MOST_WEIGHT)
+    return found
 
 
-def _speedup_hint(lowest: float, highest: float) -> str:
-    if lowest > highest:
-        return (
-            f"no speed-up fits all of the network's time constants: the longest need "
-            f"{lowest:.4g} or more, the shortest {highest:.4g} or less"
+def least_circuits(
+    network: LogicalNetwork, fans: Mapping[str, Array], chip: Chip
+) -> dict[str, int]:
+    """Return by population the circuits that a neuron needs for its synapses at least."""
+    return {
+        cells.name: max(cells.circuits, -(-int(fans[cells.name].max(initial=0)) // chip.rows))
+        for cells in network.cells.values()
+    }
+
+
+def shortages(network: LogicalNetwork, chip: Chip) -> list[Problem]:
+    """Return what a network needs more of than there is, whichever way it is placed."""
+    fans = fan_in(network)
+    circuits = least_circuits(network, fans, chip)
+    found = []
+    for cells in network.cells.values():
+        need = int(fans[cells.name].max(initial=0))
+        if circuits[cells.name] > chip.columns:
+            limit = chip.columns * chip.rows
+            text = f"a neuron has {need} synapses, and at most {limit} by merging circuits"
+            if cells.circuits > chip.columns:
+                text = f"neurons of {cells.circuits} circuits, and {chip.columns} can be merged"
+                need, limit = cells.circuits, chip.columns
+            found.append(
+                Problem(
+                    cells.name,
+                    "FanIn",
+                    need,
+                    limit,
+                    f"{cells.name}: {text}",
+                    "prune weights, or split the population",
+                )
+            )
+    found += _neuron_budget(network, circuits, chip)
+    found += _label_space(network, chip)
+    return found
+
+
+def _neuron_budget(
+    network: LogicalNetwork, circuits: Mapping[str, int], chip: Chip
+) -> list[Problem]:
+    """Return that there are too few circuits, if so."""
+    used = {c.name: c.size * circuits[c.name] for c in network.cells.values() if c.size}
+    need = sum(used.values())
+    if need <= chip.circuits:
+        return []
+    worst = max(used, key=lambda name: used[name])
+    terms = [f"{n} {network.cells[n].size} x {circuits[n]}" for n in used]
+    if len(terms) > 8:
+        terms = [*terms[:7], f"{len(terms) - 7} more"]
+    return [
+        Problem(
+            worst,
+            "NeuronBudget",
+            need,
+            chip.circuits,
+            f"{need} neuron circuits are needed ({' + '.join(terms)}), "
+            f"the chip has {chip.circuits}",
+            f"make populations smaller, {worst} above all, or divide the network",
         )
-    return (
-        f"speed-ups from {lowest:.4g} to {highest:.4g} fit all of the network: --set speedup=...; "
-        "if the file is in milliseconds, read it with --time-unit 1e-3"
-    )
+    ]
 
 
-def check_potentials(population: Population) -> list[Diagnostic]:
-    """Return the potentials that are too far apart for the chip's range."""
-    if not population.neurons.spiking:
-        return []
-    frame = frame_of(population)
-    wrong = frame.most < SMALLEST
-    if not wrong.any():
-        return []
-    at = int(np.argmax(wrong))
-    potentials = f"rest {frame.leak[at]:.4g}, reset {frame.reset[at]:.4g}"
-    message = (
-        f"neuron {at} has {potentials} and threshold {frame.threshold[at]:.4g} V; with "
-        f"{SMALLEST} LSB from rest to threshold, which calibration needs, they do not lie within "
-        f"{LOWEST} to {HIGHEST} LSB (threshold: {HIGHEST_THRESHOLD})"
-    )
-    reach = (HIGHEST - LOWEST) / SMALLEST * frame.distance[at]
-    if frame.reset[at] < frame.leak[at]:
-        low = max(frame.leak[at] - reach, frame.threshold[at] - reach * 160 / 110)
-        hint = f"a reset of {low:.4g} V or more fits; to spike once only, use a refractory time"
-    else:
-        hint = f"a reset of {frame.leak[at] + reach:.4g} V or less fits"
-    return [Diagnostic("SNN501", message, population.name, hint=hint)]
-
-
-def check_weights(population: Population, targets: Targets) -> list[Diagnostic]:
-    """Return weights that would need too many synapses."""
-    limit = MOST_SPLIT * MOST_WEIGHT
-    if targets.largest <= limit:
-        return []
-    message = (
-        f"its largest weight would be {targets.largest}, {-(-targets.largest // MOST_WEIGHT)} "
-        f"synapses of {MOST_WEIGHT}; {MOST_SPLIT} at most are tried"
-    )
-    hint = (
-        "its inputs move the membrane far beyond the threshold: scale the weights down, or the "
-        "threshold up; a measured gain is set with --set gain=..."
-    )
-    return [Diagnostic("SNN501", message, population.name, hint=hint)]
+def _label_space(network: LogicalNetwork, chip: Chip) -> list[Problem]:
+    """Return that there are too many channels to tell apart, if so."""
+    limit = HEMISPHERES * BUSES * min(ADDRESSES, chip.drivers) * LABELS
+    used = {name: np.zeros(source.size, bool) for name, source in network.sources.items()}
+    for projection in network.projections:
+        if projection.source in used:
+            used[projection.source] |= np.asarray(projection.weights).any(0)
+    channels = {name: int(flags.sum()) for name, flags in used.items()}
+    need = sum(channels.values())
+    found = []
+    if need > limit:
+        worst = max(channels, key=lambda name: channels[name])
+        found.append(
+            Problem(
+                worst,
+                "LabelSpace",
+                need,
+                limit,
+                f"{need} input channels have synapses, labels and addresses of all buses tell "
+                f"{limit} apart",
+                f"use fewer channels of {worst}",
+            )
+        )
+    background = sum(channels[s.name] for s in network.sources.values() if s.background)
+    if background > HEMISPHERES * BUSES:
+        worst = next(s.name for s in network.sources.values() if s.background)
+        found.append(
+            Problem(
+                worst,
+                "LabelSpace",
+                background,
+                HEMISPHERES * BUSES,
+                f"{background} background generators are needed, "
+                f"the chip has {HEMISPHERES * BUSES}",
+                "let the host send what is always on (background=False)",
+            )
+        )
+    return found

@@ -144,7 +144,7 @@ def frame_of(population: Population) -> Frame:
 def map_population(population: Population, rules: Rules) -> Targets:
     """Return the targets and integers of a population.
 
-    The population's potentials and times have to fit, see `limits`.
+    The population's potentials and times have to fit, see `ranges`.
     """
     own = population.neurons
     tau_mem, tau_syn = (1e6 * t / rules.speedup for t in (own.tau_mem, own.tau_syn))

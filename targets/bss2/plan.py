@@ -12,11 +12,11 @@ from snnir.ir.graph import Graph
 from snnir.ir.names import fresh_name
 from snnir.targets.bss2.chips import MOST_PERIOD, TICK_NS
 from snnir.targets.bss2.execution import Execution
-from snnir.targets.bss2.limits import check_potentials, check_times, check_weights
+from snnir.targets.bss2.ranges import check_potentials, check_times, check_weights
 from snnir.targets.bss2.mapping import Array, Rules, Targets, map_population
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
-from snnir.targets.bss2.partition import partition
-from snnir.targets.bss2.routing import NotRouted
+from snnir.targets.bss2.routing import route
+from snnir.targets.bss2.problems import NotRouted
 from snnir.targets.bss2.structure import Model, Population, find_model
 
 #: A spike reaches synapses in the tick after the one in which it comes.
@@ -176,7 +176,7 @@ class _Maker:
 
     def _placed(self, network: LogicalNetwork) -> tuple[Execution, ...] | None:
         try:
-            return tuple(partition(network))
+            return (route(network),)
         except NotRouted as failure:
             self.problems += [
                 Diagnostic("SNN501", problem.message, problem.node or None, hint=problem.hint)

@@ -10,7 +10,7 @@ import pytest
 
 import snnir
 from snnir.ir import Step
-from snnir.targets.bss2.limits import check_potentials, check_times, feasible_speedups
+from snnir.targets.bss2.ranges import check_potentials, check_times, feasible_speedups
 from snnir.targets.bss2.mapping import NOMINAL_GAIN, Rules, map_population, rounded
 from snnir.targets.bss2.neurons import NotFit, chip_neurons
 from snnir.targets.bss2.structure import Population, find_model

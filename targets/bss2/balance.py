@@ -1,0 +1,129 @@
+"""Exchanges of sources between buses until every bus has the drivers it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from snnir.targets.bss2.chips import BUSES, HEMISPHERES
+from snnir.targets.bss2.network import Array
+from snnir.targets.bss2.packing import SEGMENTS, Packing
+
+#: How steeply a column counts more the fuller it is, and a bus the fuller it is.
+STEEP, FULL = 1.5, 0.5
+
+
+class Balance:
+    """Local search: the best exchange of two items, one on the fullest bus, again and again.
+
+    Rows are judged by a smooth maximum over columns (logarithm of a sum of exponentials), so that
+    an exchange that empties some of many fullest columns counts as better.
+
+    Args:
+        packing: What is changed.
+        kinds: Items may be exchanged if these are equal; -1 stays where it is. Items of kind 0 are
+            also moved alone.
+        drivers: Drivers of a bus.
+    """
+
+    def __init__(self, packing: Packing, kinds: Sequence[int], drivers: int):
+        self.packing, self.drivers = packing, drivers
+        groups = len(packing.sums)
+        # An empty item of kind 0 in every group: what is exchanged with it is moved.
+        places = packing.vectors.shape[1]
+        self.kinds = np.array([*kinds, *([0] * groups)])
+        self.vectors = np.vstack([packing.vectors, np.zeros((groups, places), np.float32)])
+        self.sides = np.vstack([packing.sides, np.zeros((groups, HEMISPHERES), bool)])
+        self.group = np.concatenate([packing.group, np.arange(groups)])
+        self.grown = np.exp(np.minimum(STEEP * self.vectors, 40)).astype(np.float32)
+        bounds = [*packing.starts, places]
+        self.parts = [slice(bounds[s], bounds[s + 1]) for s in range(SEGMENTS)]
+        self.tops = np.zeros((groups, SEGMENTS))
+        self.heights = np.zeros((groups, places), np.float32)
+        self.smooth = np.zeros((groups, SEGMENTS))
+        for group in range(groups):
+            self._refresh(group)
+
+    def _refresh(self, group: int) -> None:
+        sums = self.packing.sums[group]
+        for s, part in enumerate(self.parts):
+            top = float(sums[part].max())
+            self.tops[group, s] = top
+            self.heights[group, part] = np.exp(STEEP * (sums[part] - top))
+            self.smooth[group, s] = top + np.log(self.heights[group, part].sum()) / STEEP
+
+    def run(self, rounds: int) -> bool:
+        """Exchange until all buses fit, at most so often; whether they fit."""
+        for _ in range(rounds):
+            loads = self.packing.loads()
+            if loads.max() <= self.drivers:
+                return True
+            if not self._step(loads):
+                return False
+        return bool(self.packing.loads().max() <= self.drivers)
+
+    def _step(self, loads: Array) -> bool:
+        """Make the best exchange; whether there is one that helps."""
+        bus, side = divmod(int(loads.argmax()), HEMISPHERES)
+        on = self.group // self.packing.size == bus
+        one = np.flatnonzero(on & self.sides[:, side] & (self.kinds >= 0))
+        two = np.flatnonzero(self.kinds >= 0)
+        if not len(one):
+            return False
+        gain = self._gains(one, two)
+        a, b = divmod(int(gain.argmin()), len(two))
+        if not gain[a, b] < -1e-6:
+            return False
+        self._exchange(int(one[a]), int(two[b]))
+        return True
+
+    def _gains(self, one: Array, two: Array) -> Array:
+        """Return by how much each exchange changes the cost; infinite where it is not allowed."""
+        group1, group2 = self.group[one], self.group[two]
+        base1 = self.heights[group1] / self.grown[one]
+        base2 = self.heights[group2] / self.grown[two]
+        change1 = np.zeros((HEMISPHERES, len(one), len(two)))
+        change2 = np.zeros_like(change1)
+        for s, part in enumerate(self.parts):
+            at1 = np.log(np.maximum(base1[:, part] @ self.grown[two, part].T, 1e-30)) / STEEP
+            at2 = np.log(np.maximum(self.grown[one, part] @ base2[:, part].T, 1e-30)) / STEEP
+            change1[s // 2] += at1 + (self.tops[group1, s] - self.smooth[group1, s])[:, None]
+            change2[s // 2] += at2 + (self.tops[group2, s] - self.smooth[group2, s])[None]
+        buses = self.smooth.reshape(BUSES, self.packing.size, HEMISPHERES, 2).sum((1, 3))
+        reference = buses.max()
+        bus1, bus2 = group1 // self.packing.size, group2 // self.packing.size
+        same = bus1[:, None] == bus2[None]
+        gain = np.zeros((len(one), len(two)))
+        for h in range(HEMISPHERES):
+            level1 = np.broadcast_to((buses[bus1, h] - reference)[:, None], gain.shape)
+            level2 = np.broadcast_to((buses[bus2, h] - reference)[None], gain.shape)
+            both = _cost(level1, change1[h] + change2[h])
+            gain += np.where(same, both, _cost(level1, change1[h]) + _cost(level2, change2[h]))
+        gain[~self._allowed(one, two)] = np.inf
+        return gain
+
+    def _allowed(self, one: Array, two: Array) -> Array:
+        """Whether kinds agree, groups differ and labels suffice."""
+        fine: Array = self.kinds[one][:, None] == self.kinds[two][None]
+        fine &= self.group[one][:, None] != self.group[two][None]
+        for h in range(HEMISPHERES):
+            more = self.sides[two, h].astype(int)[None] - self.sides[one, h].astype(int)[:, None]
+            fine &= more <= self.packing.room[self.group[one], h][:, None]
+            fine &= -more <= self.packing.room[self.group[two], h][None]
+        return fine
+
+    def _exchange(self, one: int, two: int) -> None:
+        group1, group2 = int(self.group[one]), int(self.group[two])
+        for item, group in ((one, group2), (two, group1)):
+            if item < len(self.packing.items):
+                self.packing.put(item, group)
+                self.group[item] = group
+        self._refresh(group1)
+        self._refresh(group2)
+
+
+def _cost(level: Array, change: Array) -> Array:
+    """Return how much worse a bus becomes by a change of its rows."""
+    found: Array = np.exp(FULL * level) * np.expm1(np.clip(FULL * change, -50, 50))
+    return found
