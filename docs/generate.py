@@ -62,7 +62,7 @@ _NOTES = """
   importer takes `CubaLI` and `CubaLIF` only, ignores w_in, and reads time constants as
   milliseconds, as it writes them: a file in seconds thereby runs 1000 times faster, as the chip
   does. `--time-unit s` reads such a file as seconds.
-- `jaxsnn` computes spike times; the preset has its flow and jumps on a grid of steps: inputs come at
+- `jaxsnn` computes spike times; the preset has its flow and jumps on a grid of steps: inputs are at
   the start of a step, threshold and reset are at its end. It ignores w_in and r; the preset has r.
 """
 
