@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -75,6 +76,11 @@ EXAMPLES: Mapping[str, tuple[Op, tuple[int, ...]]] = {
 }
 
 
+def _value(name: str) -> Tensor:
+    """Return a parameter of populations at the ends: decays halve, all else is 1."""
+    return Tensor(np.float32(0.5)) if name in ("alpha", "beta") else _ones()
+
+
 #: Parameters that are not 1.
 _VALUES = {"v_reset": 0.0, "r": 1000.0}
 
@@ -118,11 +124,11 @@ def graph_for(op: Op, shape: tuple[int, ...], target: str) -> Graph:
     return _between(op, shape, between) if between else _graph(op, shape)
 
 
-def _between(op: Op, shape: tuple[int, ...], membrane: str) -> Graph:
+def _between(op: Op, shape: tuple[int, ...], attributes: Mapping[str, str]) -> Graph:
     """Return the op between small populations; what is analog by nature is the output."""
     size = prod(shape)
-    rules = LifStep(membrane=membrane)
-    lif = Step(rules, FrozenDict({name: _ones() for name, _ in rules.program.params}))
+    rules = replace(LifStep(), **dict[str, Any](attributes))
+    lif = Step(rules, FrozenDict({name: _value(name) for name, _ in rules.program.params}))
     nodes: dict[str, tuple[Op, list[str]]] = {
         "input": (Input(Signal(Kind.SPIKES, (3,))), []),
         "in": (Linear(_ones(size, 3)), ["input"]),

@@ -45,6 +45,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "verify": "snnir.passes.verify:Verify",
     },
     "targets": {
+        "bss2": "snnir.targets.bss2.target:Bss2Target",
         "native": "snnir.targets.native.target:NativeTarget",
         "nir": "snnir.targets.nir_file:NirTarget",
         "norse": "snnir.targets.torch_nets.target:NorseTarget",

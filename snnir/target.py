@@ -43,13 +43,13 @@ class Target:
     Class attributes:
         name: The word after `--target`.
         summary: One line for `snnir list targets`.
-        between: If streams begin and end in populations, as on chips, the membrane of the LIF
-            family that such populations have; the support matrix shows ops between two of them.
+        between: If streams begin and end in populations, as on chips, attributes of the LIF family
+            that such populations have; the support matrix shows ops between two of them.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str] = ""
-    between: ClassVar[str] = ""
+    between: ClassVar[Mapping[str, str]] = {}
 
     def pipeline(self, level: int) -> str:
         """Return the passes the target needs before `build`, for an optimisation level."""

@@ -61,10 +61,7 @@ def artefact(plan: Plan, graph: Graph) -> dict[str, Any]:
             execution_facts(execution, plan, index)
             for index, execution in enumerate(plan.executions)
         ],
-        "report": [
-            {"execution": index, **execution.facts}
-            for index, execution in enumerate(plan.executions)
-        ],
+        "report": {"executions": [dict(execution.facts) for execution in plan.executions]},
     }
 
 

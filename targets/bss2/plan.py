@@ -12,11 +12,11 @@ from snnir.ir.graph import Graph
 from snnir.ir.names import fresh_name
 from snnir.targets.bss2.chips import MOST_PERIOD, TICK_NS
 from snnir.targets.bss2.execution import Execution
-from snnir.targets.bss2.ranges import check_potentials, check_times, check_weights
 from snnir.targets.bss2.mapping import Array, Rules, Targets, map_population
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
-from snnir.targets.bss2.routing import route
 from snnir.targets.bss2.problems import NotRouted
+from snnir.targets.bss2.ranges import check_potentials, check_times, check_weights
+from snnir.targets.bss2.routing import route
 from snnir.targets.bss2.structure import Model, Population, find_model
 
 #: A spike reaches synapses in the tick after the one in which it comes.

@@ -50,7 +50,7 @@ class Bss2Target(Target):
 
     name: ClassVar[str] = "bss2"
     summary: ClassVar[str] = "BrainScaleS-2: placement, routing and calibration, with an emulator"
-    between: ClassVar[str] = "cubalif"
+    between: ClassVar[Mapping[str, str]] = {"membrane": "factor", "synapse": "factor"}
     speedup: float = 1000.0
     gain: float = NOMINAL_GAIN
     tau_syn: float = 0.0

@@ -69,7 +69,7 @@ class SpeckTarget(Target):
 
     name: ClassVar[str] = "speck"
     summary: ClassVar[str] = "configuration of a Speck chip, with emulators"
-    between: ClassVar[str] = "integrate"
+    between: ClassVar[Mapping[str, str]] = {"membrane": "integrate"}
     chip: str = "speck2f"
     slow_clock: float = 0.0
     readout: bool = False

@@ -53,7 +53,7 @@ class XyloTarget(Target):
 
     name: ClassVar[str] = "xylo"
     summary: ClassVar[str] = "configuration of a Xylo chip, with its emulator; integers"
-    between: ClassVar[str] = "factor"
+    between: ClassVar[Mapping[str, str]] = {"membrane": "factor"}
     chip: str = "xylo-audio-2"
     tails: str = "auto"
     calibrate: str = ""
