@@ -15,7 +15,12 @@ from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.mapping import Array, Rules, Targets, map_population
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
 from snnir.targets.bss2.problems import NotRouted
-from snnir.targets.bss2.ranges import check_potentials, check_times, check_weights
+from snnir.targets.bss2.ranges import (
+    check_potentials,
+    check_times,
+    check_weights,
+    feasible_speedups,
+)
 from snnir.targets.bss2.routing import route
 from snnir.targets.bss2.structure import Model, Population, find_model
 
@@ -110,8 +115,9 @@ class _Maker:
             return None, self.problems
         rules = self._rules(every)
         targets = {name: map_population(p, rules) for name, p in populations.items()}
+        speedups = self.wishes.speedup, feasible_speedups(populations.values())[0]
         for name, population in populations.items():
-            self.problems += check_weights(population, targets[name])
+            self.problems += check_weights(population, targets[name], speedups)
         if self.problems:
             return None, self.problems
         network, constant = self._network(targets)

@@ -105,8 +105,16 @@ def check_potentials(population: Population) -> list[Diagnostic]:
     return [Diagnostic("SNN501", message, population.name, hint=hint)]
 
 
-def check_weights(population: Population, targets: Targets) -> list[Diagnostic]:
-    """Return weights that would need too many synapses."""
+def check_weights(
+    population: Population, targets: Targets, speedups: tuple[float, float]
+) -> list[Diagnostic]:
+    """Return weights that would need too many synapses.
+
+    Args:
+        population: The population.
+        targets: Its integers.
+        speedups: The one at hand, and the least that fits the network's time constants.
+    """
     limit = MOST_SPLIT * MOST_WEIGHT
     if targets.largest <= limit:
         return []
@@ -114,8 +122,13 @@ def check_weights(population: Population, targets: Targets) -> list[Diagnostic]:
         f"its largest weight would be {targets.largest}, {-(-targets.largest // MOST_WEIGHT)} "
         f"synapses of {MOST_WEIGHT}; {MOST_SPLIT} at most are tried"
     )
-    hint = (
-        "its inputs move the membrane far beyond the threshold: scale the weights down, or the "
-        "threshold up; a measured gain is set with --set gain=..."
-    )
+    speedup, least = speedups
+    # Membranes integrate charge: with all times n times as long, weights are n times as small.
+    wanted = speedup * MOST_WEIGHT / targets.largest
+    hint = "scale the weights down, or the threshold up"
+    if wanted >= least:
+        hint = f"slower, weights are smaller: --set speedup={wanted:.3g}; or {hint}"
+    elif speedup * limit / targets.largest >= least:
+        hint = f"slower, weights are smaller: --set speedup={least:.4g}; or {hint}"
+    hint += "; a measured gain is set with --set gain=..."
     return [Diagnostic("SNN501", message, population.name, hint=hint)]
