@@ -150,7 +150,7 @@ class _Maker:
         steps = self.wishes.bias_every or _steps_between(list(biased.values()), self.dt)
         ticks = steps * self.dt * 1e9 / self.wishes.speedup / TICK_NS
         if self.wishes.bias == "generator" and not 1 <= ticks <= MOST_PERIOD:
-            what = f"a bias would be an event every {ticks:.4g} ticks of {TICK_NS} ns"
+            what = f"a bias would be an event every {ticks:.6g} ticks of {TICK_NS} ns"
             hint = f"generators have periods of 1 to {MOST_PERIOD}: --set bias-every=..."
             self.problems.append(Diagnostic("SNN501", what, next(iter(biased)), hint=hint))
         return steps

@@ -19,11 +19,11 @@ SPIKING = ("cubalif", "lif")
 
 def neuron(model: str = "cubalif", semantics: str = "jaxsnn", **changes: Any) -> Neuron:
     """Return a neuron that the chip can be at a speed-up of 1000."""
-    values: dict[str, Any] = {"r": 1.0, "v_leak": 0.0}
+    values: dict[str, Any] = {"r": 1.0}
     if model.startswith("cuba"):
-        values |= {"tau_mem": 6e-3, "tau_syn": 6e-3}
-    else:
-        values |= {"tau": 6e-3}
+        values |= {"tau_mem": 6e-3, "tau_syn": 6e-3, "v_leak": 0.0}
+    elif model != "if":
+        values |= {"tau": 6e-3, "v_leak": 0.0}
     if model in SPIKING:
         values |= {"v_threshold": 1.0, "v_reset": 0.0}
     values |= changes
