@@ -168,8 +168,3 @@ def artefact(
         ],
         "report": {},
     }
-
-
-def tight(execution: Json) -> Json:
-    """Return the JSON of an execution with a digest of what it now holds."""
-    return {**execution, "digest": digest(execution)}

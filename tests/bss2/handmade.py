@@ -58,7 +58,7 @@ def first() -> Json:
         [0, 5, 5, 63, 2],  # in[1] to hid[0], inhibitory
         [0, 12, 5, 7, 2],  # the rest of it: bus 2, driver 6
         [0, 4, 40, 4, 2],  # in[1] to hid[1], at its circuit of the other hemisphere
-        [1, 6, 41, 20, 9],  # in[2] to hid[1]: bus 3 of hemisphere 1, driver 3
+        [1, 6, 41, 20, 41],  # in[2] to hid[1]: bus 3 of hemisphere 1, driver 3
         [1, 251, 40, 30, 8],  # one to hid[1]: bus 1 of hemisphere 1, driver 125
         [1, 0, 40, 15, 3],  # hid[0] to hid[1]: bus 0 of hemisphere 1, driver 0
         [0, 42, 5, 12, 7],  # hid[1] to hid[0]: bus 1 of hemisphere 0, driver 21
@@ -74,7 +74,7 @@ def first() -> Json:
         "events": [
             {"population": "in", "index": 0, "labels": [1]},
             {"population": "in", "index": 1, "labels": [2]},
-            {"population": "in", "index": 2, "labels": [1 << 14 | 9]},
+            {"population": "in", "index": 2, "labels": [1 << 14 | 41]},
         ],
         "background": [
             {"bus": 5, "label": 31 << 6 | 8, "period_ticks": 250, "start_ticks": 13,
@@ -91,7 +91,7 @@ def first() -> Json:
         "crossbar": [
             [0, 4, ALL_BITS, 3], [0, 8, ALL_BITS, 3],
             [1, 1, ALL_BITS, 7 | 1 << 8], [1, 9, ALL_BITS, 7 | 1 << 8],
-            [8, 2, ALL_BITS ^ 3, 0], [9, 7, ALL_BITS, 9], [17, 5, ALL_BITS, 31 << 6 | 8],
+            [8, 2, ALL_BITS ^ 3, 0], [9, 7, ALL_BITS, 41], [17, 5, ALL_BITS, 31 << 6 | 8],
         ],
         "projections": [lists("in", "hid"), lists("one", "hid"), lists("hid", "hid")],
     }  # fmt: skip

@@ -137,9 +137,8 @@ def _place(circuits: list[int], chip: Chip) -> list[str]:
     reached, pending = {circuits[0]}, [circuits[0]]
     while pending:
         here = pending.pop()
-        column = here % chip.columns
-        near = [(here + chip.columns) % (2 * chip.columns)]
-        near += [here - 1] * (column > 0) + [here + 1] * (column < chip.columns - 1)
+        # Within one half, the next number is the next column, never the other row's end.
+        near = [(here + chip.columns) % (2 * chip.columns), here - 1, here + 1]
         fresh = [c for c in near if c in circuits and c not in reached]
         reached.update(fresh)
         pending += fresh

@@ -79,6 +79,7 @@ FAULTS: dict[str, tuple[list[tuple[Path, Any]], str]] = {
     "apart": ([((*MERGED, "circuits"), [296, 298, 40])], "not connected"),
     "diagonal": ([((*MERGED, "circuits"), [296, 41])], "not connected"),
     "row end": ([((*MERGED, "circuits"), [255, 256])], "both sides of the middle"),
+    "row end, far": ([((*MERGED, "circuits"), [255, 254, 384])], "not connected"),
     "middle": ([((*MERGED, "circuits"), [127, 128])], "both sides of the middle"),
     "address": ([((*HIDDEN, "address"), 256)], "address 256"),
     "spiking": ([((*HIDDEN, "threshold"), None)], "does not spike"),
@@ -146,6 +147,7 @@ FAULTS: dict[str, tuple[list[tuple[Path, Any]], str]] = {
     ),
     "useless label": ([((*FIRST, "events", 0, "labels"), [1, 77])], "drives no synapse"),
     "not recorded": ([((*FIRST, "crossbar", 1), GONE)], "('hid', 0): its spikes reach 0 links"),
+    "recorded twice": ([((*FIRST, "crossbar", 1, 1), 9)], "does not exist"),
     "sent back": ([((*FIRST, "crossbar", 7), [8, 8, 0, 0])], "goes back to the host"),
     "ambiguous": (
         [((*MERGED, "circuits"), [256 + 9, 9]), ((*MERGED, "address"), 3)],
@@ -219,3 +221,24 @@ def test_matrices_add_up_over_merged_columns_and_executions() -> None:
     whole["executions"][0]["neurons"][1]["circuits"].append(41)
     assert matrices(whole)["in", "hid"].tolist() == [[10, -70, 0], [0, 54, 20]]
     assert np.array_equal(matrices(whole, HICANN_X)["hid", "out"], MATRICES["hid", "out"])
+
+
+def test_matrices_of_a_pair_add_up_over_executions() -> None:
+    whole = artefact()
+    one, two = whole["executions"]
+    two["neurons"].append({**one["neurons"][1], "circuits": [2, 3], "address": 9})
+    del one["neurons"][1]
+    two["synapses"] = {key: [*two["synapses"][key], value] for key, value in zip(
+        ("hemisphere", "row", "column", "weight", "label"), (0, 1, 3, 8, 5), strict=True
+    )}  # fmt: skip
+    found = matrices(whole)
+    assert found["hid", "hid"].tolist() == [[0, 0], [-8, 0]]
+    assert found["in", "hid"].tolist() == [[10, -70, 0], [0, 0, 0]]
+    one["neurons"].append(neuron("hid", 1, [40], address=7))
+    assert matrices(whole)["hid", "hid"].tolist() == [[0, 12], [-8, 0]]
+
+
+def test_recorded_events_drive_nothing_by_that() -> None:
+    """The node to the host alone does not bring a neuron's events to synapses."""
+    whole = changed(((*FIRST, "crossbar", 0), GONE))
+    assert "hid[0] -> hid[1]: registers give 0, not 15" in " ".join(check(whole))
