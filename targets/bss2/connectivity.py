@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -15,72 +15,69 @@ from snnir.targets.bss2.chips import (
     NEURON_INPUTS,
     Chip,
 )
+from snnir.targets.bss2.demand import sizes_of
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.network import Array
 
-
-@dataclass(frozen=True)
-class _Sources:
-    """Channels and neurons by number, and the events they send: (source, input, label)."""
-
-    first: dict[str, int]
-    total: int
-    events: Array
+Key = tuple[str, int]
 
 
 def connectivity(execution: Execution, chip: Chip) -> dict[tuple[str, str], Array]:
-    """Return weights [target, source] by (source, target), of all pairs of populations.
+    """Return weights [target, source] by (source, target) of populations, where any is not 0.
 
     Raises:
         ValueError: If an event reaches a synapse of a circuit that is no neuron's.
     """
-    network = execution.network
-    sources = _sources(execution, chip)
-    total = np.zeros((sources.total, chip.circuits), np.int64)
+    events = _events(execution, chip)
+    senders = list(dict.fromkeys(sender for sender, _, _ in events))
+    number = {sender: n for n, sender in enumerate(senders)}
+    table = np.array([(number[s], entry, label) for s, entry, label in events], np.int64)
+    total = np.zeros((len(senders), chip.circuits), np.int64)
     for output in range(HEMISPHERES * BUSES):
-        arriving = _passed(execution, sources.events, output)
+        arriving = _passed(execution, table.reshape(-1, 3), output)
         _deliver(execution, arriving, output, total, chip)
     neuron = np.full(chip.circuits, -1)
-    receivers = 0
-    start = {}
-    for site in execution.sites:
-        start.setdefault(site.population, receivers)
-        neuron[list(site.circuits)] = receivers
-        receivers += 1
+    for n, site in enumerate(execution.sites):
+        neuron[list(site.circuits)] = n
     if total[:, neuron < 0].any():
         raise ValueError("an event reaches a synapse of a circuit that no neuron has")
-    weights = np.zeros((receivers, sources.total), np.int64)
+    weights = np.zeros((len(execution.sites), len(senders)), np.int64)
     np.add.at(weights, neuron[neuron >= 0], total[:, neuron >= 0].T)
-    sizes = {s.name: s.size for s in (*network.sources.values(), *network.cells.values())}
-    return {
-        (pre, post): weights[
-            start[post] : start[post] + sizes[post],
-            sources.first[pre] : sources.first[pre] + sizes[pre],
-        ]
-        for post in network.cells
-        if sizes[post]
-        for pre in sizes
-    }
+    sizes = sizes_of(execution.network)
+    found: dict[tuple[str, str], Array] = {}
+    for post, rows in _by_population((s.population, s.index) for s in execution.sites).items():
+        for pre, columns in _by_population(senders).items():
+            part = weights[np.ix_(rows[0], columns[0])]
+            if part.any():
+                found[pre, post] = np.zeros((sizes[post], sizes[pre]), np.int64)
+                found[pre, post][np.ix_(rows[1], columns[1])] = part
+    return found
 
 
-def _sources(execution: Execution, chip: Chip) -> _Sources:
-    """Return everything that sends, with the crossbar inputs and labels of its events."""
-    network = execution.network
-    first, total = {}, 0
-    for population in (*network.sources.values(), *network.cells.values()):
-        first[population.name] = total
-        total += population.size
+def _by_population(members: Iterable[Key]) -> dict[str, tuple[list[int], list[int]]]:
+    """Return places in a list and indices within the population, by population."""
+    found: dict[str, tuple[list[int], list[int]]] = {}
+    for place, (name, index) in enumerate(members):
+        places, indices = found.setdefault(name, ([], []))
+        places.append(place)
+        indices.append(index)
+    return found
+
+
+def _events(execution: Execution, chip: Chip) -> list[tuple[Key, int, int]]:
+    """Return everything that is sent for an event: (sender, crossbar input, label)."""
     events = []
-    for (name, index), labels in execution.labels.items():
-        number = first[name] + index
-        events += [(number, NEURON_INPUTS + (label >> 14), label & 0x3FFF) for label in labels]
+    for sender, labels in execution.labels.items():
+        events += [(sender, NEURON_INPUTS + (label >> 14), label & 0x3FFF) for label in labels]
     for g in execution.generators:
-        events.append((first[g.population] + g.index, NEURON_INPUTS + LINK_INPUTS + g.bus, g.label))
+        sender = (g.population, g.index)
+        events.append((sender, NEURON_INPUTS + LINK_INPUTS + g.bus, g.label))
     for site in execution.sites:
-        if network.cells[site.population].spiking:
+        if execution.network.cells[site.population].spiking:
             output = chip.event_output(site.circuits[0])
-            events.append((first[site.population] + site.index, output, site.address | output << 8))
-    return _Sources(first, total, np.array(events, np.int64).reshape(-1, 3))
+            sender = (site.population, site.index)
+            events.append((sender, output, site.address | output << 8))
+    return events
 
 
 def _passed(execution: Execution, events: Array, output: int) -> Array:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -35,25 +37,32 @@ class Demand:
     weight: Array
     count: Array
 
+    @cached_property
+    def _starts(self) -> tuple[list[int], list[str]]:
+        """First numbers of what has any, ascending, and whose they are."""
+        sizes = sizes_of(self.network)
+        names = [name for name in self.first if sizes[name]]
+        return [self.first[name] for name in names], names
+
     def owner(self, number: int) -> tuple[str, int]:
         """Return population and index of a channel or neuron."""
-        name = max(
-            (n for n in self.first if self.first[n] <= number and self._size(n)),
-            key=lambda n: self.first[n],
-        )
+        starts, names = self._starts
+        name = names[bisect_right(starts, number) - 1]
         return name, number - self.first[name]
 
-    def _size(self, name: str) -> int:
-        sources, cells = self.network.sources, self.network.cells
-        return sources[name].size if name in sources else cells[name].size
+
+def sizes_of(network: LogicalNetwork) -> dict[str, int]:
+    """Return sizes of sources and populations by name."""
+    sources = {source.name: source.size for source in network.sources.values()}
+    return sources | {cells.name: cells.size for cells in network.cells.values()}
 
 
 def flatten(network: LogicalNetwork) -> Demand:
     """Return the demand of a network.
 
     Raises:
-        ValueError: If a projection is not of the sizes of what it connects, comes from neurons
-            that do not spike, or goes to a source.
+        ValueError: If a projection's weights are no integers or not of the sizes of what it
+            connects, if it comes from neurons that do not spike, or if it goes to a source.
     """
     first: dict[str, int] = {}
     total = 0
@@ -98,6 +107,8 @@ def checked(network: LogicalNetwork, source: str, target: str, weights: Array) -
         ValueError: See `flatten`.
     """
     weights = np.asarray(weights)
+    if weights.dtype.kind not in "iu":
+        raise ValueError(f"projection {source} -> {target}: weights are no integers")
     if target not in network.cells:
         raise ValueError(f"projection {source} -> {target}: the target is no population")
     if source in network.sources:
@@ -108,7 +119,7 @@ def checked(network: LogicalNetwork, source: str, target: str, weights: Array) -
             raise ValueError(f"projection {source} -> {target}: the source does not spike")
     if weights.shape != (network.cells[target].size, size):
         raise ValueError(
-            f"projection {source} -> {target}: weights are {weights.shape}, not "
+            f"projection {source} -> {target}: weights are of {weights.shape}, not of "
             f"{(network.cells[target].size, size)}"
         )
     return weights

@@ -162,12 +162,12 @@ def _synapses(
     for number, item in enumerate(packing.items):
         index[list(item.sides), item.source] = number
     entry = np.repeat(np.arange(len(demand.weight)), demand.count)
-    item = index[side, demand.pre][entry]
+    sent = index[side, demand.pre][entry]
     h, post = side[entry], demand.post[entry]
     size = np.abs(demand.weight[entry])
     part = np.arange(len(entry)) - np.repeat(np.cumsum(demand.count) - demand.count, demand.count)
     weight = np.where(part + 1 < demand.count[entry], MOST_WEIGHT, size - part * MOST_WEIGHT)
-    group = packing.group[item]
+    group = packing.group[sent]
     segment = 2 * h + (demand.weight[entry] < 0)
     order = np.lexsort((np.arange(len(entry)), segment, group, post))
     key = np.stack([post, group, segment])[:, order]
@@ -191,7 +191,7 @@ def _synapses(
     row = table[group, segment, rank // width] if len(entry) else np.zeros(0, np.int64)
     column = columns[h, post, rank % width]
     sort = np.lexsort((column, row, h))
-    return Synapses(h[sort], row[sort], column[sort], weight[sort], addressing.label[item][sort])
+    return Synapses(h[sort], row[sort], column[sort], weight[sort], addressing.label[sent][sort])
 
 
 def _facts(found: Execution, packing: Packing, strategy: str, chip: Chip) -> dict[str, Any]:

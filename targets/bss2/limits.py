@@ -23,7 +23,7 @@ def fan_in(network: LogicalNetwork) -> dict[str, Array]:
 
 def _synapses(weights: Array) -> Array:
     """Return how many synapses each weight takes."""
-    found: Array = -(-np.abs(weights.astype(np.int64, copy=False)) // MOST_WEIGHT)
+    found: Array = (np.abs(weights.astype(np.int64, copy=False)) + MOST_WEIGHT - 1) // MOST_WEIGHT
     return found
 
 
@@ -60,12 +60,12 @@ def shortages(network: LogicalNetwork, chip: Chip) -> list[Problem]:
                     "prune weights, or split the population",
                 )
             )
-    found += _neuron_budget(network, circuits, chip)
+    found += neuron_budget(network, circuits, chip)
     found += _label_space(network, chip)
     return found
 
 
-def _neuron_budget(
+def neuron_budget(
     network: LogicalNetwork, circuits: Mapping[str, int], chip: Chip
 ) -> list[Problem]:
     """Return that there are too few circuits, if so."""

@@ -7,7 +7,7 @@ each column. So a group needs as many rows of a sign as the column with most syn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -107,6 +107,45 @@ class Packing:
         self.sums[group] += self.vectors[item]
         self.room[group] -= self.sides[item]
 
+    @property
+    def fits(self) -> bool:
+        """Whether no label is needed twice."""
+        return bool((self.room >= 0).all())
+
+    def separated(self) -> Packing:
+        """Return the same with an item for each hemisphere: an event of the host for each."""
+        made = []
+        for number, item in enumerate(self.items):
+            if item.neuron >= 0:
+                made.append((item, [number]))
+            else:
+                made += [(replace(item, sides=(h,)), [number]) for h in item.sides]
+        return self._like(made)
+
+    def joined(self) -> Packing:
+        """Return the same with one item where those of both hemispheres are in one group."""
+        together: dict[tuple[int, int, int], list[int]] = {}
+        for number, item in enumerate(self.items):
+            own = number if item.background else -1
+            together.setdefault((item.source, int(self.group[number]), own), []).append(number)
+        made = []
+        for olds in together.values():
+            sides = tuple(sorted(h for old in olds for h in self.items[old].sides))
+            made.append((replace(self.items[olds[0]], sides=sides), olds))
+        return self._like(made)
+
+    def _like(self, made: Sequence[tuple[Item, list[int]]]) -> Packing:
+        """Return a packing of other items, each in the group of those it is made of."""
+        sizes = np.diff([*self.starts, self.vectors.shape[1]])
+        of_side = np.repeat(np.arange(SEGMENTS) // 2, sizes)
+        vectors = np.zeros((len(made), self.vectors.shape[1]), np.float32)
+        for number, (item, olds) in enumerate(made):
+            vectors[number] = self.vectors[olds].sum(0) * np.isin(of_side, item.sides)
+        found = Packing([item for item, _ in made], vectors, self.starts, self.size)
+        for number, (_, olds) in enumerate(made):
+            found.put(number, int(self.group[olds[0]]))
+        return found
+
     def rows(self, sums: Array | None = None) -> Array:
         """Return rows needed, [group, segment]."""
         tops = np.maximum.reduceat(self.sums if sums is None else sums, self.starts, axis=1)
@@ -141,19 +180,18 @@ def measure(
         place[segment, there] = total + np.arange(len(there))
         total += len(there) + 1  # one place more: a segment is never empty
     vectors = np.zeros((len(items), total), np.float32)
-    segment = 2 * side + (demand.weight < 0)
+    at = 2 * side + (demand.weight < 0)
     share = demand.count / sites.columns[side, demand.post]
-    np.add.at(vectors, (index[side, demand.pre], place[segment, demand.post]), share)
+    np.add.at(vectors, (index[side, demand.pre], place[at, demand.post]), share)
     return vectors, np.array(starts)
 
 
-def items_of(demand: Demand, side: Array, shared: bool) -> list[Item]:
+def items_of(demand: Demand, side: Array) -> list[Item]:
     """Return what has to be put into groups: all neurons, and channels that reach synapses.
 
     Args:
         demand: What is to be realised.
         side: Hemisphere of every entry.
-        shared: Whether one event of the host may serve both hemispheres.
     """
     reach = np.zeros((demand.channels + demand.neurons, HEMISPHERES), bool)
     reach[demand.pre, side] = True
@@ -164,20 +202,21 @@ def items_of(demand: Demand, side: Array, shared: bool) -> list[Item]:
         for i in range(s.size)
     }
     items = []
-    for source in range(demand.channels + demand.neurons):
+    active = np.flatnonzero(reach[: demand.channels].any(1))
+    for source in [*active.tolist(), *range(demand.channels, demand.channels + demand.neurons)]:
         sides = tuple(int(h) for h in np.flatnonzero(reach[source]))
         if source >= demand.channels:
             items.append(Item(source, sides, source - demand.channels, False))
-        elif source in background or not shared:
+        elif source in background:
             items.extend(Item(source, (h,), -1, source in background) for h in sides)
         elif sides:
             items.append(Item(source, sides, -1, False))
     return items
 
 
-def start(demand: Demand, sites: Sites, side: Array, shared: bool, chip: Chip) -> Packing | None:
+def start(demand: Demand, sites: Sites, side: Array, chip: Chip) -> Packing | None:
     """Return a packing in which every item is in a group, or None where labels run out."""
-    items = items_of(demand, side, shared)
+    items = items_of(demand, side)
     vectors, starts = measure(demand, sites, side, items)
     reach = np.array([[h in item.sides for h in range(HEMISPHERES)] for item in items], bool)
     reach = reach.reshape(-1, HEMISPHERES)
@@ -198,7 +237,7 @@ def start(demand: Demand, sites: Sites, side: Array, shared: bool, chip: Chip) -
         for number in np.flatnonzero(outputs >= 0):
             bus, output = outputs[number] % BUSES, outputs[number]
             packing.put(int(number), int(bus * size + (output >= BUSES and not merged[bus])))
-        if all(_put_best(packing, int(number)) for number in order):
+        if packing.fits and all(_put_best(packing, int(number)) for number in order):
             return packing
     return None
 
@@ -206,7 +245,7 @@ def start(demand: Demand, sites: Sites, side: Array, shared: bool, chip: Chip) -
 def _put_best(packing: Packing, number: int) -> bool:
     """Put an item where the fullest bus stays emptiest; whether there is a place."""
     item = packing.items[number]
-    fits = (packing.room[:, list(item.sides)] > 0).all(1)
+    fits = np.all(packing.room[:, list(item.sides)] > 0, axis=1, keepdims=False)
     if item.background:
         for other, there in enumerate(packing.items):
             if there.background and packing.group[other] >= 0 and there.sides == item.sides:
