@@ -12,8 +12,9 @@ import numpy as np
 
 from snnir.c_build import NoCompiler
 from snnir.folder_program import check_record, command_line, read_inputs, write_results
-from snnir.targets.bss2.config_reader import BadFolder
-from snnir.targets.bss2.emulator import MODES_OF_RUNNING, Conditions, Model
+from snnir.targets.bss2.conditions import MODES_OF_RUNNING, Conditions
+from snnir.targets.bss2.config_types import BadFolder
+from snnir.targets.bss2.emulator import Model
 from snnir.targets.bss2.monte_carlo import monte_carlo
 from snnir.targets.bss2.variation import BadInput, Sigmas
 

@@ -6,7 +6,6 @@ import json
 import math
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,16 @@ from snnir.targets.bss2.chips import (
     OUTPUTS,
     reaches,
 )
+from snnir.targets.bss2.config_types import (
+    BadFolder,
+    Config,
+    GeneratorFacts,
+    NeuronTable,
+    PopulationFacts,
+    PortFacts,
+    ProjectionFacts,
+    Setup,
+)
 
 SCHEMA = "snnir.bss2/1"
 #: What nothing real exceeds: bytes of the file, channels of a population, executions, and numbers
@@ -33,126 +42,6 @@ SCHEMA = "snnir.bss2/1"
 MOST_BYTES, MOST_SIZE, MOST_EXECUTIONS, MOST_NUMBER = 1 << 29, 1 << 20, 1 << 12, 1e6
 _LEAST_TAU = 1e-3
 _INPUTS = NEURON_INPUTS + LINK_INPUTS + BACKGROUND_INPUTS
-
-
-class BadFolder(ValueError):
-    """What is to be emulated is no configuration of a chip."""
-
-
-@dataclass(frozen=True)
-class PopulationFacts:
-    """A population; `offset` and `factor` [size] turn LSB into the model's units."""
-
-    name: str
-    size: int
-    shape: tuple[int, ...]
-    kind: str
-    spiking: bool = True
-    offset: Any = None
-    factor: Any = None
-    start_ticks: float = 0.0
-    period_ticks: float = 1.0
-
-
-@dataclass(frozen=True)
-class PortFacts:
-    """An input or output of the model; `kind` of outputs is `spikes` or `membrane`."""
-
-    name: str
-    population: str
-    shape: tuple[int, ...]
-    kind: str = "spikes"
-
-
-@dataclass(frozen=True)
-class NeuronTable:
-    """Neurons of an execution, one element of every array each.
-
-    Attributes:
-        population: Names (a list).
-        index: Within the population.
-        circuits: Lists of circuits; the first one spikes.
-        address: Lowest 8 bits of their label.
-        leak, reset, threshold: LSB; NaN where there is no threshold.
-        tau_mem: Microseconds.
-        tau_syn: [n, 2], microseconds, excitatory and inhibitory.
-        capacitance: 1 to 63.
-        refractory_time: Microseconds, as the model wants it (for the Euler mode).
-        hold, refractory: Ticks that v is held, and that no spike can follow a spike.
-    """
-
-    population: list[str]
-    index: Any
-    circuits: list[tuple[int, ...]]
-    address: Any
-    leak: Any
-    reset: Any
-    threshold: Any
-    tau_mem: Any
-    tau_syn: Any
-    capacitance: Any
-    refractory_time: Any
-    hold: Any
-    refractory: Any
-
-
-@dataclass(frozen=True)
-class GeneratorFacts:
-    """A background generator in regular mode; whole ticks."""
-
-    bus: int
-    label: int
-    period: int
-    start: int
-
-
-@dataclass(frozen=True)
-class ProjectionFacts:
-    """Signed weights between indices of two populations; what Euler mode computes with."""
-
-    source: str
-    target: str
-    pre: Any
-    post: Any
-    weight: Any
-
-
-@dataclass(frozen=True)
-class Setup:
-    """One execution.
-
-    Attributes:
-        neurons: What it computes.
-        events: (population, index, labels) of what the host sends.
-        generators: Background generators.
-        rows: 1 (excitatory) or -1 by (hemisphere, row).
-        drivers: Mask by (hemisphere, driver).
-        synapses: [n, 5], whole: hemisphere, row, column, weight, label.
-        crossbar: (mask, target) by (input, output).
-        projections: See `ProjectionFacts`.
-    """
-
-    neurons: NeuronTable
-    events: list[tuple[str, int, tuple[int, ...]]]
-    generators: list[GeneratorFacts]
-    rows: dict[tuple[int, int], int]
-    drivers: dict[tuple[int, int], int]
-    synapses: Any
-    crossbar: dict[tuple[int, int], tuple[int, int]]
-    projections: list[ProjectionFacts]
-
-
-@dataclass(frozen=True)
-class Config:
-    """The whole file; `gain` is in LSB per microsecond and weight, at full capacitance."""
-
-    step_ticks: float
-    latency: int
-    gain: float
-    populations: dict[str, PopulationFacts]
-    inputs: dict[str, PortFacts]
-    outputs: dict[str, PortFacts]
-    executions: list[Setup]
 
 
 def read_config(path: pathlib.Path) -> Config:
@@ -288,7 +177,8 @@ def _population(facts: Mapping[str, Any]) -> PopulationFacts:
         found = _items(facts[key], f"{key} of {what}")
         _demand(len(found) == size, f"{key} of {what} is not one for each neuron")
         scales.append(np.array([_real(x, -1e30, 1e30, f"{key} of {what}") for x in found]))
-    return PopulationFacts(name, size, shape, "neurons", facts["spiking"], *scales)
+    offset, factor = scales
+    return PopulationFacts(name, size, shape, "neurons", facts["spiking"], offset, factor)
 
 
 def _ports(

@@ -15,15 +15,17 @@ from snnir.targets.bss2.chips import (
     LINK_INPUTS,
     NEURON_INPUTS,
 )
-from snnir.targets.bss2.config_reader import BadFolder, Setup
+from snnir.targets.bss2.config_types import BadFolder, Setup
 
 _BUS_OUTPUTS = HEMISPHERES * BUSES
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What packets (labelled events) do: the first ones are of neurons, then of the host's
-    labels in the order of `events`, then of generators.
+    """What packets (labelled events) do.
+
+    The first packets are those of neurons, then come the host's labels in the order of `events`,
+    then generators.
 
     Attributes:
         units: Number of neurons.
@@ -116,7 +118,8 @@ def deliveries(setup: Setup) -> Delivery:
     array, unit_of = _Array(setup), np.full(HICANN_X.circuits, -1)
     for unit, own in enumerate(neurons.circuits):
         unit_of[list(own)] = unit
-    legs, buses, parts = [0], [], [np.zeros((0, 4), np.int64)]
+    legs, parts = [0], [np.zeros((0, 4), np.int64)]
+    buses: list[int] = []
     for source, label in packets:
         for bus in _passed(setup, source, label, 0, _BUS_OUTPUTS):
             number, sign = array.reached(bus, label)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from snnir.targets.bss2.chips import TICK_NS
-from snnir.targets.bss2.config_reader import Config, Setup
+from snnir.targets.bss2.config_types import Config, Setup
 from snnir.targets.bss2.schedule import counted, duration, regular
 
 _FULL_CAPACITANCE = 63
@@ -128,12 +128,10 @@ def _groups(config: Config, setup: Setup, kind: Any) -> dict[str, _Group]:
         tau_syn = neurons.tau_syn[own, :1] if same else neurons.tau_syn[own]
         capacitance = neurons.capacitance[own] / (_FULL_CAPACITANCE * config.gain or 1.0)
         threshold = neurons.threshold[own]
-        facts = (
-            neurons.leak[own], neurons.reset[own],
-            np.where(np.isnan(threshold), np.inf, threshold),
-            capacitance / neurons.tau_mem[own], capacitance, tau_syn.T,
-            neurons.refractory_time[own],
-        )  # fmt: skip
+        leak, reset, time = (
+            table[own].astype(kind)
+            for table in (neurons.leak, neurons.reset, neurons.refractory_time)
+        )
         inputs = []
         for projection in setup.projections:
             if projection.target == name:
@@ -144,5 +142,10 @@ def _groups(config: Config, setup: Setup, kind: Any) -> dict[str, _Group]:
                 parts = [dense] if same else [np.maximum(dense, 0), np.minimum(dense, 0)]
                 earlier = projection.source in order[order.index(name) :]
                 inputs.append((projection.source, earlier, parts))
-        groups[name] = _Group(neurons.index[own], *(x.astype(kind) for x in facts), inputs)
+        groups[name] = _Group(
+            neurons.index[own], leak, reset,
+            np.where(np.isnan(threshold), np.inf, threshold).astype(kind),
+            (capacitance / neurons.tau_mem[own]).astype(kind), capacitance.astype(kind),
+            tau_syn.T.astype(kind), time, inputs,
+        )  # fmt: skip
     return groups

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from snnir.targets.bss2.emulator import Conditions, Model
+from snnir.targets.bss2.conditions import Conditions
+from snnir.targets.bss2.emulator import Model
 
 
 def progress_line(done: int, total: int, began: float) -> None:

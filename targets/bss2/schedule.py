@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from snnir.targets.bss2.chips import EVENTS_PER_TICK, MOST_TICKS
-from snnir.targets.bss2.config_reader import Config, PopulationFacts, Setup
+from snnir.targets.bss2.config_types import Config, PopulationFacts, Setup
 from snnir.targets.bss2.variation import BadInput
 
 #: Events of a channel in a step, and all events of a run, that memory is kept for at most.

@@ -109,14 +109,15 @@ def draw_chip(seed: int, sigmas: Sigmas) -> VirtualChip:
         sigmas.leak, sigmas.reset, sigmas.threshold, sigmas.tau_mem, sigmas.tau_syn,
         sigmas.tau_syn, sigmas.gain, sigmas.gain, sigmas.cadc_offset,
     )  # fmt: skip
-    columns = [draw * size for draw, size in zip(draws, sizes, strict=True)]
-    for k in range(3, 8):
-        columns[k] = np.maximum(1 + columns[k], LEAST_FACTOR)
+    names = (field.name for field in fields(VirtualChip))
+    columns = {n: draw * size for n, draw, size in zip(names, draws, sizes, strict=False)}
+    for name in ("tau_mem", "tau_exc", "tau_inh", "gain_exc", "gain_inh"):
+        columns[name] = np.maximum(1 + columns[name], LEAST_FACTOR)
     synapse = None
     if sigmas.synapse:
         size = HEMISPHERES, HICANN_X.rows, HICANN_X.columns
         synapse = np.maximum(1 + sigmas.synapse * synapses.standard_normal(size), LEAST_FACTOR)
-    return VirtualChip(*columns, synapse)
+    return VirtualChip(**columns, synapse=synapse)
 
 
 def ideal_chip() -> VirtualChip:
