@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,17 +18,30 @@ from snnir.errors import error
 from snnir.running import Result, check_inputs, spike_stats
 from snnir.streams import Kind, Signal
 
+#: Options of every program that are not to be set: we set them, or they run nothing.
+_OWN_OPTIONS = ("output", "record", "help")
+
 
 def run_folder(
     folder: Folder,
     x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     record: Sequence[str] = (),
+    settings: Sequence[str] = (),
 ) -> Result:
     """Run a simulator's folder with its own program.
 
+    Args:
+        folder: What to run.
+        x: [T, B, *shape], or one such array per input name.
+        record: Names to record.
+        settings: Options of the folder's program as `KEY=VALUE`; `KEY=true` is a flag, and
+            `KEY=false` leaves it out.
+
     Raises:
-        SnnirError: SNN502 if the folder has no program or it fails, SNN601 if x does not fit.
+        SnnirError: SNN502 if the folder has no program or it fails, SNN601 if x does not fit,
+            SNN701 if a setting is none.
     """
+    options = [option for item in settings for option in _option(item)]
     facts = folder.manifest
     entry = facts.get("entry")
     source = str(folder.path)
@@ -45,12 +59,26 @@ def run_folder(
         command += ["-o", str(made)]
         for name in record:
             command += [f"--record={name}"]
+        command += options
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0 or not made.is_file():
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise error("SNN502", f"its program failed: {lines[-1]}", source=source)
         with np.load(made, allow_pickle=False) as data:
             return _result(dict(data), facts, inputs)
+
+
+def _option(item: str) -> list[str]:
+    """Return a setting as the program takes it."""
+    key, equals, value = item.partition("=")
+    key = key.replace("_", "-")
+    if not equals or not re.fullmatch("[A-Za-z][A-Za-z0-9-]*", key):
+        raise error("SNN701", f"--set '{item}' is not KEY=VALUE")
+    if any(known.startswith(key) for known in _OWN_OPTIONS):  # programs know shortened names
+        raise error("SNN701", f"--set cannot set '{key}'", hint=f"--{key} is no option of a run")
+    if value == "false":
+        return []
+    return [f"--{key}" if value == "true" else f"--{key}={value}"]
 
 
 def _signals(ports: list[dict[str, Any]]) -> dict[str, Signal]:

@@ -14,6 +14,7 @@ from snnir.cli.arrays import input_options, make_input, write_result
 from snnir.cli.printing import emit_json, exit_with, note, printable, table
 from snnir.cli.reading import load_live, load_model, model_options
 from snnir.errors import error
+from snnir.folder_run import run_folder
 
 
 def _open(text: str, reading: dict[str, Any]) -> Any:
@@ -35,8 +36,12 @@ def _populations(model: Any) -> list[str]:
     return list(model.manifest["populations"])
 
 
-def _execute(model: Any, x: Any, record: list[str]) -> snnir.Result:
-    return snnir.run(model if isinstance(model, snnir.Graph) else model.path, x, record)
+def _execute(model: Any, x: Any, record: list[str], settings: tuple[str, ...]) -> snnir.Result:
+    if isinstance(model, snnir.Graph):
+        if settings:
+            raise error("SNN701", "--set is for the program of a folder; this is a model")
+        return snnir.run(model, x, record)
+    return run_folder(model, x, record, settings)
 
 
 @click.command("run")
@@ -44,6 +49,9 @@ def _execute(model: Any, x: Any, record: list[str]) -> snnir.Result:
 @input_options
 @click.option("-o", "--output", metavar="OUT.npz", help="Write outputs and records.")
 @click.option("--record", multiple=True, metavar="NODES", help="Names, comma separated, or all.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of a folder's program."
+)
 @click.option("--plot", metavar="FILE", help="Draw records: .png, .svg or .pdf.")
 @click.option("--plot-kind", type=click.Choice(["raster", "membrane"]), default="raster")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -52,6 +60,7 @@ def run_command(
     model: str,
     output: str | None,
     record: tuple[str, ...],
+    settings: tuple[str, ...],
     plot: str | None,
     plot_kind: str,
     as_json: bool,
@@ -69,7 +78,7 @@ def run_command(
     if "all" in names or (plot and not names):
         names = _populations(opened)
     x = make_input(_shapes(opened), **given)
-    result = _execute(opened, x, names)
+    result = _execute(opened, x, names, settings)
     with ExitStack() as both:  # the recording appears only if the picture was drawn
         if output:
             write_result(result, both.enter_context(snnir.replacing(Path(output))))
