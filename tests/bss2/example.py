@@ -61,6 +61,8 @@ def example(
 def _matrix(rng: np.random.Generator, source: str, target: str) -> Any:
     weights = rng.integers(-50, 64, (SIZES[target], SIZES[source]))
     weights[rng.random(weights.shape) < 0.3] = 0
+    if source == ALWAYS:
+        weights[:2, 0] = 20, -30
     if source == IN:
         weights[0, :2] = 100, -90  # more than a synapse has
     return weights
