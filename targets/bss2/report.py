@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from snnir.ir.graph import Graph
+from snnir.loss_report import LossReport, NodeLoss, report
+from snnir.pipeline import APPROXIMATE
 from snnir.pixels import png, signed_colours
 from snnir.target import Table
 from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, MOST_WEIGHT
@@ -107,3 +110,11 @@ def losses_of(plan: Plan, name: str) -> list[str]:
         found.append("its membrane is read with 8 bits")
     found.append("calibration leaves what it leaves: see the modes mismatch and noise")
     return found
+
+
+def loss_report(graph: Graph, plan: Plan) -> LossReport:
+    """Return what a configured chip does otherwise than its graph, by population."""
+    special = [
+        NodeLoss(name, APPROXIMATE, "; ".join(losses_of(plan, name))) for name in plan.targets
+    ]
+    return report(graph, "bss2", special)

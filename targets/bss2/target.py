@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
 from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
-from snnir.pipeline import APPROXIMATE, PipelineResult
+from snnir.pipeline import PipelineResult
 from snnir.running import check_inputs, read_array
 from snnir.streams import Kind, Signal
 from snnir.target import Compiled, Content, Target
 from snnir.targets.bss2.artefact import FILE, artefact, artefact_text
+from snnir.targets.bss2.compiled import Bss2Compiled
 from snnir.targets.bss2.mapping import NOMINAL_GAIN, REFRACTORY, TAU_SYN
 from snnir.targets.bss2.plan import Plan, Wishes, make_plan, with_reach
-from snnir.targets.bss2.report import losses_of, pictures, tables
+from snnir.targets.bss2.program import program_source
+from snnir.targets.bss2.report import loss_report, pictures, tables
+from snnir.targets.bss2.schema import schema_text
+from snnir.targets.bss2.scripts import pynn_source
 
 PIPELINE = (
     "canonicalize,densify,eliminate-reshape,fold-batchnorm,fuse-linear,remove-identity,dead-code"
@@ -124,7 +127,12 @@ class Bss2Target(Target):
             else graph.signals[value]
             for (name, value), output in zip(graph.outputs.items(), plan.model.outputs, strict=True)
         }
-        files: dict[str, Content] = {FILE: artefact_text(facts).encode()}
+        files: dict[str, Content] = {
+            FILE: artefact_text(facts).encode(),
+            "schema.json": schema_text().encode(),
+            "model.py": program_source().encode(),
+            "run_pynn.py": pynn_source().encode(),
+        }
         inputs = {name: replace(signal, kind=Kind.COUNTS) for name, signal in graph.inputs.items()}
         return Bss2Compiled(
             graph, self, files, history, "model.py",
@@ -145,14 +153,6 @@ class Bss2Target(Target):
 _LAST: tuple[Graph, Bss2Target, tuple[Plan | None, list[Diagnostic]]] | None = None
 
 
-def loss_report(graph: Graph, plan: Plan) -> LossReport:
-    """Return what a configured chip does otherwise than its graph, by population."""
-    special = [
-        NodeLoss(name, APPROXIMATE, "; ".join(losses_of(plan, name))) for name in plan.targets
-    ]
-    return report(graph, Bss2Target.name, special)
-
-
 def _reach(graph: Graph, path: str) -> dict[str, float]:
     """Return how far the membranes of populations without spikes move from rest, on inputs."""
     from snnir.driver import compile as build
@@ -168,21 +168,3 @@ def _reach(graph: Graph, path: str) -> dict[str, float]:
     recorded = stepped.run(given, analog).recorded
     calm = stepped.run({name: np.zeros_like(x) for name, x in given.items()}, analog).recorded
     return {name: float(np.abs(recorded[name] - calm[name][-1:]).max()) for name in analog}
-
-
-@dataclass(frozen=True)
-class Bss2Compiled(Compiled):
-    """A configured chip, emulated.
-
-    Attributes:
-        plan: Populations, integers, places and routes.
-        facts: The content of `model.bss2.json`.
-    """
-
-    plan: Plan = field(kw_only=True, repr=False)
-    facts: Mapping[str, Any] = field(kw_only=True, repr=False)
-
-    @cached_property
-    def losses(self) -> LossReport:
-        """What the chip does otherwise than the model."""
-        return loss_report(self.graph, self.plan)
