@@ -1,0 +1,236 @@
+"""`--target bss2` as users reach it: compiled, run, saved, checked by a reader of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+import snnir
+from snnir.ir import Delay, Graph, Linear
+from snnir.targets.bss2.schema import SCHEMA
+from tests.bss2 import checker, nets
+from tests.bss2.reference import simulate
+from tests.helpers import CORPUS, cli, quiet_load
+
+
+def clocks(facts: Any) -> dict[str, tuple[int, int]]:
+    found = {}
+    for execution in facts["executions"]:
+        for neuron in execution["neurons"]:
+            cycle = 2 ** execution["clocks"][neuron["refractory_clock"]]
+            count = neuron["refractory_count"]
+            found[neuron["population"]] = (
+                (count - neuron["holdoff_count"]) * cycle, count * cycle,
+            )  # fmt: skip
+    return found
+
+
+def biased(bias: float = 0.1) -> Graph:
+    weight = np.random.default_rng(3).normal(0, 0.6, (10, 6)).astype(np.float32)
+    fc = Linear(snnir.tensor(weight), snnir.tensor(np.full(10, bias, np.float32)))
+    nodes = {"x": (nets.spikes(6), []), "fc": (fc, ["x"]), "n": (nets.neuron(), ["fc"])}
+    return nets.graph(nodes, ["n"])  # type: ignore[arg-type]
+
+
+GRAPHS: dict[str, tuple[Graph, dict[str, Any]]] = {
+    "feed-forward": (nets.feed_forward(12, 30, 3), {}),
+    "deep": (nets.feed_forward(12, 20, 15, 4, readout="cubalif"), {}),
+    "recurrent": (nets.recurrent(), {}),
+    "other times": (nets.feed_forward(8, 20, 4, readout="cubalif", tau_mem=15e-3, tau_syn=2e-3), {}),
+    "other potentials": (nets.feed_forward(8, 20, 4, readout="cubalif", v_reset=-0.5, v_leak=0.2), {}),
+    "fires by itself": (nets.feed_forward(8, 20, 4, readout="cubalif", v_leak=1.2), {}),
+    "slow": (nets.feed_forward(8, 20, 4, readout="cubalif"), {"speedup": 250.0}),
+    "odd step": (nets.feed_forward(8, 20, 4, readout="cubalif"), {"speedup": 700.0}),
+    "refractory": (nets.recurrent(), {"refractory": 3.0}),
+    "one distance": (nets.recurrent(), {"scale": "population"}),
+    "biases": (biased(), {}),
+    "biases of a generator": (biased(), {"bias": "generator"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_spikes_are_those_of_the_integers(name: str) -> None:
+    """Registers, labels and routes are read by one side, matrices by the other."""
+    g, options = GRAPHS[name]
+    chip = snnir.compile(g, "bss2", **options)
+    shape = next(iter(g.inputs.values())).shape
+    x = nets.events(40, 2, shape[0], 0.25)
+    record = list(snnir.populations(chip.graph))
+    r = chip.run(x, record=record)
+    spikes = 0
+    for sample in range(2):
+        wanted = simulate(chip.plan, {"x": x[:, sample]}, clocks(chip.facts))
+        for population in record:
+            size = chip.plan.network.cells[population].size
+            counts = np.zeros((40, size))
+            steps = (wanted[population][:, 0] / chip.plan.step_ticks).astype(int)
+            np.add.at(counts, (steps, wanted[population][:, 1]), 1)
+            np.testing.assert_array_equal(r.recorded[population][:, sample], counts)
+            spikes += len(steps)
+    assert spikes > 20
+    assert checker.check(chip.facts) == []
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(chip.files["model.bss2.json"]))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_an_independent_reader_finds_the_weights(name: str) -> None:
+    g, options = GRAPHS[name]
+    chip = snnir.compile(g, "bss2", **options)
+    found = checker.matrices(chip.facts)
+    wanted = {(p.source, p.target): p.weights for p in chip.plan.network.projections}
+    assert checker.differences(found, wanted) == []
+    for population, own in chip.plan.targets.items():
+        for source, weights in own.weights.items():
+            if weights.any():
+                np.testing.assert_array_equal(found[source, population], weights)
+
+
+def test_membranes_are_in_the_models_units() -> None:
+    """A readout below saturation follows the model's membrane to the converter's steps."""
+    g = nets.feed_forward(10, 3)
+    x = nets.events(60, 4, 10, 0.05)
+    want = snnir.compile(g, "numpy").run(x).output
+    got = snnir.compile(g, "bss2")
+    assert got.run(x).output.shape == want.shape
+    factor = got.plan.targets["n0"].factor[0]
+    ideal = got.run(x, cadc="ideal").output
+    weights = 25 * factor  # rounded weights: half an LSB of 63, some 25 events
+    assert np.abs(ideal - want).max() < weights
+    within = np.abs(want) < 80 * factor
+    assert np.abs(got.run(x).output - ideal)[within].max() < 10 * factor
+
+
+def test_calibration_keeps_membranes_in_the_converter(tmp_path: Path) -> None:
+    g = nets.feed_forward(40, 3)
+    x = nets.events(60, 4, 40, 0.3)
+    np.save(tmp_path / "x.npy", x)
+    plain = snnir.compile(g, "bss2")
+    plain.run(x)
+    fitted = snnir.compile(g, "bss2", calibrate=str(tmp_path / "x.npy"))
+    fitted.run(x)
+    assert plain.model.stats["cadc_saturated"] > 0
+    assert fitted.model.stats["cadc_saturated"] == 0
+
+
+def test_folder_and_memory_agree(tmp_path: Path) -> None:
+    g = nets.recurrent()
+    chip = snnir.compile(g, "bss2")
+    x = nets.events(30, 3, 5, 0.2)
+    folder = chip.save(tmp_path / "out")
+    assert {p.name for p in folder.iterdir()} == {
+        "manifest.json", "report.html", "model.bss2.json", "schema.json", "model.py", "run_pynn.py",
+    }  # fmt: skip
+    done = snnir.run(folder, x, ["lif"])
+    mine = chip.run(x, ["lif"])
+    np.testing.assert_array_equal(done.output, mine.output)
+    np.testing.assert_array_equal(done.recorded["lif"], mine.recorded["lif"])
+    assert done.stats == mine.stats
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "threshold distance" in page
+
+
+def test_compiling_twice_gives_the_same_bytes() -> None:
+    one, two = (snnir.compile(nets.recurrent(), "bss2").files for _ in range(2))
+    assert one == two
+
+
+def test_conditions_of_a_run() -> None:
+    chip = snnir.compile(nets.recurrent(), "bss2")
+    x = nets.events(30, 3, 5, 0.2)
+    ideal = chip.run(x, ["lif"]).recorded["lif"]
+    one, again, other = (
+        chip.run(x, ["lif"], mode="mismatch", seed=s).recorded["lif"] for s in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert (one != ideal).any()
+    assert (one != other).any()
+    calm = chip.run(x, ["lif"], mode="mismatch", seed=1, sigmas="scale=0").recorded["lif"]
+    np.testing.assert_array_equal(calm, ideal)
+    rates = chip.monte_carlo(x, 3, lambda r: r.stats["lif"]["spikes"], seed=1, progress=False)
+    assert rates[0] == one.sum()
+    assert rates[1] == other.sum()
+    for wrong in ({"mode": "quantum"}, {"colour": 1}, {"sigmas": "depth=1"}, {"seed": -1}):
+        with pytest.raises(snnir.SnnirError) as caught:
+            chip.run(x, **wrong)
+        assert caught.value.diagnostics[0].code == "SNN601"
+
+
+def test_wrong_inputs() -> None:
+    chip = snnir.compile(nets.recurrent(), "bss2")
+    x = nets.events(30, 3, 5, 0.2)
+    for wrong in (x[..., :4], x + 0.5, -x, np.full_like(x, np.nan)):
+        with pytest.raises(snnir.SnnirError) as caught:
+            chip.run(wrong)
+        assert caught.value.diagnostics[0].code == "SNN601"
+    with pytest.raises(snnir.SnnirError):
+        chip.run(x, resume=True)
+    with pytest.raises(snnir.SnnirError) as caught:
+        chip.run(x, ["nobody"])
+    assert caught.value.diagnostics[0].code == "SNN602"
+    slow = snnir.compile(nets.recurrent(), "bss2", speedup=200.0)
+    with pytest.raises(snnir.SnnirError) as caught:
+        slow.run(np.broadcast_to(np.zeros((1, 1, 5), np.float32), (7_000_000, 1, 5)))
+    assert "34" in caught.value.diagnostics[0].message
+
+
+def test_larger_than_the_chip() -> None:
+    """Layers run one after another; spikes are those of one chip that were large enough."""
+    g = nets.feed_forward(20, 400, 300, 5, readout="cubalif")
+    chip = snnir.compile(g, "bss2")
+    assert len(chip.plan.executions) > 1
+    x = nets.events(20, 1, 20, 0.15)
+    r = chip.run(x, ["n0", "n1", "n2"])
+    wanted = simulate(chip.plan, {"x": x[:, 0]}, clocks(chip.facts))
+    for name in ("n0", "n1", "n2"):
+        counts = np.zeros(r.recorded[name].shape[::2])
+        steps = (wanted[name][:, 0] / chip.plan.step_ticks).astype(int)
+        np.add.at(counts, (steps, wanted[name][:, 1]), 1)
+        np.testing.assert_array_equal(r.recorded[name][:, 0], counts)
+    assert checker.check(chip.facts) == []
+    found = checker.matrices(chip.facts)
+    wanted_weights = {(p.source, p.target): p.weights for p in chip.plan.network.projections}
+    assert checker.differences(found, wanted_weights) == []
+
+
+def test_cli(tmp_path: Path) -> None:
+    snnir.save(nets.recurrent(), tmp_path / "m.snnir")
+    out = tmp_path / "out"
+    done = cli("compile", str(tmp_path / "m.snnir"), "--target", "bss2", "-o", str(out), "--verify")
+    assert done.returncode == 0, done.stderr
+    assert "rounded to 6 bits" in done.stderr
+    x = tmp_path / "x.npy"
+    np.save(x, nets.events(30, 3, 5, 0.2))
+    spikes = []
+    for extra in ([], ["--set", "mode=mismatch", "--set", "seed=3"], ["--set", "chips=2"]):
+        done = cli("run", str(out), "--input", str(x), "--json", *extra)
+        if "chips=2" not in extra:
+            assert done.returncode == 0, done.stderr
+            spikes.append(json.loads(done.stdout)["populations"]["lif"]["spikes"])
+    assert spikes[0] != spikes[1]
+    done = cli("run", str(out), "--input", str(x), "--set", "mode=quantum")
+    assert done.returncode == 1
+    assert "quantum" in done.stderr
+    (out / "model.bss2.json").write_text("{}")
+    assert "SNN502" in cli("run", str(out), "--input", str(x)).stderr
+    shutil.rmtree(out)
+    done = cli(
+        "check", str(tmp_path / "m.snnir"), "--target", "bss2", "--set", "speedup=1", "--json"
+    )
+    assert done.returncode == 1
+    assert "speedup" in done.stdout
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus beside the project")
+def test_recurrence_without_a_step() -> None:
+    """The step of delay in a graph's recurrence is said to be dropped."""
+    g = quiet_load(CORPUS / "braille_zero.nir", semantics="snntorch", dt=1e-4)
+    assert any(isinstance(node.op, Delay) for node in g.nodes.values())
+    chip = snnir.compile(g, "bss2", speedup=20.0)
+    assert "act at once" in next(e.what for e in chip.losses.losses if e.node == "lif1.lif")
