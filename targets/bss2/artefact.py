@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -20,6 +21,12 @@ FILE = "model.bss2.json"
 #: CapMem settings shared by all neurons: defaults of hxtorch and of its Yin-Yang example, with
 #: which the nominal gain goes.
 GLOBAL = {"i_synin_gm": [500, 500], "synapse_dac_bias": 1000}
+#: What the digest of an execution is of, and of its neurons.
+_DIGITAL = ("clocks", "events", "background", "rows", "drivers", "synapses", "crossbar")
+_DIGITAL_OF_NEURONS = (
+    "population", "index", "circuits", "address", "refractory_clock", "refractory_count",
+    "holdoff_count",
+)  # fmt: skip
 #: Of everything but numbers in lists.
 _INDENT = 1
 
@@ -101,7 +108,7 @@ def execution_facts(execution: Execution, plan: Plan, number: int) -> dict[str, 
         for site, fires in zip(execution.sites, spiking, strict=True)
     ]
     synapses = execution.synapses
-    return {
+    found = {
         "id": number,
         "clocks": {"fast": clocks.fast, "slow": clocks.slow},
         "neurons": neurons,
@@ -133,6 +140,17 @@ def execution_facts(execution: Execution, plan: Plan, number: int) -> dict[str, 
             for post, pre in [np.nonzero(p.weights)]
         ],
     }  # fmt: skip
+    return {**found, "digest": digital_digest(found)}
+
+
+def digital_digest(execution: dict[str, Any]) -> str:
+    """Return the SHA-256 of all that registers of an execution come from."""
+    parts = {name: execution[name] for name in _DIGITAL}
+    parts["neurons"] = [
+        {name: neuron[name] for name in _DIGITAL_OF_NEURONS} for neuron in execution["neurons"]
+    ]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _neuron(site: Site, plan: Plan, clocks: Clocks, at: int | None) -> dict[str, Any]:
@@ -152,8 +170,8 @@ def _neuron(site: Site, plan: Plan, clocks: Clocks, at: int | None) -> dict[str,
         "membrane_capacitance": int(own.capacitance[index]),
         "refractory_time": own.refractory,
         "refractory_clock": "fast" if fast else "slow",
-        "refractory_count": 0 if at is None else int(clocks.counts[at]),
-        "holdoff_count": 0 if at is None else HOLDOFF,
+        "refractory_count": 1 if at is None else int(clocks.counts[at]),
+        "holdoff_count": HOLDOFF,
     }
 
 

@@ -190,6 +190,9 @@ _EXECUTION = _record(
     projections=_list(_PROJECTION),
 )
 
+# Files made by hand may leave it out.
+_EXECUTION["properties"]["digest"] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+
 #: The schema, draft 2020-12.
 SCHEMA: Schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
