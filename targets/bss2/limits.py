@@ -17,14 +17,16 @@ def fan_in(network: LogicalNetwork) -> dict[str, Array]:
     found = {cells.name: np.zeros(cells.size, np.int64) for cells in network.cells.values()}
     for projection in network.projections:
         weights = checked(network, projection.source, projection.target, projection.weights)
-        found[projection.target] += _synapses(weights).sum(1)
+        found[projection.target] += _synapses(weights)
     return found
 
 
 def _synapses(weights: Array) -> Array:
-    """Return how many synapses each weight takes."""
-    found: Array = (np.abs(weights.astype(np.int64, copy=False)) + MOST_WEIGHT - 1) // MOST_WEIGHT
-    return found
+    """Return how many synapses the weights of each target take."""
+    if not weights.size or -MOST_WEIGHT <= weights.min() <= weights.max() <= MOST_WEIGHT:
+        return np.asarray(np.count_nonzero(weights, axis=1))
+    sizes = np.abs(weights.astype(np.int64, copy=False))
+    return np.asarray((-(-sizes // MOST_WEIGHT)).sum(1))
 
 
 def least_circuits(

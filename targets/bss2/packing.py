@@ -245,7 +245,7 @@ def start(demand: Demand, sites: Sites, side: Array, chip: Chip) -> Packing | No
 def _put_best(packing: Packing, number: int) -> bool:
     """Put an item where the fullest bus stays emptiest; whether there is a place."""
     item = packing.items[number]
-    fits = np.all(packing.room[:, list(item.sides)] > 0, axis=1, keepdims=False)
+    fits = np.asarray((packing.room[:, list(item.sides)] > 0).all(1))
     if item.background:
         for other, there in enumerate(packing.items):
             if there.background and packing.group[other] >= 0 and there.sides == item.sides:
