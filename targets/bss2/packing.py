@@ -227,7 +227,7 @@ def start(demand: Demand, sites: Sites, side: Array, chip: Chip) -> Packing | No
     own = np.stack(
         [reach[(outputs >= 0) & (outputs % BUSES == bus)].sum(0) for bus in range(BUSES)]
     )
-    merged = (own <= LABELS).all(1)
+    merged = np.array([bool((there <= LABELS).all()) for there in own])
     free = np.flatnonzero(outputs < 0)
     least = int(np.ceil((own.sum(0) + reach[free].sum(0)).max(initial=0) / (BUSES * LABELS)))
     least = max(1, least, *(np.where(merged, 1, 2)))

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from snnir.targets.bss2.chips import HICANN_X, Chip
 from snnir.targets.bss2.demand import checked
 from snnir.targets.bss2.execution import Execution
+from snnir.targets.bss2.limits import fan_in, least_circuits, neuron_budget, shortages
 from snnir.targets.bss2.network import Array, LogicalNetwork, Projection, Source
 from snnir.targets.bss2.problems import NotRouted, Problem
 from snnir.targets.bss2.routing import route
+
+#: Networks that take more are refused.
+MOST_EXECUTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,19 @@ def partition(network: LogicalNetwork, chip: Chip = HICANN_X) -> list[Execution]
         whole = refused
     if len(network.cells) < 2 and all(cells.size < 2 for cells in network.cells.values()):
         raise whole
-    return _Parts(network, chip).all()
+    circuits = least_circuits(network, fan_in(network), chip)
+    problems = [p for p in shortages(network, chip) if p.resource == "FanIn"]
+    problems += neuron_budget(network, circuits, chip, MOST_EXECUTIONS)
+    if problems:
+        raise NotRouted(problems)
+    return _Parts(network, circuits, chip).all()
 
 
 class _Parts:
     """Executions that have been made, and pieces of the one that is being made."""
 
-    def __init__(self, network: LogicalNetwork, chip: Chip):
-        self.network, self.chip = network, chip
+    def __init__(self, network: LogicalNetwork, circuits: Mapping[str, int], chip: Chip):
+        self.network, self.circuits, self.chip = network, circuits, chip
         self.weights = {
             (p.source, p.target): checked(network, p.source, p.target, p.weights)
             for p in network.projections
@@ -71,6 +81,7 @@ class _Parts:
         for (source, target), weights in self.weights.items():
             if source in network.cells and weights.any():
                 self.reads[target].add(source)
+        self.known: dict[tuple[Piece, ...], Execution] = {}
         self.done: list[Execution] = []
         self.open: list[Piece] = []
         self.routed: Execution | None = None
@@ -125,29 +136,29 @@ class _Parts:
         self.open, self.routed = [], None
 
     def _slices(self, name: str) -> list[Piece]:
-        """Return slices of a population, as few as there can be and about as large.
+        """Return slices of a population, about as large, so few as they can be routed.
 
         Raises:
             NotRouted: If not even a single neuron fits.
         """
         size = self.network.cells[name].size
-        fits, fails = 0, size
-        while fails - fits > 1:
-            middle = (fits + fails) // 2
-            if self._routes(self._cut(name, -(-size // middle))):
-                fits = middle
-            else:
-                fails = middle
-        if not fits:
-            self._refuse([name], [Piece(name, 0, 1)])
-        return self._cut(name, -(-size // fits))
+        number = max(2, -(-self.circuits[name] * size // self.chip.circuits))
+        while number < size:
+            pieces = self._cut(name, number)
+            if self._fit(pieces):
+                return pieces
+            number = max(number + 1, number * 9 // 8)
+        pieces = self._cut(name, size)
+        if not self._fit(pieces):
+            self._refuse([name], pieces)
+        return pieces
 
     def _cut(self, name: str, number: int) -> list[Piece]:
         """Return so many slices of a population."""
-        bounds = np.arange(number + 1) * self.network.cells[name].size // number
-        return [Piece(name, int(a), int(b - a)) for a, b in zip(bounds, bounds[1:], strict=False)]
+        bounds = [n * self.network.cells[name].size // number for n in range(number + 1)]
+        return [Piece(name, a, b - a) for a, b in pairwise(bounds)]
 
-    def _routes(self, pieces: Iterable[Piece]) -> bool:
+    def _fit(self, pieces: Iterable[Piece]) -> bool:
         """Whether each piece can be an execution."""
         try:
             for piece in pieces:
@@ -156,22 +167,29 @@ class _Parts:
             return False
         return True
 
-    def _refuse(self, component: Sequence[str], pieces: list[Piece]) -> None:
-        """Raise why pieces that have to run together do not fit."""
+    def _refuse(self, component: Sequence[str], pieces: Sequence[Piece]) -> None:
+        """Raise why pieces that have to run together, or one of single neurons, do not fit."""
+        together = len(component) > 1 or component[0] in self.reads[component[0]]
+        why = "a neuron has to run as a whole: prune its weights"
+        if together:
+            why = (
+                f"{' and '.join(component)} are connected in a circle and have to run together: "
+                "prune weights or make them smaller"
+            )
         try:
-            self._route(pieces)
+            for part in [pieces] if together else [[piece] for piece in pieces]:
+                self._route(part)
         except NotRouted as refused:
-            why = "a neuron has to run as a whole: prune its weights"
-            if len(component) > 1 or component[0] in self.reads[component[0]]:
-                why = (
-                    f"{' and '.join(component)} are connected in a circle and have to run "
-                    "together: prune weights or make them smaller"
-                )
             raise NotRouted(replace(p, hint=why) for p in refused.problems) from None
-        raise AssertionError("pieces that were refused can be routed")
 
     def _route(self, pieces: Sequence[Piece]) -> Execution:
         """Return the execution of pieces."""
+        key = tuple(pieces)
+        if key not in self.known:
+            self.known[key] = self._make(pieces)
+        return self.known[key]
+
+    def _make(self, pieces: Sequence[Piece]) -> Execution:
         routed = route(self._sub(pieces, cut=True), self.chip)
         first = {piece.name: piece.first for piece in pieces}
         sites = tuple(replace(s, index=s.index + first[s.population]) for s in routed.sites)
@@ -188,8 +206,9 @@ class _Parts:
         projections = []
         for (source, target), weights in self.weights.items():
             if target in of:
-                part = weights[of[target]] if cut else _only(weights, of[target])
+                part = weights[of[target]]
                 if part.any():
+                    part = part if cut else _only(weights, of[target])
                     projections.append(Projection(source, target, part))
         read = {projection.source for projection in projections} - cells.keys()
         sources: dict[str, Source] = {n: s for n, s in network.sources.items() if n in read}
@@ -199,7 +218,8 @@ class _Parts:
 
 def _only(weights: Array, rows: slice) -> Array:
     """Return weights with all rows but these 0."""
-    found = np.zeros_like(weights)
+    # Not zeros_like, which takes memory for what is never looked at.
+    found = np.zeros(weights.shape, weights.dtype)
     found[rows] = weights[rows]
     return found
 
