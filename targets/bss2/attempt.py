@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,8 @@ from snnir.targets.bss2.demand import Demand
 from snnir.targets.bss2.emission import emit
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.network import Array
-from snnir.targets.bss2.packing import Packing, Sites, hemispheres, start
-from snnir.targets.bss2.placement import Block, Style, place
+from snnir.targets.bss2.packing import Packing, Sites
+from snnir.targets.bss2.placement import Block, Style
 
 #: Exchanges that are tried to balance the buses.
 ROUNDS = 400
@@ -50,6 +49,17 @@ class Attempt:
     def fits(self) -> bool:
         """Whether no bus needs more drivers than it has."""
         return self.worst <= self.chip.drivers
+
+    @property
+    def crowded(self) -> str:
+        """Population of the neuron with most synapses on the fullest bus."""
+        packing = self.packing
+        bus, side = divmod(int(packing.loads().argmax()), HEMISPHERES)
+        sums = packing.sums[bus * packing.size : (bus + 1) * packing.size].sum(0)
+        there = np.flatnonzero(self.sites.columns[side])
+        first, second = (packing.starts[2 * side + sign] for sign in (0, 1))
+        fans = sums[first : first + len(there)] + sums[second : second + len(there)]
+        return self.demand.owner(self.demand.channels + int(there[fans.argmax()]))[0]
 
     def balance(self) -> None:
         """Exchange channels, and neurons of alike circuits, to make the fullest bus emptier."""
@@ -109,41 +119,3 @@ class Attempt:
             self.chip,
             self.style.rows + shape,
         )
-
-
-def attempt(
-    demand: Demand, circuits: Mapping[str, int], style: Style, chip: Chip
-) -> Attempt | int | None:
-    """Return a placement with a first packing.
-
-    Instead of one for which a hemisphere certainly lacks rows, their number is returned; None if
-    circuits or labels do not suffice.
-    """
-    fans = np.bincount(demand.post, demand.count, demand.neurons)
-    load = {
-        c.name: int(fans[demand.first[c.name] - demand.channels :][: c.size].max(initial=0))
-        for c in demand.network.cells.values()
-    }
-    blocks = place(demand.network, circuits, style, chip, load)
-    if blocks is None:
-        return None
-    sites = Sites.of(blocks, chip)
-    side = hemispheres(demand, sites, chip)
-    rows = least_rows(demand, sites, side)
-    if rows > chip.rows:
-        return rows
-    packing = start(demand, sites, side, chip)
-    return None if packing is None else Attempt(demand, style, sites, side, packing, chip)
-
-
-def least_rows(demand: Demand, sites: Sites, side: Array) -> int:
-    """Return rows that a hemisphere needs at least: of the columns with most of each sign."""
-    found = []
-    for h in range(HEMISPHERES):
-        rows = 0.0
-        for inhibitory in (False, True):
-            mine = (side == h) & ((demand.weight < 0) == inhibitory)
-            fans = np.bincount(demand.post[mine], demand.count[mine], demand.neurons)
-            rows += np.ceil((fans / np.maximum(sites.columns[h], 1)).max(initial=0) - 1e-6)
-        found.append(int(rows))
-    return max(found)

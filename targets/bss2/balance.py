@@ -12,6 +12,8 @@ from snnir.targets.bss2.packing import SEGMENTS, Packing
 
 #: How steeply a column counts more the fuller it is, and a bus the fuller it is.
 STEEP, FULL = 1.5, 0.5
+#: Items on the fullest bus that are tried in one step.
+AT_ONCE = 32
 
 
 class Balance:
@@ -28,7 +30,7 @@ class Balance:
     """
 
     def __init__(self, packing: Packing, kinds: Sequence[int], drivers: int):
-        self.packing, self.drivers = packing, drivers
+        self.packing, self.drivers, self.turn = packing, drivers, 0
         groups = len(packing.sums)
         # An empty item of kind 0 in every group: what is exchanged with it is moved.
         places = packing.vectors.shape[1]
@@ -69,14 +71,17 @@ class Balance:
         on = self.group // self.packing.size == bus
         one = np.flatnonzero(on & self.sides[:, side] & (self.kinds >= 0))
         two = np.flatnonzero(self.kinds >= 0)
-        if not len(one):
-            return False
-        gain = self._gains(one, two)
-        a, b = divmod(int(gain.argmin()), len(two))
-        if not gain[a, b] < -1e-6:
-            return False
-        self._exchange(int(one[a]), int(two[b]))
-        return True
+        for _ in range(0, len(one), AT_ONCE):
+            self.turn = self.turn % len(one)
+            some = np.roll(one, -self.turn)[:AT_ONCE]
+            self.turn += AT_ONCE
+            # Rounded: what is equal shall not depend on how a library adds up.
+            gain = np.round(self._gains(some, two), 4)
+            a, b = divmod(int(gain.argmin()), len(two))
+            if gain[a, b] < 0:
+                self._exchange(int(some[a]), int(two[b]))
+                return True
+        return False
 
     def _gains(self, one: Array, two: Array) -> Array:
         """Return by how much each exchange changes the cost; infinite where it is not allowed."""

@@ -17,14 +17,16 @@ def fan_in(network: LogicalNetwork) -> dict[str, Array]:
     found = {cells.name: np.zeros(cells.size, np.int64) for cells in network.cells.values()}
     for projection in network.projections:
         weights = checked(network, projection.source, projection.target, projection.weights)
-        found[projection.target] += _synapses(weights).sum(1)
+        found[projection.target] += _synapses(weights)
     return found
 
 
 def _synapses(weights: Array) -> Array:
-    """Return how many synapses each weight takes."""
-    found: Array = (np.abs(weights.astype(np.int64, copy=False)) + MOST_WEIGHT - 1) // MOST_WEIGHT
-    return found
+    """Return how many synapses the weights of each target take."""
+    if not weights.size or -MOST_WEIGHT <= weights.min() <= weights.max() <= MOST_WEIGHT:
+        return np.asarray(np.count_nonzero(weights, axis=1))
+    sizes = np.abs(weights.astype(np.int64, copy=False))
+    return np.asarray((-(-sizes // MOST_WEIGHT)).sum(1))
 
 
 def least_circuits(
@@ -66,28 +68,21 @@ def shortages(network: LogicalNetwork, chip: Chip) -> list[Problem]:
 
 
 def neuron_budget(
-    network: LogicalNetwork, circuits: Mapping[str, int], chip: Chip
+    network: LogicalNetwork, circuits: Mapping[str, int], chip: Chip, executions: int = 1
 ) -> list[Problem]:
-    """Return that there are too few circuits, if so."""
+    """Return that there are too few circuits in so many executions, if so."""
     used = {c.name: c.size * circuits[c.name] for c in network.cells.values() if c.size}
-    need = sum(used.values())
-    if need <= chip.circuits:
+    need, limit = sum(used.values()), executions * chip.circuits
+    if need <= limit:
         return []
     worst = max(used, key=lambda name: used[name])
     terms = [f"{n} {network.cells[n].size} x {circuits[n]}" for n in used]
     if len(terms) > 8:
         terms = [*terms[:7], f"{len(terms) - 7} more"]
-    return [
-        Problem(
-            worst,
-            "NeuronBudget",
-            need,
-            chip.circuits,
-            f"{need} neuron circuits are needed ({' + '.join(terms)}), "
-            f"the chip has {chip.circuits}",
-            f"make populations smaller, {worst} above all, or divide the network",
-        )
-    ]
+    has = f"{limit} in {executions} executions" if executions > 1 else f"{limit}"
+    text = f"{need} neuron circuits are needed ({' + '.join(terms)}), the chip has {has}"
+    hint = f"make populations smaller, {worst} above all, or prune their weights"
+    return [Problem(worst, "NeuronBudget", need, limit, text, hint)]
 
 
 def _label_space(network: LogicalNetwork, chip: Chip) -> list[Problem]:

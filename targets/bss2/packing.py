@@ -227,7 +227,7 @@ def start(demand: Demand, sites: Sites, side: Array, chip: Chip) -> Packing | No
     own = np.stack(
         [reach[(outputs >= 0) & (outputs % BUSES == bus)].sum(0) for bus in range(BUSES)]
     )
-    merged = (own <= LABELS).all(1)
+    merged = np.array([bool((there <= LABELS).all()) for there in own])
     free = np.flatnonzero(outputs < 0)
     least = int(np.ceil((own.sum(0) + reach[free].sum(0)).max(initial=0) / (BUSES * LABELS)))
     least = max(1, least, *(np.where(merged, 1, 2)))
@@ -245,7 +245,7 @@ def start(demand: Demand, sites: Sites, side: Array, chip: Chip) -> Packing | No
 def _put_best(packing: Packing, number: int) -> bool:
     """Put an item where the fullest bus stays emptiest; whether there is a place."""
     item = packing.items[number]
-    fits = np.all(packing.room[:, list(item.sides)] > 0, axis=1, keepdims=False)
+    fits = np.asarray((packing.room[:, list(item.sides)] > 0).all(1))
     if item.background:
         for other, there in enumerate(packing.items):
             if there.background and packing.group[other] >= 0 and there.sides == item.sides:

@@ -3,25 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnir.targets.bss2.attempt import Attempt, attempt
-from snnir.targets.bss2.chips import HEMISPHERES, HICANN_X, LABELS, Chip
+from snnir.targets.bss2.attempt import Attempt
+from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, Chip
 from snnir.targets.bss2.connectivity import connectivity
 from snnir.targets.bss2.demand import Demand, flatten
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.limits import fan_in, least_circuits, neuron_budget, shortages
 from snnir.targets.bss2.network import LogicalNetwork
-from snnir.targets.bss2.placement import Style
+from snnir.targets.bss2.packing import Sites, hemispheres, start
+from snnir.targets.bss2.placement import Style, place
 from snnir.targets.bss2.problems import NotRouted, Problem
+from snnir.targets.bss2.refusals import no_labels, no_room, not_told_apart, too_few_rows, too_full
 
 #: A packing that needs this much more than there is, is not balanced: it would not help.
 HOPELESS = 1.3
 #: Placements that are balanced.
 MOST_BALANCED = 4
 
-SMALLER = "prune weights, make populations smaller, or divide the network between executions"
+
+@dataclass
+class _Search:
+    """Attempts with the same circuits a neuron, and what they lacked."""
+
+    demand: Demand
+    circuits: Mapping[str, int]
+    chip: Chip
+    attempts: list[Attempt] = field(default_factory=list)
+    problems: list[list[Problem]] = field(default_factory=list)
+    apart: Problem | None = None
+
+    def run(self) -> Execution | None:
+        """Return the first execution that is found."""
+        for style in _styles(self.circuits):
+            made = self._attempt(style)
+            if made is not None:
+                self.attempts.append(made)
+                found = self._finish(made)
+                if found is not None:
+                    return found
+        self.attempts.sort(key=lambda a: a.worst)
+        for made in self.attempts[:MOST_BALANCED]:
+            if made.worst > HOPELESS * self.chip.drivers:
+                break
+            for change in (made.balance, made.separate):
+                change()
+                found = self._finish(made)
+                if found is not None:
+                    return found
+        return None
+
+    def _attempt(self, style: Style) -> Attempt | None:
+        """Return a placement with a first packing, if nothing certainly lacks."""
+        demand, chip = self.demand, self.chip
+        blocks = place(demand.network, self.circuits, style, chip, _most(demand))
+        if blocks is None:
+            self.problems.append([no_room(demand, self.circuits, chip)])
+            return None
+        sites = Sites.of(blocks, chip)
+        side = hemispheres(demand, sites, chip)
+        problems = too_few_rows(demand, sites, side, chip)
+        if problems:
+            self.problems.append(problems)
+            return None
+        packing = start(demand, sites, side, chip)
+        if packing is None:
+            self.problems.append([no_labels(demand, chip)])
+            return None
+        return Attempt(demand, style, sites, side, packing, chip)
+
+    def _finish(self, made: Attempt) -> Execution | None:
+        """Return the execution of an attempt that fits and whose groups can be told apart."""
+        if not made.fits:
+            return None
+        found = made.finish()
+        if isinstance(found, Execution):
+            return found
+        self.apart = not_told_apart(made, found)
+        return None
+
+    def lacking(self) -> list[Problem]:
+        """Return what the attempt that was nearest lacked."""
+        if self.apart is not None:
+            return [self.apart]
+        if self.attempts:
+            return too_full(min(self.attempts, key=lambda a: a.worst))
+        return min(self.problems, key=lambda p: max(q.need / q.limit for q in p))
+
+    def narrow(self) -> tuple[str, float]:
+        """Return the population that needs more circuits most, and how many times as many."""
+        rows = [p for p in self.lacking() if p.resource == "RowBudget"]
+        ratio = max((p.need / p.limit for p in rows), default=1.0)
+        if self.attempts:
+            return min(self.attempts, key=lambda a: a.worst).crowded, ratio
+        return (rows[0].node if rows else ""), ratio
 
 
 def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
@@ -42,19 +120,17 @@ def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
         raise NotRouted(problems)
     demand = flatten(network)
     circuits = least_circuits(network, fan_in(network), chip)
-    problems = []
     while True:
-        found, ratio = _with_circuits(demand, circuits, chip)
-        if isinstance(found, Execution):
+        search = _Search(demand, circuits, chip)
+        found = search.run()
+        if found is not None:
             _verify(found, demand, chip)
             return found
-        problems = problems or found
-        if not _raise_circuits(demand, circuits, ratio, chip):
-            break
-        lacking = neuron_budget(network, circuits, chip)
-        if lacking:
-            raise NotRouted([*problems, *lacking])
-    raise NotRouted(problems)
+        problems = problems or search.lacking()
+        more = _more_circuits(search)
+        if isinstance(more, list):
+            raise NotRouted([*problems, *more])
+        circuits = more
 
 
 def _styles(circuits: Mapping[str, int]) -> Iterator[Style]:
@@ -64,64 +140,33 @@ def _styles(circuits: Mapping[str, int]) -> Iterator[Style]:
             yield Style(rows, tall)
 
 
-def _with_circuits(
-    demand: Demand, circuits: Mapping[str, int], chip: Chip
-) -> tuple[Execution | list[Problem], float]:
-    """Return an execution with so many circuits a neuron, or what it lacks.
+def _most(demand: Demand) -> dict[str, int]:
+    """Return the synapses of the neuron with most, by population."""
+    fans = np.bincount(demand.post, demand.count, demand.neurons)
+    return {
+        c.name: int(fans[demand.first[c.name] - demand.channels :][: c.size].max(initial=0))
+        for c in demand.network.cells.values()
+    }
 
-    Also returned is how many times what there is the fullest bus needs.
+
+def _more_circuits(search: _Search) -> dict[str, int] | list[Problem]:
+    """Return more circuits for neurons of a population, or that there are too few for that.
+
+    It is the one with most synapses on the fullest bus, or another if that is too large.
     """
-    attempts: list[Attempt] = []
-    rows: list[int] = []
-    bus = None
-    for style in _styles(circuits):
-        made = attempt(demand, circuits, style, chip)
-        if isinstance(made, int):
-            rows.append(made)
-        elif made is not None:
-            attempts.append(made)
-            if made.fits:
-                found = made.finish()
-                if isinstance(found, Execution):
-                    return found, 1.0
-                bus = (made, found)
-    attempts.sort(key=lambda a: a.worst)
-    ratio = min(
-        [a.worst / chip.drivers for a in attempts] + [r / chip.rows for r in rows], default=1.0
-    )
-    for made in attempts[:MOST_BALANCED]:
-        if made.worst > HOPELESS * chip.drivers:
-            break
-        for change in (made.balance, made.separate):
-            change()
-            if made.fits:
-                found = made.finish()
-                if isinstance(found, Execution):
-                    return found, 1.0
-                bus = (made, found)
-    if bus is not None:
-        return [_not_told_apart(*bus)], ratio
-    if attempts:
-        return _too_full(min(attempts, key=lambda a: a.worst)), ratio
-    if rows:
-        return [_too_few_rows(demand, min(rows), chip)], ratio
-    return [_no_labels(demand)], ratio
-
-
-def _raise_circuits(demand: Demand, circuits: dict[str, int], ratio: float, chip: Chip) -> bool:
-    """Give the neurons with most synapses a column more circuits; whether any has synapses."""
-    most = dict.fromkeys(circuits, 0.0)
-    for inhibitory in (False, True):
-        mine = (demand.weight < 0) == inhibitory
-        fans = np.bincount(demand.post[mine], demand.count[mine], demand.neurons)
-        for c in demand.network.cells.values():
-            top = fans[demand.first[c.name] - demand.channels :][: c.size].max(initial=0)
-            most[c.name] += float(top) / circuits[c.name]
-    name = max(most, key=lambda n: most[n], default="")
-    if not name or not most[name] or circuits[name] >= chip.columns:
-        return False
-    circuits[name] = min(chip.columns, max(circuits[name] + 1, int(circuits[name] * ratio * 0.9)))
-    return True
+    demand, chip = search.demand, search.chip
+    name, ratio = search.narrow()
+    most = {n: m / search.circuits[n] for n, m in _most(demand).items() if m}
+    lacking: list[Problem] = []
+    for other in sorted(most, key=lambda n: (n != name, -most[n])):
+        now = search.circuits[other]
+        factor = 0.9 * ratio if other == name else 1
+        more = {**search.circuits, other: min(chip.columns, max(now + 1, int(now * factor)))}
+        problems = neuron_budget(demand.network, more, chip)
+        if not problems and more[other] > now:
+            return more
+        lacking = lacking or problems
+    return lacking
 
 
 def _verify(execution: Execution, demand: Demand, chip: Chip) -> None:
@@ -139,67 +184,7 @@ def _verify(execution: Execution, demand: Demand, chip: Chip) -> None:
     for site in execution.sites:
         if demand.network.cells[site.population].spiking:
             output = chip.event_output(site.circuits[0])
-            link = (output, 2 * 4 + output % 4)
+            link = (output, HEMISPHERES * BUSES + output % BUSES)
             if (output, site.address) in seen or execution.crossbar.get(link) != (0, 0):
                 raise AssertionError(f"{site.population} {site.index} is not recorded")
             seen.add((output, site.address))
-
-
-def _fullest(made: Attempt, bus: int) -> str:
-    """Return the source with most synapses on a bus."""
-    packing = made.packing
-    total: dict[str, float] = {}
-    for number in np.flatnonzero(packing.group // packing.size == bus):
-        name = made.demand.owner(packing.items[number].source)[0]
-        total[name] = total.get(name, 0) + float(packing.vectors[number].sum())
-    return max(total, key=lambda n: total[n], default="")
-
-
-def _too_full(made: Attempt) -> list[Problem]:
-    """Return which buses lack rows."""
-    found = []
-    limit = 2 * made.chip.drivers
-    for bus, sides in enumerate(made.packing.loads()):
-        for side, load in enumerate(sides):
-            need = 2 * int(load)
-            if need > limit:
-                node = _fullest(made, bus)
-                text = (
-                    f"bus {bus} of hemisphere {side} needs {need} rows of synapses, most of "
-                    f"them for {node}, and has {limit}"
-                )
-                found.append(Problem(node, "RowBudget", need, limit, text, SMALLER))
-    return found
-
-
-def _too_few_rows(demand: Demand, need: int, chip: Chip) -> Problem:
-    """Return that a hemisphere lacks rows."""
-    fans = np.bincount(demand.post, demand.count, demand.neurons)
-    node = demand.owner(demand.channels + int(fans.argmax()))[0]
-    text = (
-        f"a hemisphere needs {need} rows of synapses at least, most of them for {node}, and "
-        f"has {chip.rows}"
-    )
-    return Problem(node, "RowBudget", need, chip.rows, text, SMALLER)
-
-
-def _not_told_apart(made: Attempt, bus: int) -> Problem:
-    """Return that no addresses separate the groups on a bus."""
-    packing = made.packing
-    need = len({int(g) for g in packing.group if g // packing.size == bus})
-    text = (
-        f"bus {bus} carries {need} groups of {LABELS} labels, and {need - 1} at most can be "
-        f"told apart by row-select addresses with the rows they need"
-    )
-    return Problem(_fullest(made, bus), "LabelSpace", need, need - 1, text, "use fewer sources")
-
-
-def _no_labels(demand: Demand) -> Problem:
-    """Return that there was no placement or packing at all."""
-    need = demand.neurons
-    limit = HEMISPHERES * LABELS
-    text = (
-        f"{need} neurons and {demand.channels} channels could not be placed and labelled "
-        f"({limit} neurons for each event output, in blocks that do not cross the middle)"
-    )
-    return Problem("", "LabelSpace", need, limit, text, "use fewer sources or circuits a neuron")
