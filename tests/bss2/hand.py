@@ -58,8 +58,12 @@ def folder(net: Net) -> dict[str, Any]:
     """
     sizes = {**net.inputs, **dict.fromkeys(net.constants, 1)}
     side = {name: k % 2 for k, name in enumerate(net.layers)} | net.hemispheres
-    labels, used, drivers = [0] * 4, [0, 0], {}
-    neurons, events, background, place, source_at = [], [], [], {}, {}
+    labels, used = [0] * 4, [0, 0]
+    drivers: dict[tuple[int, int], dict[tuple[str, int], int]] = {}
+    neurons: list[Any] = []
+    events: list[Any] = []
+    background: list[Any] = []
+    place, source_at = {}, {}
     for name, layer in net.layers.items():
         for j in range(layer.size):
             k, used[side[name]] = used[side[name]], used[side[name]] + 1
@@ -171,7 +175,7 @@ def _file(net: Net, execution: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def plainly(
+def plainly(  # noqa: PLR0915
     net: Net, events: dict[str, Any], ticks: int
 ) -> tuple[list[tuple[int, str, int]], dict[str, Any]]:
     """Return spikes (tick, layer, index) and membranes [ticks + 1, n] of one sample.

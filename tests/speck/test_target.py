@@ -335,6 +335,27 @@ def test_compile_and_run_from_the_command_line(tmp_path: Path, digits: Any) -> N
     assert ran.returncode == 0, ran.stderr
     stats = json.loads(ran.stdout)
     assert "if3" in str(stats)
+    options = ("run", out, "--input", tmp_path / "x.npy", "--json", "--set")
+    for setting in ("from=memory", "reverse=true", "reverse=false"):
+        again = cli(*options, setting)
+        assert again.returncode == 0, again.stderr
+        assert (json.loads(again.stdout) == stats) == (setting != "reverse=true")
+    wrong = {
+        "from=disk": "invalid choice: 'disk'",
+        "frobnicate=1": "unrecognized arguments: --frobnicate=1",
+        "reverse=1": "ignored explicit argument '1'",
+        "from": "--set 'from' is not KEY=VALUE",
+        "-o=x": "is not KEY=VALUE",
+        "out=x": "--set cannot set 'out'",
+        "help=true": "--set cannot set 'help'",
+    }
+    for setting, said in wrong.items():
+        failed = cli(*options, setting)
+        assert failed.returncode == 1
+        assert said in failed.stderr
+        assert "Traceback" not in failed.stderr
+    model = cli("run", DIGITS, "--poisson", "0.1", "--set", "from=memory")
+    assert (model.returncode, "this is a model" in model.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
