@@ -9,6 +9,7 @@ potentials, capacitance and refractory time.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -170,4 +171,4 @@ def _graph(layers: Sequence[_Layer], gain: float) -> Any:
         nodes[layer.name] = nir.CubaLIF(**{k: np.full(size, v) for k, v in values.items()})
     nodes["output"] = nir.Output(np.array([len(layers[-1].neurons)]))
     names = list(nodes)
-    return nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False)))
+    return nir.NIRGraph(nodes, list(itertools.pairwise(names)))

@@ -107,8 +107,8 @@ def test_the_refractory_time_can_be_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("tau_mem", "r"), [(10e-3, 1.0), (5e-3, 0.5), (4e-3, 0.4)])
 def test_hxtorch_readout(tmp_path: Path, tau_mem: float, r: float) -> None:
     """Its readouts have a capacitance of their own, which this r stands for."""
-    values = (tau_mem, 6e-3, r, 0.5)
-    node = nir.CubaLI(*(np.full(HIDDEN, value) for value in values))
+    values = {"tau_mem": tau_mem, "tau_syn": 6e-3, "r": r, "v_leak": 0.5}
+    node = nir.CubaLI(**{name: np.full(HIDDEN, value) for name, value in values.items()})
     path, weight, x = nir_model(tmp_path, node)
     membranes, _ = mock_loop(node, weight, x)
     with warnings.catch_warnings():
