@@ -121,8 +121,8 @@ class SparseSynapse(Synapse):
         execution_instance: Instance | None = None, chip_coordinate: None = None,
         device: None = None, dtype: None = None, transform: Any = None,
     ) -> None:  # fmt: skip
-        sizes = connections.shape
-        super().__init__(*sizes, experiment, execution_instance, transform=transform)
+        pre, post = connections.shape
+        super().__init__(pre, post, experiment, execution_instance, transform=transform)
         assert execution_instance is None  # the vendor's fails between instances
         self.mask = connections.T
 
@@ -142,7 +142,11 @@ class Neurons(Module):
         for name, parameter in given.items():
             value = parameter.hardware_value
             array = np.asarray(value, np.float64)
-            shapes = {"i_synin_gm": [(2,)], "synapse_dac_bias": [()], "tau_syn": [(2, size)]}
+            shapes: dict[str, Any] = {
+                "i_synin_gm": [(2,)],
+                "synapse_dac_bias": [()],
+                "tau_syn": [(2, size)],
+            }
             assert array.shape in shapes.get(name, [(size,)]), name
             low, high = RANGES[name]
             assert np.all((array >= low * (1 - 1e-6)) & (array <= high * (1 + 1e-6))), name

@@ -20,11 +20,11 @@ DT = 1e-6
 
 
 def nir_model(tmp_path: Path, neuron: nir.NIRNode, seed: int = 0) -> tuple[Path, Any, Any]:
-    """A linear map and neurons, its weights, and spikes [T, B, N]."""
+    """A linear map and neurons as hxtorch exports them, the weights, and spikes [T, B, N]."""
     rng = np.random.default_rng(seed)
     weight = (rng.integers(-40, 90, (HIDDEN, INPUTS)) / 64).astype(np.float32)
-    nodes = {"0": nir.Input(np.array([INPUTS])), "1": nir.Linear(weight), "2": neuron}
-    nodes["3"] = nir.Output(np.array([HIDDEN]))
+    nodes = {"s_0_0": nir.Input(np.array([INPUTS])), "0": nir.Linear(weight), "1": neuron}
+    nodes["t_1"] = nir.Output(np.array([HIDDEN]))
     path = tmp_path / "model.nir"
     nir.write(path, nir.NIRGraph(nodes, list(itertools.pairwise(nodes))))
     return path, weight, (rng.random((STEPS, BATCH, INPUTS)) < 0.15).astype(np.float32)
@@ -69,8 +69,8 @@ def mock_loop(node: Any, weight: Any, x: Any, refractory_time: float = 1e-6) -> 
 def ours(path: Path, x: Any, semantics: str, **options: Any) -> tuple[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", snnir.SnnirWarning)
-        result = snnir.compile(snnir.load(path, semantics=semantics, **options)).run(x, ["2:v"])
-    return result.recorded["2:v"], result.output
+        result = snnir.compile(snnir.load(path, semantics=semantics, **options)).run(x, ["1:v"])
+    return result.recorded["1:v"], result.output
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -166,7 +166,7 @@ def test_units_of_time_by_name(tmp_path: Path, unit: str, seconds: float) -> Non
         warnings.simplefilter("ignore", snnir.SnnirWarning)
         expected = snnir.load(path, semantics="hxtorch", dt=1e-6, time_unit=seconds)
     assert snnir.load(made) == expected
-    neuron = expected.nodes["2"].op
+    neuron = expected.nodes["1"].op
     assert isinstance(neuron, Neuron)
     assert neuron.params["tau_mem"].numpy()[0] == 6e-3 * seconds
 
