@@ -61,7 +61,8 @@ _NOTES = """
 - `hxtorch` is its software mode (`mock=True`) and equal in every bit where r is a power of two. Its
   importer takes `CubaLI` and `CubaLIF` only, ignores w_in, and reads time constants as
   milliseconds, as it writes them: a file in seconds thereby runs 1000 times faster, as the chip
-  does. `--time-unit s` reads such a file as seconds.
+  does. `--time-unit s` reads such a file as seconds. It gives every `CubaLI` the capacitance of
+  tau_mem = 10 us and r = 1; the preset has the equation instead, the same at r = tau_mem / 10 us.
 - `jaxsnn` computes spike times; the preset has its flow and jumps on a grid of steps: inputs are at
   the start of a step, threshold and reset are at its end. It ignores w_in and r; the preset has r.
 """
