@@ -15,6 +15,7 @@ from snnir.targets.bss2.chips import HICANN_X, MOST_PERIOD, TICK_NS
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.mapping import Array, Rules, Targets, map_population
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
+from snnir.targets.bss2.partition import partition
 from snnir.targets.bss2.problems import NotRouted
 from snnir.targets.bss2.ranges import (
     check_potentials,
@@ -22,7 +23,6 @@ from snnir.targets.bss2.ranges import (
     check_weights,
     feasible_speedups,
 )
-from snnir.targets.bss2.routing import route
 from snnir.targets.bss2.structure import Model, Population, find_model
 
 #: A spike reaches synapses in the tick after the one in which it comes.
@@ -183,7 +183,7 @@ class _Maker:
 
     def _placed(self, network: LogicalNetwork) -> tuple[Execution, ...] | None:
         try:
-            return (canonical(route(network), HICANN_X),)
+            return tuple(canonical(found, HICANN_X) for found in partition(network))
         except NotRouted as failure:
             self.problems += [
                 Diagnostic("SNN501", problem.message, problem.node or None, hint=problem.hint)

@@ -153,7 +153,10 @@ class Sender:
     def _events(self, name: str, events: Mapping[str, Any], ticks: int, samples: int) -> Any:
         population = self.config.populations[name]
         if population.kind != "constant":
-            return events.get(name, np.zeros((0, 3), np.int64))
+            found = events.get(name, np.zeros((0, 3), np.int64))
+            if population.kind == "neurons":  # as late as spikes of the same chip would be
+                found = found + [self.config.latency, 0, 0]
+            return found[found[:, 0] < ticks]
         tick = regular(population, ticks)
         if len(tick) * samples > MOST_IN_ALL:
             raise BadInput(f"'{name}' has more than {MOST_IN_ALL} events in this time")
