@@ -10,8 +10,7 @@ import numpy as np
 from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph
 from snnir.ir.names import fresh_name
-from snnir.targets.bss2.canonical import canonical
-from snnir.targets.bss2.chips import HICANN_X, MOST_PERIOD, TICK_NS
+from snnir.targets.bss2.chips import MOST_PERIOD, TICK_NS
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.mapping import Array, Rules, Targets, map_population
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
@@ -183,7 +182,7 @@ class _Maker:
 
     def _placed(self, network: LogicalNetwork) -> tuple[Execution, ...] | None:
         try:
-            return tuple(canonical(found, HICANN_X) for found in partition(network))
+            return tuple(partition(network))
         except NotRouted as failure:
             self.problems += [
                 Diagnostic("SNN501", problem.message, problem.node or None, hint=problem.hint)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.targets.bss2.attempt import Attempt
+from snnir.targets.bss2.canonical import canonical
 from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, Chip
 from snnir.targets.bss2.connectivity import connectivity
 from snnir.targets.bss2.demand import Demand, flatten
@@ -124,6 +125,7 @@ def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
         search = _Search(demand, circuits, chip)
         found = search.run()
         if found is not None:
+            found = canonical(found, chip)
             _verify(found, demand, chip)
             return found
         problems = problems or search.lacking()
@@ -185,6 +187,8 @@ def _verify(execution: Execution, demand: Demand, chip: Chip) -> None:
         if demand.network.cells[site.population].spiking:
             output = chip.event_output(site.circuits[0])
             link = (output, HEMISPHERES * BUSES + output % BUSES)
-            if (output, site.address) in seen or execution.crossbar.get(link) != (0, 0):
+            mask, target = execution.crossbar.get(link, (0, -1))
+            missed = (site.address | output << 8) & mask != target
+            if (output, site.address) in seen or missed:
                 raise AssertionError(f"{site.population} {site.index} is not recorded")
             seen.add((output, site.address))

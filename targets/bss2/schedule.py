@@ -155,7 +155,7 @@ class Sender:
         if population.kind != "constant":
             found = events.get(name, np.zeros((0, 3), np.int64))
             if population.kind == "neurons":  # as late as spikes of the same chip would be
-                found = found + [self.config.latency, 0, 0]
+                found = found + np.array([self.config.latency, 0, 0])
             return found[found[:, 0] < ticks]
         tick = regular(population, ticks)
         if len(tick) * samples > MOST_IN_ALL:
