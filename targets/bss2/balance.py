@@ -12,6 +12,8 @@ from snnir.targets.bss2.packing import SEGMENTS, Packing
 
 #: How steeply a column counts more the fuller it is, and a bus the fuller it is.
 STEEP, FULL = 1.5, 0.5
+#: Synapses of an item in a column with which it is moved: exponentials have to be small enough.
+MOST_MOVED = 25
 #: Items on the fullest bus that are tried in one step.
 AT_ONCE = 32
 
@@ -38,7 +40,9 @@ class Balance:
         self.vectors = np.vstack([packing.vectors, np.zeros((groups, places), np.float32)])
         self.sides = np.vstack([packing.sides, np.zeros((groups, HEMISPHERES), bool)])
         self.group = np.concatenate([packing.group, np.arange(groups)])
-        self.grown = np.exp(np.minimum(STEEP * self.vectors, 40)).astype(np.float32)
+        large = self.vectors.max(1, initial=0) > MOST_MOVED
+        self.kinds[large] = -1
+        self.grown = np.exp(STEEP * np.where(large[:, None], 0, self.vectors)).astype(np.float32)
         bounds = [*packing.starts, places]
         self.parts = [slice(bounds[s], bounds[s + 1]) for s in range(SEGMENTS)]
         self.tops = np.zeros((groups, SEGMENTS))
@@ -61,9 +65,20 @@ class Balance:
             loads = self.packing.loads()
             if loads.max() <= self.drivers:
                 return True
-            if not self._step(loads):
-                return False
+            before = self._level()
+            if not self._step(loads) or not self._level() < before:
+                break
         return bool(self.packing.loads().max() <= self.drivers)
+
+    def _level(self) -> float:
+        """Return how full the buses are, the fullest above all."""
+        rows = self._buses() - 2 * self.drivers
+        return float(np.exp(np.minimum(FULL * rows, 300)).sum())
+
+    def _buses(self) -> Array:
+        """Return rows by the smooth maximum, [bus, hemisphere]."""
+        found: Array = self.smooth.reshape(BUSES, -1, HEMISPHERES, 2).sum((1, 3))
+        return found
 
     def _step(self, loads: Array) -> bool:
         """Make the best exchange; whether there is one that helps."""
@@ -95,7 +110,7 @@ class Balance:
             at2 = np.log(np.maximum(self.grown[one, part] @ base2[:, part].T, 1e-30)) / STEEP
             change1[s // 2] += at1 + (self.tops[group1, s] - self.smooth[group1, s])[:, None]
             change2[s // 2] += at2 + (self.tops[group2, s] - self.smooth[group2, s])[None]
-        buses = self.smooth.reshape(BUSES, self.packing.size, HEMISPHERES, 2).sum((1, 3))
+        buses = self._buses()
         reference = buses.max()
         bus1, bus2 = group1 // self.packing.size, group2 // self.packing.size
         same = bus1[:, None] == bus2[None]

@@ -12,12 +12,19 @@ from snnir.targets.bss2.packing import Sites, hemispheres
 from snnir.targets.bss2.placement import Style, place
 
 
-def rows_two_per_pair(network: LogicalNetwork, chip: Chip = HICANN_X) -> int | None:
+def rows_two_per_pair(
+    network: LogicalNetwork, chip: Chip = HICANN_X, merge: bool = False
+) -> int | None:
     """Return the rows needed if each source takes an excitatory and an inhibitory row.
 
     This is where a synapse of a dense signed projection is a row of each sign that no other source
     uses. Neurons are placed as `route` does, and events of the host are spread over the buses in
-    the best way there is. Merged circuits hold a row's share of different sources.
+    the best way there is. Columns of merged circuits have different sources in a row.
+
+    Args:
+        network: Sources, populations and integer weights.
+        chip: What there is.
+        merge: Whether neurons get more circuits than the network says where inputs need them.
 
     Returns:
         The fewest rows of all placements, or None if no bus assignment has enough.
@@ -26,7 +33,7 @@ def rows_two_per_pair(network: LogicalNetwork, chip: Chip = HICANN_X) -> int | N
     circuits = least_circuits(network, fan_in(network), chip)
     # A column has half as many signed sources as rows.
     fans = np.bincount(demand.post, minlength=demand.neurons)
-    for c in network.cells.values():
+    for c in network.cells.values() if merge else ():
         most = fans[demand.first[c.name] - demand.channels :][: c.size].max(initial=0)
         circuits[c.name] = max(circuits[c.name], -(-2 * int(most) // chip.rows))
     if sum(c.size * circuits[c.name] for c in network.cells.values()) > chip.circuits:
