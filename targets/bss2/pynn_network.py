@@ -145,7 +145,7 @@ class Network:
             rows = {index: at for at, index in enumerate(self.indices[side, name])}
             weights = np.zeros((len(rows), len(columns)))
             for pre, post, weight in zip(item["pre"], item["post"], item["weight"], strict=True):
-                if pre in rows and (pre in here) == (side == "cells"):
+                if pre in rows:
                     weights[rows[pre], columns[post]] = weight
             self.connect(population[name], self.cells[target], weights)
 

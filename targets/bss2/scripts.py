@@ -12,6 +12,7 @@ from snnir.targets.bss2 import (
     run_pynn,
     script_io,
 )
+from snnir.targets.bss2.schema import schema_text
 
 
 def pynn_source() -> str:
@@ -22,3 +23,15 @@ def pynn_source() -> str:
 def hxtorch_source() -> str:
     """Return the text of `run_hxtorch.py`."""
     return folder_source(run_hxtorch, (folder_program, script_io, hxtorch_network))
+
+
+def script_files(hxtorch: bool = False) -> dict[str, bytes]:
+    """Return what stands beside `model.bss2.json` whatever it holds, by file name.
+
+    Args:
+        hxtorch: With `run_hxtorch.py`.
+    """
+    files = {"schema.json": schema_text(), "run_pynn.py": pynn_source()}
+    if hxtorch:
+        files["run_hxtorch.py"] = hxtorch_source()
+    return {name: text.encode() for name, text in files.items()}

@@ -131,6 +131,13 @@ def spiking_output() -> dict[str, Any]:
     return found
 
 
+def long_loop() -> dict[str, Any]:
+    found = uniform()
+    back = {"source": OUT, "target": HIDDEN, "pre": [0], "post": [0], "weight": [1]}
+    found["executions"][0]["projections"].append(back)
+    return found
+
+
 def two_outputs() -> dict[str, Any]:
     found = uniform()
     found["outputs"] *= 2
@@ -161,6 +168,7 @@ def shared(key: str, value: Any) -> dict[str, Any]:
         (changed(circuits=[0, 1]), "hidden: neurons of several circuits"),
         (heavy(), "hidden: weights of up to 64"),
         (example(recurrent=True), "not a chain of layers"),
+        (long_loop(), "not a chain of layers"),
         (example(constant="host"), "always: always on"),
         (example(split=True), "2 executions"),
         (two_outputs(), "2 outputs"),

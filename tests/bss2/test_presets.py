@@ -74,7 +74,9 @@ def ours(path: Path, x: Any, semantics: str, **options: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("changed", [{}, {"v_leak": 0.0, "v_reset": 0.0}, {"r": 2.0}])
+@pytest.mark.parametrize(
+    "changed", [{}, {"v_leak": 0.0, "v_reset": 0.0}, {"r": 2.0}, {"tau_syn": 5.3e-3}]
+)
 def test_hxtorch_is_equal_in_every_bit(
     tmp_path: Path, changed: dict[str, float], dtype: Any
 ) -> None:

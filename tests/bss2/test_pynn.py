@@ -234,7 +234,7 @@ def test_the_gain_is_measured(tmp_path: Path, monkeypatch: Any, capsys: Any) -> 
     chip.install(monkeypatch)
     start(folder(tmp_path, artefact), monkeypatch, "--measure-gain")
     told = capsys.readouterr().out
-    assert "--set gain=0.08" in told
+    assert told.endswith("--set gain=0.08\n")
     assert "compiled for 0.0625" in told
     phases = {next(iter(run["sent"].values()))[0][0] for run in chip.networks[0].runs}
     assert len(phases) == len(chip.networks[0].runs) > 8
