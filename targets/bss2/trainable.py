@@ -12,7 +12,7 @@ import numpy.typing as npt
 from snnir.dynamics.lif import LifStep
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir import Add, Current, Delay, Flatten, Graph, Input, Linear, Node, Op, Reshape, Step
-from snnir.targets.bss2.variation import Variation
+from snnir.targets.bss2.training_variation import Variation
 from snnir.tensors import FrozenDict, Tensor
 
 Array = npt.NDArray[Any]
@@ -57,7 +57,8 @@ class Population:
         own = dict(self.params)
         leak = own.pop("leak")
         if varied is not None:
-            leak = leak + varied.leak / lsb
+            read = 0.0 if self.spiking else varied.cadc_offset  # moves all that is read, as a leak
+            leak = leak + (varied.leak + read) / lsb
             before = coupling(own["alpha"], own["beta"])
             own["alpha"] = own["alpha"] ** (1 / varied.tau_syn)
             own["beta"] = own["beta"] ** (1 / varied.tau_mem)

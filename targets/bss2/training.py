@@ -18,7 +18,7 @@ from snnir.ir.synapses import Linear
 from snnir.pipeline import LEVELS, run_pipeline
 from snnir.targets.bss2.chips import MOST_WEIGHT
 from snnir.targets.bss2.trainable import Population, populations_of, template
-from snnir.targets.bss2.variation import Sigmas, Variation, draw
+from snnir.targets.bss2.training_variation import Sigmas, Variation, draw
 from snnir.tensors import Tensor as Weights
 
 Array = npt.NDArray[Any]
@@ -66,7 +66,8 @@ class ChipNet(nn.Module):
         graph: Linear layers and neurons with a synaptic current (cubalif, cubali); it needs a dt
             for `mismatch`.
         weight_bits: Bits of a weight besides its sign; None leaves weights as they are.
-        mismatch: Whether neurons vary, or sigmas that differ from those of `Sigmas`, by name.
+        mismatch: Whether neurons and synapses vary, or sigmas that differ from those of `Sigmas`,
+            by name.
         resample: In training, whether every `batch` is on another chip or all on the one `fixed`
             chip number `seed`.
         seed: Of the chips, 0 or more.
@@ -133,6 +134,19 @@ class ChipNet(nn.Module):
         with self.net.using(self._tensors(self._variation()), observed):
             return self.net(x)
 
+    def activity(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what every population does, [T, B, N] by name, without gradients.
+
+        Of a net on a numbered chip, this is what another one can be given as `observed`.
+
+        Args:
+            x: As of `forward`.
+        """
+        given = x if isinstance(x, Mapping) else {next(iter(self.net.model.inputs)): x}
+        with torch.no_grad(), self.net.using(self._tensors(self._variation())):
+            did: dict[str, Tensor] = self.net.simulate(given, list(self.populations))[1]
+        return did
+
     def units(self) -> dict[str, Tensor]:
         """Return what a weight of 1 of the chip is in the graph, [N] by population."""
         found = {}
@@ -177,38 +191,39 @@ class ChipNet(nn.Module):
         """Return the chip of the next run."""
         if self.mismatch is None or (self.chip is None and not self.training):
             return None
-        sizes = {name: population.size for name, population in self.populations.items()}
-        if self.chip is not None:
-            return draw(sizes, self.mismatch, self.chip)
-        self._drawn += 1
-        return draw(sizes, self.mismatch, self._seed, _DRAWN, self._drawn)
+        number = (self.chip,) if self.chip is not None else (self._seed, _DRAWN, self._drawn)
+        self._drawn += self.chip is None
+        found = {}
+        for index, (name, population) in enumerate(self.populations.items()):
+            shapes = {tensor: tuple(self._own(tensor).shape) for tensor in self._onto(population)}
+            found[name] = draw(population.size, shapes, self.mismatch, *number, index)
+        return found
 
     def _tensors(self, varied: Mapping[str, Variation] | None) -> dict[str, Tensor]:
         """Return what the next run uses, by `node.attribute`."""
         units, lsb = self.units(), self.lsb_per_unit() if varied else {}
         found: dict[str, Tensor] = {}
         for name, population in self.populations.items():
-            gain = None
-            if varied is not None:
-                gain = torch.as_tensor(varied[name].gain, dtype=units[name].dtype)
-                gain = gain.to(units[name].device)
-                own = population.on_chip(varied[name], lsb[name])
-                found |= self._parameters_of(name, own)
+            own = None if varied is None else varied[name]
+            if own is not None:
+                found |= self._parameters_of(name, population.on_chip(own, lsb[name]))
             for tensor in self._onto(population):
-                found[tensor] = self._used(self._own(tensor), units[name], gain)
+                found[tensor] = self._used(tensor, units[name], own)
         return found
 
-    def _used(self, weight: Tensor, unit: Tensor, gain: Tensor | None) -> Tensor:
+    def _used(self, name: str, unit: Tensor, varied: Variation | None) -> Tensor:
         """Return weights (or biases) as the chip has them."""
-        by_row = unit[:, None] if weight.ndim == 2 else unit
-        if weight.ndim < 2 and weight.numel() == 1:
-            by_row = unit.amax()
+        weight = self._own(name)
+        by_row = unit[:, None] if weight.ndim == 2 else unit if weight.numel() > 1 else unit.amax()
         if self.weight_bits is not None:
             weight = Whole.apply(weight, by_row)
-        if gain is None:
+        if varied is None:
             return weight
+        like = {"dtype": weight.dtype, "device": weight.device}
+        gain = torch.tensor(varied.gain, **like)
         excitatory, inhibitory = gain[:, :, None] if weight.ndim == 2 else gain
-        return weight * torch.where(weight > 0, excitatory, inhibitory)
+        factors = torch.tensor(varied.synapses[name], **like)
+        return weight * factors * torch.where(weight > 0, excitatory, inhibitory)
 
     def _parameters_of(self, name: str, values: Mapping[str, Array]) -> dict[str, Tensor]:
         """Return the parameters of a population's step as tensors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from snnir.ir import Add, Delay, Graph, Input, Linear, Neuron, Op, Step
 from snnir.streams import Kind, Signal
 from snnir.targets.bss2.trainable import coupling, populations_of
 from snnir.targets.bss2.training import ChipNet, Whole
-from snnir.targets.bss2.variation import Sigmas, draw
+from snnir.targets.bss2.training_variation import Sigmas, draw
 from tests.helpers import feed_forward, graph, params, spikes
 
 pytestmark = pytest.mark.framework
 
-FAMILY = dict.fromkeys(("threshold", "leak", "reset", "tau_mem", "tau_syn", "gain"), 0.0)
+FAMILY = {item.name: 0.0 for item in fields(Sigmas)}
 JUMP = snnir.Stepping(integrator="exponential_euler")
 
 
@@ -133,27 +134,31 @@ def test_real_weights_without_bits() -> None:
 
 
 def test_draws_have_the_sigmas_and_repeat() -> None:
-    sigmas = Sigmas(threshold=3, leak=2, reset=1, tau_mem=0.1, tau_syn=0.05, gain=0.02)
-    sizes = {"a": 20_000, "b": 20_000}
-    one, again, other = draw(sizes, sigmas, 7), draw(sizes, sigmas, 7), draw(sizes, sigmas, 8)
-    wanted = {"threshold": (0, 3), "leak": (0, 2), "reset": (0, 1), "tau_mem": (1, 0.1),
-              "tau_syn": (1, 0.05), "gain": (1, 0.02)}  # fmt: skip
+    sigmas = Sigmas(2, 1, 3, 0.1, 0.05, 0.02, 0.03, 4)
+    shapes = {"w": (300, 100), "b": ()}
+    size = 20_000
+    one, again, other = (draw(size, shapes, sigmas, 7, k) for k in (0, 0, 1))
+    wanted = {"leak": (0, 2), "reset": (0, 1), "threshold": (0, 3), "cadc_offset": (0, 4),
+              "tau_mem": (1, 0.1), "tau_syn": (1, 0.05), "gain": (1, 0.02)}  # fmt: skip
     rows = []
     for name, (mean, sigma) in wanted.items():
-        value = getattr(one["a"], name)
+        value = getattr(one, name)
         assert abs(value.mean() - mean) < 0.03 * sigma
         assert abs(value.std() / sigma - 1) < 0.03
-        np.testing.assert_array_equal(value, getattr(again["a"], name))
-        assert not np.array_equal(value, getattr(other["a"], name))
-        assert not np.array_equal(value, getattr(one["b"], name))
+        np.testing.assert_array_equal(value, getattr(again, name))
+        assert not np.array_equal(value, getattr(other, name))
         rows += list(value) if value.ndim == 2 else [value]
-    related = np.corrcoef(np.stack(rows)) - np.eye(7)
+    related = np.corrcoef(np.stack(rows)) - np.eye(8)
     assert np.abs(related).max() < 0.03
+    assert abs(one.synapses["w"].std() / 0.03 - 1) < 0.03
+    assert one.synapses["w"].shape == (300, 100)
+    assert one.synapses["b"].shape == ()
+    np.testing.assert_array_equal(one.synapses["w"], again.synapses["w"])
 
 
 def test_wild_draws_stay_positive() -> None:
-    found = draw({"a": 1000}, Sigmas(tau_mem=2, gain=2), 0)["a"]
-    assert found.tau_mem.min() == found.gain.min() == 0.2
+    found = draw(1000, {}, Sigmas(tau_mem=2, gain=2), 0)
+    assert found.tau_mem.min() == found.gain.min() == 0.1
 
 
 def run(net: Any, x: Any) -> Any:
@@ -183,25 +188,36 @@ def test_chips_differ_and_repeat() -> None:
 def test_what_a_mismatch_does_to_a_membrane() -> None:
     """A readout against the closed solution of its equations with other constants."""
     built = net_of()
-    sigmas = {**FAMILY, "tau_mem": 0.2, "tau_syn": 0.2, "leak": 4.0, "gain": 0.1}
+    sigmas = {**FAMILY, "tau_mem": 0.2, "tau_syn": 0.2, "leak": 4.0, "gain": 0.1,
+              "synapse": 0.1, "cadc_offset": 3.0}  # fmt: skip
     net = snnir.train_for(built, "bss2", mismatch=sigmas, resample="fixed", seed=2)
     lsb = net.lsb_per_unit()["readout"]
-    varied = draw({"hidden": 6, "readout": 2}, Sigmas(**sigmas), 2)["readout"]
+    varied = draw(2, {"fc2.weight": (2, 6)}, Sigmas(**sigmas), 2, 1)
     observed = {"hidden": torch.zeros(30, 1, 6)}
     observed["hidden"][4, 0, 1] = 1  # one spike at the begin of step 4
     with torch.no_grad():
         found = net(x_of(30, 1), observed)[:, 0].numpy()
     w = weight(net.graph(), "fc2")[:, 1]
-    w = w * np.where(w > 0, varied.gain[0], varied.gain[1])
+    w = w * np.where(w > 0, varied.gain[0], varied.gain[1]) * varied.synapses["fc2.weight"][:, 1]
     tau_m, tau_s = 8 * varied.tau_mem, 5 * varied.tau_syn  # steps
     # The slope of a membrane of the nominal constants, by which the model's step says it.
     jump, moved = 6 * (1 - np.exp(-1 / 5)), 1 - np.exp(-1 / 8)
     slope = jump * moved / ((np.exp(-1 / 8) - np.exp(-1 / 5)) / (1 / 5 - 1 / 8))
     t = np.arange(1, 27)[:, None]  # since the spike, at ends of steps
     psp = slope * (np.exp(-t / tau_m) - np.exp(-t / tau_s)) / (1 / tau_s - 1 / tau_m)
-    leak = varied.leak / lsb
+    leak = (varied.leak + varied.cadc_offset) / lsb
     np.testing.assert_allclose(found[:4], np.broadcast_to(leak, (4, 2)), rtol=1e-5)
     np.testing.assert_allclose(found[4:], w * psp + leak, rtol=1e-4, atol=1e-6)
+
+
+def test_what_neurons_did_is_what_the_chip_of_a_number_does() -> None:
+    net = snnir.train_for(net_of(), "bss2", mismatch=True, resample="fixed", seed=4)
+    x = x_of()
+    did = net.activity(x)
+    assert torch.equal(did["readout"], torch.from_numpy(run(net, x)))
+    assert set(did["hidden"].unique().tolist()) == {0.0, 1.0}
+    plain = snnir.train_for(net_of(), "bss2")
+    assert not torch.equal(did["hidden"], plain.activity(x)["hidden"])
 
 
 def test_thresholds_vary_by_lsb_of_the_chip() -> None:
@@ -211,7 +227,7 @@ def test_thresholds_vary_by_lsb_of_the_chip() -> None:
     for gain in (0.05, 0.1):
         net = ChipNet(built, mismatch={**FAMILY, "threshold": 2.0}, resample="fixed", gain=gain)
         own = net._tensors(net._variation())["hidden.threshold"].numpy() - 1
-        shift = draw({"hidden": 40, "readout": 2}, net.mismatch, 0)["hidden"].threshold
+        shift = draw(40, {}, net.mismatch, 0, 0).threshold
         np.testing.assert_allclose(own * net.lsb_per_unit()["hidden"], shift, rtol=1e-4, atol=1e-4)
         found.append(net.lsb_per_unit()["hidden"])
     free = (found[0] > 20) & (found[1] < 140)
