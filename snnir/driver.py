@@ -259,7 +259,7 @@ def train_for(graph: Graph, target: str, **options: Any) -> Any:
         target: A chip: `bss2`.
         options: Of `bss2`: `weight_bits=6`, `mismatch=True` or sigmas by name,
             `resample="batch"|"fixed"`, `seed`, `observe` (what populations did on a chip), `gain`,
-            `speedup`, and the options of `to_torch`. See `docs/torch.md`.
+            `speedup`, and the options of `to_torch`. See `docs/simulators.md`.
 
     Returns:
         A module over [T, B, *shape].

@@ -148,8 +148,8 @@ def untrained(seed: int) -> Graph:
 # --- Training ------------------------------------------------------------------------------------
 
 #: Options of training in floating point, and of that where every batch is on another chip.
-FLOAT = {"surrogate": "superspike{alpha=50}"}
-VARIED = {"surrogate": "superspike{alpha=20}", "mismatch": True, "seed": SEED}
+FLOAT: dict[str, Any] = {"surrogate": "superspike{alpha=50}"}
+VARIED: dict[str, Any] = {"surrogate": "superspike{alpha=20}", "mismatch": True, "seed": SEED}
 
 
 def train(net: Any, epochs: int, rate: float, sharpness: float) -> None:
@@ -200,7 +200,8 @@ def train_aware() -> Graph:
     """Return the network trained with weights of 6 bits, every batch on another chip."""
     net = snnir.train_for(untrained(SEED), "bss2", **VARIED)
     train(net, epochs=200, rate=5e-3, sharpness=4)
-    return net.graph()
+    graph: Graph = net.graph()
+    return graph
 
 
 # --- Measuring -----------------------------------------------------------------------------------
@@ -219,8 +220,8 @@ def finely(graph: Graph, coordinates: Array, fine: int = 20) -> Array:
         coordinates: [B, 4].
         fine: Steps per millisecond.
     """
-    weights = [graph.nodes[name].op.tensors()["weight"].numpy() for name in ("fc1", "fc2")]
-    built = network(*weights, dt=DT / fine)
+    first, second = (graph.nodes[name].op.tensors()["weight"].numpy() for name in ("fc1", "fc2"))
+    built = network(first, second, DT / fine)
     hidden = built.nodes["hidden"].op
     assert isinstance(hidden, Neuron)
     assert hidden.stepping is not None
@@ -278,7 +279,8 @@ def train_in_the_loop(graph: Graph, chip: int, epochs: int) -> Graph:
 
     net = snnir.train_for(graph, "bss2", observe=observe, surrogate=VARIED["surrogate"])
     train(net, epochs, rate=1e-3, sharpness=10)
-    return net.graph()
+    trained: Graph = net.graph()
+    return trained
 
 
 def loop(epochs: int) -> None:

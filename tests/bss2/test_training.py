@@ -226,6 +226,7 @@ def test_thresholds_vary_by_lsb_of_the_chip() -> None:
     found = []
     for gain in (0.05, 0.1):
         net = ChipNet(built, mismatch={**FAMILY, "threshold": 2.0}, resample="fixed", gain=gain)
+        assert net.mismatch is not None
         own = net._tensors(net._variation())["hidden.threshold"].numpy() - 1
         shift = draw(40, {}, net.mismatch, 0, 0).threshold
         np.testing.assert_allclose(own * net.lsb_per_unit()["hidden"], shift, rtol=1e-4, atol=1e-4)
