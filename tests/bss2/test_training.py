@@ -220,15 +220,19 @@ def test_what_neurons_did_is_what_the_chip_of_a_number_does() -> None:
     assert not torch.equal(did["hidden"], plain.activity(x)["hidden"])
 
 
-def test_thresholds_vary_by_lsb_of_the_chip() -> None:
+@pytest.mark.parametrize(
+    ("sigma", "param"), [("threshold", "threshold"), ("reset", "v_reset"), ("leak", "v_start")]
+)
+def test_potentials_vary_by_lsb_of_the_chip(sigma: str, param: str) -> None:
     """Twice the gain of the chip is twice the LSB to the threshold: half the mismatch."""
     built = net_of(size=40)
+    nominal = 1.0 if sigma == "threshold" else 0.0
     found = []
     for gain in (0.05, 0.1):
-        net = ChipNet(built, mismatch={**FAMILY, "threshold": 2.0}, resample="fixed", gain=gain)
+        net = ChipNet(built, mismatch={**FAMILY, sigma: 2.0}, resample="fixed", gain=gain)
         assert net.mismatch is not None
-        own = net._tensors(net._variation())["hidden.threshold"].numpy() - 1
-        shift = draw(40, {}, net.mismatch, 0, 0).threshold
+        own = net._tensors(net._variation())[f"hidden.{param}"].numpy() - nominal
+        shift = getattr(draw(40, {}, net.mismatch, 0, 0), sigma)
         np.testing.assert_allclose(own * net.lsb_per_unit()["hidden"], shift, rtol=1e-4, atol=1e-4)
         found.append(net.lsb_per_unit()["hidden"])
     free = (found[0] > 20) & (found[1] < 140)
@@ -239,11 +243,40 @@ def test_thresholds_vary_by_lsb_of_the_chip() -> None:
 def test_the_distance_to_the_threshold_is_where_the_largest_weight_has_63() -> None:
     built = net_of()
     net = ChipNet(built, gain=0.1)
+    assert ChipNet(built, gain=10.0).lsb_per_unit()["hidden"].tolist() == [140] * 6
+    assert ChipNet(built, gain=1e-3).lsb_per_unit()["readout"].tolist() == [20] * 2
+    faster = ChipNet(built, gain=0.1 * 4, speedup=4000.0).lsb_per_unit()
+    np.testing.assert_allclose(faster["hidden"], net.lsb_per_unit()["hidden"])
     largest = np.abs(weight(built, "fc1")).max(1)
     jump, moved = 6 * (1 - np.exp(-1 / 5)), 1 - np.exp(-1 / 8)
     slope = jump * moved / ((np.exp(-1 / 8) - np.exp(-1 / 5)) / (1 / 5 - 1 / 8))  # per us
     wanted = np.clip(0.1 * 63 / (slope * largest), 20, 140)
     np.testing.assert_allclose(net.lsb_per_unit()["hidden"], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"integrator": "exact"},
+        {"synapse_order": "jump"},
+        {"synapse_order": "late"},
+        {"synapse_order": "decay-input"},
+    ],
+)
+def test_the_slope_is_what_an_event_moves(rules: dict[str, str]) -> None:
+    stepping = snnir.Stepping(**{"integrator": "exponential_euler", **rules})  # type: ignore[arg-type]
+    stepped = net_of(stepping=stepping).apply("discretize")
+    readout = populations_of(stepped)["readout"]
+    did = {"hidden": torch.zeros(20, 1, 6)}
+    did["hidden"][3, 0, 2] = 1
+    net = ChipNet(stepped, weight_bits=None)
+    with torch.no_grad():
+        v = net(x_of(20, 1), did)[:, 0].numpy()
+    seen_at_once = rules.get("synapse_order") in ("jump", "decay-input")
+    moved = v[3] if seen_at_once else v[4] - v[3] * readout.params["beta"]
+    slope = moved / weight(stepped, "fc2")[:, 2]
+    found = readout.slope * coupling(readout.params["alpha"], readout.params["beta"])
+    np.testing.assert_allclose(found, slope, rtol=1e-4)
 
 
 def test_coupling_is_an_integral() -> None:
