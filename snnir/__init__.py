@@ -74,6 +74,7 @@ _PUBLIC = {
     "tensor": "snnir.tensors",
     "to_nir": "snnir.driver",
     "to_torch": "snnir.driver",
+    "train_for": "snnir.driver",
     "update": "snnir.driver",
     "with_calibration": "snnir.pipeline_text",
 }
@@ -138,6 +139,7 @@ __all__ = [
     "tensor",
     "to_nir",
     "to_torch",
+    "train_for",
     "update",
     "with_calibration",
 ]
@@ -158,6 +160,7 @@ if TYPE_CHECKING:
         save,
         to_nir,
         to_torch,
+        train_for,
         update,
     )
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model

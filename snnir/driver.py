@@ -248,6 +248,36 @@ def to_torch(graph: Graph, *, start: Graph | None = None, **options: Any) -> Any
     return built.net
 
 
+def train_for(graph: Graph, target: str, **options: Any) -> Any:
+    """Return a graph as a `torch.nn.Module` that is trained as a chip runs it.
+
+    Weights are those of the chip in every pass, and its variation or its own spikes can be part of
+    it. After training, `.graph()` returns the graph with the trained weights.
+
+    Args:
+        graph: The graph; continuous neurons are stepped as their record says.
+        target: A chip: `bss2`.
+        options: Of `bss2`: `weight_bits=6`, `mismatch=True` or sigmas by name,
+            `resample="batch"|"fixed"`, `seed`, `observe` (what populations did on a chip), `gain`,
+            `speedup`, and the options of `to_torch`. See `docs/simulators.md`.
+
+    Returns:
+        A module over [T, B, *shape].
+
+    Raises:
+        SnnirError: SNN503 if there is no training for the target, if torch is not there or an
+            option is wrong; SNN501 listing what the chip cannot express.
+    """
+    from snnir.registry import lookup
+
+    try:
+        trainer = lookup("trainers", target, "SNN503")
+    except ImportError as missing:
+        hint = "pip install 'snnir[torch]'"
+        raise error("SNN503", f"training needs torch ({missing})", hint=hint) from None
+    return trainer(graph.verify(), **options)
+
+
 def update(graph: Graph, net: Any) -> Graph:
     """Return a graph with the trained tensors of a network made from it by `to_torch`.
 

@@ -69,7 +69,16 @@ BUILTIN: dict[str, dict[str, str]] = {
         "torch": "snnir.frontends.torch_nets.live:LiveModel",
         "update": "snnir.targets.torch_sim.update:update_graph",
     },
+    "trainers": {
+        "bss2": "snnir.targets.bss2.training:ChipNet",
+    },
 }
+
+#: What an item of a group is called in messages.
+KINDS = {
+    "passes": "pass", "targets": "target", "frontends": "frontend", "live": "runner",
+    "trainers": "trainer",
+}  # fmt: skip
 
 _local: dict[str, dict[str, Any]] = {group: {} for group in BUILTIN}
 
@@ -114,7 +123,8 @@ def lookup(group: str, name: str, code: str) -> Any:
     """Import and return what a name stands for.
 
     Args:
-        group: `passes`, `targets`, `frontends`, or `live` (what runs a framework's own model).
+        group: `passes`, `targets`, `frontends`, `live` (what runs a framework's own model), or
+            `trainers` (what trains for a chip).
         name: The name.
         code: Diagnostic code to raise if there is no such name.
     """
@@ -133,8 +143,7 @@ def lookup(group: str, name: str, code: str) -> Any:
             ) from failure
     close = difflib.get_close_matches(name, names(group), n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(names(group))}"
-    kind = {"passes": "pass", "targets": "target", "frontends": "frontend", "live": "runner"}[group]
-    raise error(code, f"there is no {kind} called '{name}'", hint=hint)
+    raise error(code, f"there is no {KINDS[group]} called '{name}'", hint=hint)
 
 
 def register_frontend(suffix: str) -> Callable[[F], F]:

@@ -9,7 +9,7 @@ whichever backend runs them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -193,6 +193,20 @@ class Rounded(torch.autograd.Function):
         return gradient * inside / unit, None, None, None, None
 
 
+class Instead(torch.autograd.Function):
+    """Recorded values with the gradient of the computed ones."""
+
+    @staticmethod
+    def forward(ctx: Any, computed: Tensor, recorded: Tensor) -> Tensor:
+        """Return what was recorded."""
+        return recorded.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient as that of the computed values."""
+        return gradients[0], None
+
+
 class Scope(nn.Module):
     """A part of a node's dotted name."""
 
@@ -232,6 +246,8 @@ class Network(nn.Module):
         self.model, self.stateful = model, False
         self._steps, self._kernels, self.kit = dict(steps), kernels, kit
         self._state: State | None = None
+        self._given: Values = {}
+        self._recorded: Values = {}
         self._runners: dict[tuple[str, torch.device], Any] = {}
         self._places: dict[str, tuple[dict[str, Any], str]] = {}
         self._pairs = pairs(model)
@@ -274,6 +290,8 @@ class Network(nn.Module):
 
     def tensor(self, name: str) -> Tensor:
         """Return a tensor of the graph by `node.attribute`."""
+        if name in self._given:
+            return self._given[name]
         holder, last = self._places[name]
         value: Tensor = holder[last]
         facts = self.model.whole.get(name)
@@ -301,6 +319,44 @@ class Network(nn.Module):
                 raise ValueError(f"'{name}' has shape {shapes}")
             with torch.no_grad():
                 holder[last].copy_(given)
+
+    @contextmanager
+    def using(
+        self,
+        tensors: Mapping[str, Tensor] | None = None,
+        values: Mapping[str, Tensor] | None = None,
+    ) -> Iterator[None]:
+        """Run with other tensors and with recorded values, until the block is left.
+
+        Args:
+            tensors: What is used instead of the own ones, by `node.attribute`. Gradients go to
+                what they were computed from.
+            values: What neurons yield, [T, B, *shape] by name. It takes the place of what the
+                network computes; the gradient is that of the computed values (the value of a chip,
+                the gradient of its model).
+
+        Raises:
+            ValueError: If a name is not known or a tensor has another shape.
+        """
+        own = {name for unit in self.model.units.values() if unit.kind == "neuron"
+               for name in unit.results}  # fmt: skip
+        for name in values or ():
+            if name not in own:
+                raise ValueError(f"'{name}' is not a population of neurons")
+        for name, value in (tensors or {}).items():
+            if name not in self._places:
+                raise ValueError(f"there is no tensor '{name}'")
+            shape = self.tensor(name).shape
+            if value.shape != shape:
+                shapes = f"{list(value.shape)}, must be {list(shape)}"
+                raise ValueError(f"'{name}' has shape {shapes}")
+        before = self._given, self._recorded
+        self._given = {**self._given, **(tensors or {})}
+        self._recorded = {**self._recorded, **(values or {})}
+        try:
+            yield
+        finally:
+            self._given, self._recorded = before
 
     def tensor_names(self) -> Iterator[str]:
         """Yield the name of every tensor as the graph has it."""
@@ -359,7 +415,9 @@ class Network(nn.Module):
             given = {name: x.to(kind) for name, x in inputs.items()}
             state = self.initial_state(batch, first) if state is None else dict(state)
             wanted = dict.fromkeys([*model.outputs.values(), *record])
-            step = time if torch.is_grad_enabled() else max(1, TILE_ROWS // batch)
+            self.check_recorded(time, batch)
+            whole = torch.is_grad_enabled() or self._recorded
+            step = time if whole else max(1, TILE_ROWS // batch)
             tiles = []
             for at in range(0, time, step):
                 values = {name: x[at : at + step] for name, x in given.items()}
@@ -387,6 +445,23 @@ class Network(nn.Module):
                 if found != batch:
                     went = f"the state is of a batch of {found}, the input has {batch}"
                     raise ValueError(f"{went}; `reset()` forgets it")
+
+    def check_recorded(self, time: int, batch: int) -> None:
+        """Raise ValueError if recorded values are not [T, B, *shape]."""
+        units = self.model.units
+        shapes = {name: unit.shape for unit in units.values() for name in unit.results}
+        for name, value in self._recorded.items():
+            if value.shape != (time, batch, *shapes[name]):
+                shape = [time, batch, *shapes[name]]
+                raise ValueError(f"values of '{name}' are {list(value.shape)}, must be {shape}")
+
+    def put_recorded(self, unit: Unit, values: Values, first: int = 0) -> None:
+        """Put recorded values from step `first` on in the place of computed ones."""
+        for name in unit.results:
+            if name in self._recorded:
+                y = values[name]
+                recorded = self._recorded[name][first : first + len(y)]
+                values[name] = Instead.apply(y, recorded.to(y.device, y.dtype))
 
     def initial_state(self, batch: int, like: Tensor) -> State:
         """Return the state of every neuron and delay line before the first step."""
@@ -437,6 +512,8 @@ class Network(nn.Module):
                 self.run_shift(units[0], values, state)
             elif kind == "loop" and not self.run_compiled_loop(units, values, state, watch):
                 self.run_loop(units, values, state, watch)
+            if kind in ("scan", "unit"):
+                self.put_recorded(units[-1], values)
 
     def joins(self, units: Sequence[Unit], watch: set[str]) -> bool:
         """Return whether a unit ends with a linear layer that its population alone reads."""
@@ -548,7 +625,8 @@ class Network(nn.Module):
     ) -> bool:
         """Step a recurrence in compiled code; return whether that was possible."""
         runner = self.kit.loop(self, units[0].name, values) if self.kit is not None else None
-        if runner is None:
+        inside = {name for unit in units for name in unit.results}
+        if runner is None or not inside.isdisjoint(self._recorded):
             return False
         loop: Loop = runner.loop
         inputs = [values[name] for name in loop.outside]
@@ -597,6 +675,7 @@ class Network(nn.Module):
                     now[unit.results[0]] = self.delayed(unit, line, len(line), 1)
                 elif unit.kind == "neuron":
                     self.run_scan(unit, now, state, watch)
+                    self.put_recorded(unit, now, t)
                 else:
                     self.run_batched(unit, now)
             for unit in units:
