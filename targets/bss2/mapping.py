@@ -31,8 +31,8 @@ TAU_MEM, TAU_SYN, REFRACTORY = (0.5, 60.0), (0.3, 30.0), (0.04, 32.0)
 LOWEST, HIGHEST, HIGHEST_THRESHOLD = 50, 160, 210
 #: Where membranes rest if nothing speaks against it, and those that are read by the CADC.
 REST, REST_OF_READOUT = 80, 120
-#: What the CADC shows reliably around that.
-SWING = 90
+#: What the CADC shows reliably.
+LOWEST_SHOWN, HIGHEST_SHOWN = 30, 210
 #: Threshold distances: calibration is precise to 2 to 8 LSB, so small ones only where it must be.
 PREFERRED, SMALLEST, LARGEST = 40, 20, 140
 FULL, LEAST_CAPACITANCE = 63, 16
@@ -94,10 +94,11 @@ class Rules:
         speedup: How much faster the chip runs.
         gain: LSB/us, see above.
         common: Whether a population has one threshold distance instead of one per neuron.
-        refractory: Microseconds for neurons whose model has no refractory time.
+        refractory: Microseconds for neurons whose model has no refractory time; 0: half a step, by
+            which resets at the ends of steps are late on average.
         every: Steps between events of what is always on.
-        reach: Largest distance of membranes from rest, in the model's units, of populations that
-            are read by them, where it is known.
+        reach: How far below and above rest membranes get, in the model's units, of populations
+            that are read by them, where it is known.
     """
 
     dt: float
@@ -106,7 +107,7 @@ class Rules:
     common: bool
     refractory: float
     every: int
-    reach: Mapping[str, float]
+    reach: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,9 @@ def map_population(population: Population, rules: Rules) -> Targets:
     slope = charge / (rules.gain * tau_syn * tau_mem)
     demand = largest * np.abs(slope)
     if own.threshold is None:
-        scale, capacitance = _readout_scale(population, demand, rules)
-        leak, offset_at = np.full(population.size, REST_OF_READOUT), own.leak
+        rest, scale = _readout_scale(demand, rules.reach.get(population.name, (0.0, 0.0)))
+        capacitance = np.full(population.size, FULL)
+        leak, offset_at = np.full(population.size, rest), own.leak
         reset, threshold, error = leak, None, 0.0
     else:
         frame = frame_of(population)
@@ -210,15 +212,25 @@ def _distances(demand: Array, most: Array) -> tuple[Array, Array]:
     return distance, capacitance.astype(np.int64)
 
 
-def _readout_scale(population: Population, demand: Array, rules: Rules) -> tuple[Array, Array]:
-    """Return LSB per volt and capacitance of a population whose membranes are read."""
-    known = rules.reach.get(population.name, 0.0)
-    most = SWING / known if known else np.inf
-    wanted = np.where(demand > 0, MOST_WEIGHT / np.maximum(demand, 1e-300), 1.0)
-    scale = np.minimum(wanted, most)
-    # Outputs are compared with one another: one scale for all.
-    scale = np.full(population.size, scale.min(initial=np.inf) if population.size else 1.0)
-    return scale, np.full(population.size, FULL)
+def _readout_scale(demand: Array, reach: tuple[float, float]) -> tuple[int, Array]:
+    """Return where membranes that are read rest, and LSB per volt: one for all of a population.
+
+    Args:
+        demand: Largest weight of each neuron in LSB at 1 LSB per volt.
+        reach: How far below and above rest they get, or zeros if nobody knows.
+    """
+    scale = MOST_WEIGHT / max(float(demand.max(initial=0.0)), 1e-300) if demand.any() else 1.0
+    if not any(reach):
+        return REST_OF_READOUT, np.full(len(demand), scale)
+    rooms = {
+        rest: min(
+            (room / max(way, 1e-300))
+            for room, way in zip((rest - LOWEST_SHOWN, HIGHEST_SHOWN - rest), reach, strict=True)
+        )
+        for rest in range(LOWEST, HIGHEST + 1)
+    }
+    best = max(rooms, key=lambda rest: rooms[rest])
+    return best, np.full(len(demand), min(scale, rooms[best]))
 
 
 def _potentials(frame: Frame, scale: Array) -> tuple[Array, Array, Array, float]:
@@ -242,4 +254,6 @@ def _potentials(frame: Frame, scale: Array) -> tuple[Array, Array, Array, float]
 
 
 def _refractory(seconds: float, rules: Rules) -> float:
-    return 1e6 * seconds / rules.speedup if seconds else rules.refractory
+    if seconds:
+        return 1e6 * seconds / rules.speedup
+    return rules.refractory or float(np.clip(0.5 * rules.dt, *REFRACTORY))

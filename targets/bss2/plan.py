@@ -36,7 +36,8 @@ class Wishes:
         speedup: How much faster than the model's time the chip runs.
         gain: LSB/us, see `mapping`.
         tau_syn: Microseconds of the chip, for neurons without a synaptic current; None to refuse.
-        refractory: Microseconds of the chip, for neurons without a refractory time.
+        refractory: Microseconds of the chip, for neurons without a refractory time; 0 for half a
+            step.
         common: Whether a population has one threshold distance.
         bias: `host`, `generator` or `refuse`: where the events of biases come from.
         bias_every: Steps between two of them; 0 to choose.
@@ -50,7 +51,7 @@ class Wishes:
     common: bool
     bias: str
     bias_every: int
-    reach: tuple[tuple[str, float], ...] = ()
+    reach: tuple[tuple[str, tuple[float, float]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,6 @@ def _bears(population: Population, steps: int, dt: float) -> bool:
     return bool(short and np.all(steps * bias <= others))
 
 
-def with_reach(wishes: Wishes, reach: Mapping[str, float]) -> Wishes:
+def with_reach(wishes: Wishes, reach: Mapping[str, tuple[float, float]]) -> Wishes:
     """Return wishes that know how far membranes move."""
     return replace(wishes, reach=tuple(sorted(reach.items())))

@@ -10,6 +10,7 @@ import numpy as np
 
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
+from snnir.ir.neuron import Neuron, Step
 from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
 from snnir.running import check_inputs, read_array
@@ -40,7 +41,8 @@ class Bss2Target(Target):
         gain: How fast a membrane of full capacitance begins to rise after an event of weight 1, in
             CADC LSB per microsecond; measured on the calibrated chip. The default is nominal.
         tau_syn: Microseconds; neurons without a synaptic current (LIF, LI) get one. 0: refuse them.
-        refractory: Microseconds, for neurons whose model has no refractory time.
+        refractory: Microseconds, for neurons whose model has no refractory time. 0: half a step,
+            by which a stepped neuron's resets are late on average.
         scale: `neuron`: every neuron has the threshold distance with which its largest weight
             uses six bits; `population`: a population has one, as hxtorch's NIR needs.
         bias: `host`: biases are events that the host sends; `generator`: of a background generator
@@ -57,7 +59,7 @@ class Bss2Target(Target):
     speedup: float = 1000.0
     gain: float = NOMINAL_GAIN
     tau_syn: float = 0.0
-    refractory: float = REFRACTORY[0]
+    refractory: float = 0.0
     scale: str = "neuron"
     bias: str = "host"
     bias_every: int = 0
@@ -70,11 +72,12 @@ class Bss2Target(Target):
                 what = f"target 'bss2': {option} is '{getattr(self, option)}'"
                 raise error("SNN503", what, hint=f"use one of {', '.join(allowed)}")
         ranges = {
-            "speedup": (1e-3, 1e9), "gain": (1e-6, 1e6), "refractory": REFRACTORY,
-            "bias_every": (0, 2**20),
+            "speedup": (1e-3, 1e9), "gain": (1e-6, 1e6), "bias_every": (0, 2**20),
         }  # fmt: skip
         if self.tau_syn:
             ranges["tau_syn"] = TAU_SYN
+        if self.refractory:
+            ranges["refractory"] = REFRACTORY
         for option, (low, high) in ranges.items():
             if not low <= getattr(self, option) <= high:
                 what = f"target 'bss2': {option} is {getattr(self, option):g}"
@@ -153,8 +156,8 @@ class Bss2Target(Target):
 _LAST: tuple[Graph, Bss2Target, tuple[Plan | None, list[Diagnostic]]] | None = None
 
 
-def _reach(graph: Graph, path: str) -> dict[str, float]:
-    """Return how far the membranes of populations without spikes move from rest, on inputs."""
+def _reach(graph: Graph, path: str) -> dict[str, tuple[float, float]]:
+    """Return how far membranes that are read get below and above rest, on inputs."""
     from snnir.driver import compile as build
 
     given = check_inputs(read_array(path), graph.inputs)
@@ -162,9 +165,13 @@ def _reach(graph: Graph, path: str) -> dict[str, float]:
     analog = [
         name
         for name in graph.order
-        if graph.nodes[name].op.name in ("neuron", "step")
+        if isinstance(graph.nodes[name].op, (Neuron, Step))
         and graph.signal(name).kind is Kind.ANALOG
     ]
     recorded = stepped.run(given, analog).recorded
     calm = stepped.run({name: np.zeros_like(x) for name, x in given.items()}, analog).recorded
-    return {name: float(np.abs(recorded[name] - calm[name][-1:]).max()) for name in analog}
+    found = {}
+    for name in analog:
+        moved = recorded[name] - calm[name][-1:]
+        found[name] = max(-float(moved.min()), 0.0), max(float(moved.max()), 0.0)
+    return found

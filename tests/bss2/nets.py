@@ -11,6 +11,7 @@ import snnir
 from snnir.ir import Add, Delay, Graph, Input, Linear, Neuron, Node, Op, Signal, Value
 from snnir.presets import preset
 from snnir.streams import Kind
+from snnir.targets.bss2.compiled import Bss2Compiled
 from snnir.tensors import FrozenDict, Tensor
 
 DT = 1e-3
@@ -79,6 +80,12 @@ def recurrent(inputs: int = 5, hidden: int = 20, outputs: int = 3, seed: int = 0
         },
         ["li"],
     )
+
+
+def compiled(g: Graph, **options: Any) -> Bss2Compiled:
+    made = snnir.compile(g, "bss2", **options)
+    assert isinstance(made, Bss2Compiled)
+    return made
 
 
 def events(steps: int, batch: int, size: int, rate: float = 0.1, seed: int = 0) -> Any:

@@ -45,7 +45,7 @@ def course(tau_mem: float, tau_syn: float, rest: float, slope: float, time: floa
     {}, {"tau_syn": 2e-3}, {"tau_mem": 20e-3, "r": 2.5}, {"v_leak": 0.4, "v_reset": 0.3},
     {"v_threshold": 5.0, "v_leak": -1.0, "v_reset": -1.5},
 ])  # fmt: skip
-def test_a_weight_moves_the_membrane_as_in_the_model(changes: dict[str, float]) -> None:
+def test_a_weight_moves_the_membrane_as_in_the_model(changes: dict[str, Any]) -> None:
     p = population([[0.5, -0.2, 0.05]], **changes)
     made = map_population(p, RULES)
     values = {"r": 1.0, "tau_mem": 6e-3, "tau_syn": 6e-3, "v_leak": 0.0} | changes
@@ -124,9 +124,11 @@ def test_membranes_that_are_read_share_a_scale_and_stay_in_the_converter() -> No
     made = map_population(p, RULES)
     assert made.threshold is None
     assert len(set(made.factor)) == 1
-    wide = map_population(p, replace(RULES, reach={"n": 10.0}))
-    assert 10.0 / wide.factor[0] == pytest.approx(90.0)
+    wide = map_population(p, replace(RULES, reach={"n": (10.0, 5.0)}))
+    assert wide.leak[0] == 150
     assert wide.largest < made.largest
+    for volts, lsb in ((-10.0, 30.0), (5.0, 210.0)):
+        assert (volts - wide.offset[0]) / wide.factor[0] == pytest.approx(lsb)
 
 
 def test_biases_are_weights() -> None:

@@ -58,7 +58,7 @@ GRAPHS: dict[str, tuple[Graph, dict[str, Any]]] = {
 def test_spikes_are_those_of_the_integers(name: str) -> None:
     """Registers, labels and routes are read by one side, matrices by the other."""
     g, options = GRAPHS[name]
-    chip = snnir.compile(g, "bss2", **options)
+    chip = nets.compiled(g, **options)
     shape = next(iter(g.inputs.values())).shape
     x = nets.events(40, 2, shape[0], 0.25)
     record = list(snnir.populations(chip.graph))
@@ -81,7 +81,7 @@ def test_spikes_are_those_of_the_integers(name: str) -> None:
 @pytest.mark.parametrize("name", GRAPHS)
 def test_an_independent_reader_finds_the_weights(name: str) -> None:
     g, options = GRAPHS[name]
-    chip = snnir.compile(g, "bss2", **options)
+    chip = nets.compiled(g, **options)
     found = checker.matrices(chip.facts)
     wanted = {(p.source, p.target): p.weights for p in chip.plan.network.projections}
     assert checker.differences(found, wanted) == []
@@ -96,7 +96,7 @@ def test_membranes_are_in_the_models_units() -> None:
     g = nets.feed_forward(10, 3)
     x = nets.events(60, 4, 10, 0.05)
     want = snnir.compile(g, "numpy").run(x).output
-    got = snnir.compile(g, "bss2")
+    got = nets.compiled(g)
     assert got.run(x).output.shape == want.shape
     factor = got.plan.targets["n0"].factor[0]
     ideal = got.run(x, cadc="ideal").output
@@ -110,9 +110,9 @@ def test_calibration_keeps_membranes_in_the_converter(tmp_path: Path) -> None:
     g = nets.feed_forward(40, 3)
     x = nets.events(60, 4, 40, 0.3)
     np.save(tmp_path / "x.npy", x)
-    plain = snnir.compile(g, "bss2")
+    plain = nets.compiled(g)
     plain.run(x)
-    fitted = snnir.compile(g, "bss2", calibrate=str(tmp_path / "x.npy"))
+    fitted = nets.compiled(g, calibrate=str(tmp_path / "x.npy"))
     fitted.run(x)
     assert plain.model.stats["cadc_saturated"] > 0
     assert fitted.model.stats["cadc_saturated"] == 0
@@ -120,7 +120,7 @@ def test_calibration_keeps_membranes_in_the_converter(tmp_path: Path) -> None:
 
 def test_folder_and_memory_agree(tmp_path: Path) -> None:
     g = nets.recurrent()
-    chip = snnir.compile(g, "bss2")
+    chip = nets.compiled(g)
     x = nets.events(30, 3, 5, 0.2)
     folder = chip.save(tmp_path / "out")
     assert {p.name for p in folder.iterdir()} == {
@@ -137,12 +137,12 @@ def test_folder_and_memory_agree(tmp_path: Path) -> None:
 
 
 def test_compiling_twice_gives_the_same_bytes() -> None:
-    one, two = (snnir.compile(nets.recurrent(), "bss2").files for _ in range(2))
+    one, two = (nets.compiled(nets.recurrent()).files for _ in range(2))
     assert one == two
 
 
 def test_conditions_of_a_run() -> None:
-    chip = snnir.compile(nets.recurrent(), "bss2")
+    chip = nets.compiled(nets.recurrent())
     x = nets.events(30, 3, 5, 0.2)
     ideal = chip.run(x, ["lif"]).recorded["lif"]
     one, again, other = (
@@ -163,7 +163,7 @@ def test_conditions_of_a_run() -> None:
 
 
 def test_wrong_inputs() -> None:
-    chip = snnir.compile(nets.recurrent(), "bss2")
+    chip = nets.compiled(nets.recurrent())
     x = nets.events(30, 3, 5, 0.2)
     for wrong in (x[..., :4], x + 0.5, -x, np.full_like(x, np.nan)):
         with pytest.raises(snnir.SnnirError) as caught:
@@ -174,7 +174,7 @@ def test_wrong_inputs() -> None:
     with pytest.raises(snnir.SnnirError) as caught:
         chip.run(x, ["nobody"])
     assert caught.value.diagnostics[0].code == "SNN602"
-    slow = snnir.compile(nets.recurrent(), "bss2", speedup=200.0)
+    slow = nets.compiled(nets.recurrent(), speedup=200.0)
     with pytest.raises(snnir.SnnirError) as caught:
         slow.run(np.broadcast_to(np.zeros((1, 1, 5), np.float32), (7_000_000, 1, 5)))
     assert "34" in caught.value.diagnostics[0].message
@@ -183,7 +183,7 @@ def test_wrong_inputs() -> None:
 def test_larger_than_the_chip() -> None:
     """Layers run one after another; spikes are those of one chip that were large enough."""
     g = nets.feed_forward(20, 400, 300, 5, readout="cubalif")
-    chip = snnir.compile(g, "bss2")
+    chip = nets.compiled(g)
     assert len(chip.plan.executions) > 1
     x = nets.events(20, 1, 20, 0.15)
     r = chip.run(x, ["n0", "n1", "n2"])
@@ -232,5 +232,5 @@ def test_recurrence_without_a_step() -> None:
     """The step of delay in a graph's recurrence is said to be dropped."""
     g = quiet_load(CORPUS / "braille_zero.nir", semantics="snntorch", dt=1e-4)
     assert any(isinstance(node.op, Delay) for node in g.nodes.values())
-    chip = snnir.compile(g, "bss2", speedup=20.0)
+    chip = nets.compiled(g, speedup=20.0)
     assert "act at once" in next(e.what for e in chip.losses.losses if e.node == "lif1.lif")
