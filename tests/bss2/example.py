@@ -3,7 +3,7 @@
 The neurons of the first population are in columns 0 to 31 of row 0 (event output 0, bus 0), those of
 the second in columns 32 to 63 (bus 1). The host sends inputs and recorded spikes by link 2 to bus 2,
 constants come by bus 3. All events have the row-select address 0, and drivers compare the bits in
-which their own is 0; every source of a bus has a synapse label of its own, of 3 bits where there are several, and the rows of a bus
+which their own is 0. Every source of a bus has a synapse label of its own, and the rows of a bus
 are filled column by column, excitatory rows first.
 """
 
