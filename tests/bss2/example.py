@@ -2,8 +2,9 @@
 
 The neurons of the first population are in columns 0 to 31 of row 0 (event output 0, bus 0), those of
 the second in columns 32 to 63 (bus 1). The host sends inputs and recorded spikes by link 2 to bus 2,
-constants come by bus 3. Drivers compare no row-select bits, every source of a bus has a synapse
-label of its own, and the rows of a bus are filled column by column, excitatory rows first.
+constants come by bus 3. All events have the row-select address 0, and drivers compare the bits in
+which their own is 0. Every source of a bus has a synapse label of its own, and the rows of a bus
+are filled column by column, excitatory rows first.
 """
 
 from __future__ import annotations
@@ -122,10 +123,10 @@ def _execution(
         buses[HIDDEN] = HOST_BUS
     inputs = {HOST_BUS: 8 + HOST_BUS, CONSTANT_BUS: 8 + 3 if constant == "host" else 12 + 3, 0: 0}
     crossbar = [
-        [inputs[bus], bus, 0, 0]
+        [inputs[bus], bus, 0x3FFF if bus == CONSTANT_BUS else 0x3FF8, 0]
         for bus in sorted({buses[source] for source, target in found if target in group})
     ]
-    crossbar += [[0, 8, 0, 0]] * (HIDDEN in group)  # to the host, which records
+    crossbar += [[0, 8, 0x3FF8, 0]] * (HIDDEN in group)  # to the host, which records
     columns = {(n["population"], n["index"]): n["circuits"] for n in neurons}
     return {
         "id": number, "clocks": {"fast": 4, "slow": 8}, "neurons": neurons, "events": events,
@@ -176,7 +177,7 @@ def _synapses(
                     values = (0, row, column, weight, label)
                     for name, value in zip(synapses, values, strict=True):
                         synapses[name].append(value)
-    masks = [[0, driver, 0] for driver in sorted(drivers)]
+    masks = [[0, driver, ~(driver // 4) & 31] for driver in sorted(drivers)]
     return {"rows": sorted(rows), "drivers": masks, "synapses": synapses}
 
 

@@ -150,6 +150,11 @@ def test_files_we_write_need_no_choice(tmp_path: Path, semantics: str) -> None:
     again = tmp_path / "again.nir"
     snnir.save(graph, again)
     assert snnir.load(again) == graph
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", snnir.SnnirWarning)
+        chosen = snnir.load(again, semantics=semantics)
+    assert chosen.nodes == graph.nodes
+    assert chosen.dt == graph.dt
     discrete = snnir.compile(graph).graph
     snnir.save(discrete, tmp_path / "d.nir")
     assert snnir.load(tmp_path / "d.nir") == discrete
