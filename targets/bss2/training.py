@@ -36,7 +36,7 @@ SPAN = (20.0, 140.0)
 _DRAWN = 1
 
 
-class Whole(torch.autograd.Function):
+class HalfAway(torch.autograd.Function):
     """Whole multiples of a unit, halves away from zero; gradients pass as they are."""
 
     @staticmethod
@@ -77,7 +77,7 @@ class ChipNet(nn.Module):
             the weights it says how many LSB the model's threshold is, and so how much
             mismatch in LSB counts.
         speedup: How many times faster the chip is than the model.
-        options: Options of the torch target; see `snnir.to_torch`.
+        options: Options of the torch target but `trained`; see `snnir.to_torch`.
 
     Attributes:
         net: The module over [T, B, *shape] that is run; its parameters are the real weights.
@@ -97,6 +97,8 @@ class ChipNet(nn.Module):
         speedup: float = 1000.0, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__()
+        if options.get("trained", "weights") != "weights":
+            raise _wrong(f"trained is '{options['trained']}'", "weights alone are trained for it")
         _check(
             graph, weight_bits=weight_bits, mismatch=mismatch, resample=resample, seed=seed,
             gain=gain, speedup=speedup,
@@ -216,7 +218,7 @@ class ChipNet(nn.Module):
         weight = self._own(name)
         by_row = unit[:, None] if weight.ndim == 2 else unit if weight.numel() > 1 else unit.amax()
         if self.weight_bits is not None:
-            weight = Whole.apply(weight, by_row)
+            weight = HalfAway.apply(weight, by_row)
         if varied is None:
             return weight
         like = {"dtype": weight.dtype, "device": weight.device}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -14,7 +15,7 @@ import snnir
 from snnir.ir import Add, Delay, Graph, Input, Linear, Neuron, Op, Step
 from snnir.streams import Kind, Signal
 from snnir.targets.bss2.trainable import coupling, populations_of
-from snnir.targets.bss2.training import ChipNet, Whole
+from snnir.targets.bss2.training import ChipNet, HalfAway
 from snnir.targets.bss2.training_variation import Sigmas, draw
 from tests.helpers import feed_forward, graph, params, spikes
 
@@ -70,14 +71,14 @@ def weight(built: Graph, name: str) -> Any:
 def test_halves_are_rounded_away_from_zero() -> None:
     below = float(np.nextafter(np.float32(0.5), np.float32(0)))
     given = torch.tensor([0.0, 0.5, -0.5, 1.5, 2.5, -2.5, below, 2.49, -62.6]) * 0.25
-    found = Whole.apply(given, torch.tensor(0.25)) / 0.25
+    found = HalfAway.apply(given, torch.tensor(0.25)) / 0.25
     assert found.tolist() == [0, 1, -1, 2, 3, -3, 0, 2, -63]
 
 
 def test_gradients_pass_the_rounding() -> None:
     given = torch.tensor([[0.3, -0.9], [0.2, 0.01]], requires_grad=True)
     factors = torch.tensor([[1.0, 2.0], [-3.0, 4.0]])
-    (Whole.apply(given, torch.tensor([[0.1], [0.2]])) * factors).sum().backward()
+    (HalfAway.apply(given, torch.tensor([[0.1], [0.2]])) * factors).sum().backward()
     assert torch.equal(given.grad, factors)
 
 
@@ -420,6 +421,7 @@ def test_training_for_chips_that_vary() -> None:
         ({"gain": 0.0}, "gain is 0.0"),
         ({"speedup": -1.0}, "speedup is -1.0"),
         ({"slope": 3}, "has no option 'slope'"),
+        ({"trained": "all"}, "trained is 'all'"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], said: str) -> None:
@@ -439,6 +441,13 @@ def test_other_targets_have_no_training() -> None:
     with pytest.raises(snnir.SnnirError, match="no trainer called 'bss'") as found:
         snnir.train_for(net_of(), "bss")
     assert "did you mean bss2?" in str(found.value)
+
+
+def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "snnir.targets.bss2.training")
+    with pytest.raises(snnir.SnnirError, match="training needs torch"):
+        snnir.train_for(net_of(), "bss2")
 
 
 def test_networks_that_are_not_the_chips() -> None:
