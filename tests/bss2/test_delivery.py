@@ -155,6 +155,19 @@ def test_every_register_counts(what: str) -> None:
     assert small(change)[0] == expected
 
 
+def test_the_event_output_is_in_the_label() -> None:
+    def moved(execution: Any) -> None:
+        # Output 5, so address 5 << 2: driver 81 is number 20 on bus 1.
+        execution["neurons"][0]["circuits"] = [168]
+        execution["crossbar"].append([5, 5, 0x3FFF, 5 | 5 << 8])
+        execution["drivers"].append([1, 81, 31])
+        execution["rows"].append([1, 162, "excitatory"])
+        for key, value in zip(execution["synapses"], (1, 162, 44, 33, 5), strict=True):
+            execution["synapses"][key].append(value)
+
+    assert small(moved)[0] == [[(5, 1, 33, 0)], [], [], [], [], BEFORE[5]]
+
+
 def test_the_host_sees_what_the_links_pass() -> None:
     assert small(lambda e: e["crossbar"][3].__setitem__(2, 0))[1] == [False, False]
     assert small(lambda e: e["crossbar"].__setitem__(3, [1, 9, 0, 0]))[1] == [True, True]

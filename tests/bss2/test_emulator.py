@@ -144,6 +144,15 @@ def test_leak_over_threshold_spikes_regularly(count: int, holdoff: int) -> None:
     assert len(tick) == 1 + 59999 // expected
 
 
+def test_a_level_that_is_hardly_above_the_threshold_is_reached() -> None:
+    layer = Layer(4, tau_mem=1.0, tau_exc=2000.0, threshold=[89.0, 89.8, 89.95, 90.1], count=255)
+    net = Net({"x": 1}, {"o": layer}, {("x", "o"): [[50]] * 4})
+    given = {"x": [[10, 0]]}
+    expected, _ = plainly(net, given, 1200)
+    assert [j for *_, j in expected] == [0, 1, 2]
+    assert emulated(net, {"x": np.array([[10, 0]])}, 1200) == sorted(expected)
+
+
 def test_no_spike_within_the_refractory_time_though_held_shorter() -> None:
     layer = Layer(1, leak=150.0, reset=90.0, threshold=100.0, count=200, holdoff=190)
     net = Net({"x": 1}, {"o": layer}, {("x", "o"): [[1]]}, clocks=(4, 5))
@@ -378,6 +387,36 @@ def test_executions_replay_what_was_recorded() -> None:
         assert one[0][one[2] == name].tolist() == two[0][two[2] == name].tolist()
         assert one[3][one[2] == name].tolist() == two[3][two[2] == name].tolist()
     assert np.sum(one[2] == "o") > 5
+
+
+def test_the_host_sees_no_spikes_that_no_link_passes() -> None:
+    net = random_net("plain", 2)
+    facts = folder(net)
+    nodes = facts["executions"][0]["crossbar"]
+    facts["executions"][0]["crossbar"] = [n for n in nodes if n[:2] != [0, 8]]
+    given = {"x": np.insert(events(net, 4000, 120)["x"], 1, 0, axis=1)}
+    one, own = model(net).run_events(given, 4000), Model(config_of(facts))
+    two = own.run_events(given, 4000)
+    hidden = {(n["population"], n["index"]) for n in facts["executions"][0]["neurons"]
+              if n["circuits"][0] % 256 // 32 == 0}  # fmt: skip
+    seen = [(str(name), j) not in hidden for name, j in zip(one[2], one[3].tolist(), strict=True)]
+    assert own.stats["unrecorded"] == len(seen) - sum(seen) > 0
+    assert one[0][seen].tolist() == two[0].tolist()
+
+
+def test_noise_of_executions_differs() -> None:
+    layer = Layer(1, leak=140.0, reset=60.0, threshold=100.0)
+    weights = {("x", "a"): [[1]], ("x", "b"): [[1]]}
+    facts = folder(Net({"x": 1}, {"a": layer, "b": layer}, weights))
+    (whole,) = facts["executions"]
+    parts = [
+        {**whole, "id": k, "neurons": [{**whole["neurons"][k], "circuits": [0]}]} for k in (0, 1)
+    ]
+    own = Model(config_of({**facts, "executions": parts}))
+    tick, _, name, _ = own.run_events({}, 9000)
+    assert tick[name == "a"].tolist() == tick[name == "b"].tolist()
+    tick, _, name, _ = own.run_events({}, 9000, how=Conditions(noise_seed=1))
+    assert tick[name == "a"].tolist() != tick[name == "b"].tolist()
 
 
 def test_runs_repeat_and_samples_do_not_touch() -> None:

@@ -102,6 +102,9 @@ def test_a_seed_is_a_chip() -> None:
         columns += [value] if name != "synapse" else []
     together = np.corrcoef(columns) - np.eye(len(columns))
     assert np.abs(together).max() < 0.15
+    synapses = (one.synapse.reshape(-1)[: 9 * 512] - 1) / 0.04
+    circuits = np.concatenate([one.leak / 1.5, one.reset / 1.5])
+    assert abs(np.corrcoef(synapses[:1024], circuits)[0, 1]) < 0.15
     with pytest.raises(BadInput, match="seed"):
         draw_chip(-1, Sigmas())
 
