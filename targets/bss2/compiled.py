@@ -35,7 +35,7 @@ class Bss2Compiled(Compiled):
     """
 
     plan: Plan = field(kw_only=True, repr=False)
-    facts: Mapping[str, Any] = field(kw_only=True, repr=False)
+    facts: dict[str, Any] = field(kw_only=True, repr=False)
 
     @cached_property
     def losses(self) -> LossReport:

@@ -75,7 +75,9 @@ def test_spikes_are_those_of_the_integers(name: str) -> None:
             spikes += len(steps)
     assert spikes > 20
     assert checker.check(chip.facts) == []
-    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(chip.files["model.bss2.json"]))
+    text = chip.files["model.bss2.json"]
+    assert isinstance(text, bytes)
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(text))
 
 
 @pytest.mark.parametrize("name", GRAPHS)
