@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 from snnir import folder_program
 from snnir.embedding import folder_source
+from snnir.errors import Diagnostic
 from snnir.targets.bss2 import (
     hxtorch_network,
     pynn_gain,
@@ -12,6 +16,7 @@ from snnir.targets.bss2 import (
     run_pynn,
     script_io,
 )
+from snnir.targets.bss2.hxtorch_nir import hxtorch_nir
 from snnir.targets.bss2.schema import schema_text
 
 
@@ -35,3 +40,20 @@ def script_files(hxtorch: bool = False) -> dict[str, bytes]:
     if hxtorch:
         files["run_hxtorch.py"] = hxtorch_source()
     return {name: text.encode() for name, text in files.items()}
+
+
+def nir_problems(facts: dict[str, Any]) -> list[Diagnostic]:
+    """Return why hxtorch cannot import a network from NIR, if it cannot."""
+    found = hxtorch_nir(facts, hardware=False)
+    hint = "its importer takes chains of homogeneous layers: --set scale=population may help"
+    reasons = found if isinstance(found, list) else []
+    return [Diagnostic("SNN501", f"hxtorch-nir: {reason}", hint=hint) for reason in reasons]
+
+
+def nir_content(facts: dict[str, Any]) -> bytes:
+    """Return the NIR file that hxtorch imports; there must be no `nir_problems`."""
+    import nir
+
+    file = io.BytesIO()
+    nir.write(file, hxtorch_nir(facts, hardware=False))
+    return file.getvalue()

@@ -22,8 +22,7 @@ from snnir.targets.bss2.mapping import NOMINAL_GAIN, REFRACTORY, TAU_SYN
 from snnir.targets.bss2.plan import Plan, Wishes, make_plan, with_reach
 from snnir.targets.bss2.program import program_source
 from snnir.targets.bss2.report import loss_report, pictures, tables
-from snnir.targets.bss2.schema import schema_text
-from snnir.targets.bss2.scripts import pynn_source
+from snnir.targets.bss2.scripts import nir_content, nir_problems, script_files
 
 PIPELINE = (
     "canonicalize,densify,eliminate-reshape,fold-batchnorm,fuse-linear,remove-identity,dead-code"
@@ -51,6 +50,7 @@ class Bss2Target(Target):
         calibrate: File of inputs (`.npy`, `.npz`) on which it is measured how far membranes that
             are read move, so that the CADC covers it.
         hxtorch: Also write a script for hxtorch (feed-forward networks).
+        hxtorch_nir: Also write a NIR file that hxtorch imports, for training in its software mode.
     """
 
     name: ClassVar[str] = "bss2"
@@ -65,6 +65,7 @@ class Bss2Target(Target):
     bias_every: int = 0
     calibrate: str = ""
     hxtorch: bool = False
+    hxtorch_nir: bool = False
 
     def __post_init__(self) -> None:
         for option, allowed in (("bias", BIASES), ("scale", SCALES)):
@@ -97,7 +98,10 @@ class Bss2Target(Target):
 
     def check(self, graph: Graph) -> list[Diagnostic]:
         """Return everything that does not fit, each with what is needed and there."""
-        return self._planned(graph)[1]
+        plan, problems = self._planned(graph)
+        if plan is not None and self.hxtorch_nir:
+            return nir_problems(artefact(plan, graph))
+        return problems
 
     def plan(self, graph: Graph) -> Plan:
         """Return a graph on the chip.
@@ -132,10 +136,11 @@ class Bss2Target(Target):
         }
         files: dict[str, Content] = {
             FILE: artefact_text(facts).encode(),
-            "schema.json": schema_text().encode(),
             "model.py": program_source().encode(),
-            "run_pynn.py": pynn_source().encode(),
+            **script_files(self.hxtorch),
         }
+        if self.hxtorch_nir:
+            files["hxtorch.nir"] = nir_content(facts)
         inputs = {name: replace(signal, kind=Kind.COUNTS) for name, signal in graph.inputs.items()}
         return Bss2Compiled(
             graph, self, files, history, "model.py",

@@ -236,3 +236,19 @@ def test_recurrence_without_a_step() -> None:
     assert any(isinstance(node.op, Delay) for node in g.nodes.values())
     chip = nets.compiled(g, speedup=20.0)
     assert "act at once" in next(e.what for e in chip.losses.losses if e.node == "lif1.lif")
+
+
+def test_a_nir_file_for_hxtorch(tmp_path: Path) -> None:
+    """Read as hxtorch steps it, the file spikes as the artefact stepped in hxtorch's way."""
+    g = nets.feed_forward(6, 12, 3)
+    problems = snnir.check(g, "bss2", hxtorch_nir=True)
+    assert any("differs between neurons" in p.message for p in problems)
+    assert all("scale=population" in str(p.hint) for p in problems)
+    chip = nets.compiled(g, hxtorch_nir=True, hxtorch=True, scale="population")
+    folder = chip.save(tmp_path / "out")
+    assert (folder / "run_hxtorch.py").is_file()
+    again = quiet_load(folder / "hxtorch.nir", semantics="hxtorch")
+    x = nets.events(40, 2, 6, 0.2)
+    a, b = snnir.compile(again, "numpy").run(x), chip.run(x, ["n0"], mode="euler")
+    assert a.stats["n0"] == b.stats["n0"]
+    assert a.stats["n0"]["spikes"] > 50
