@@ -16,9 +16,6 @@ from snnir.targets.bss2.network import Array
 from snnir.targets.bss2.packing import Packing, Sites
 from snnir.targets.bss2.placement import Block, Style
 
-#: Exchanges that are tried to balance the buses.
-ROUNDS = 400
-
 
 @dataclass
 class Attempt:
@@ -61,8 +58,12 @@ class Attempt:
         fans = sums[first : first + len(there)] + sums[second : second + len(there)]
         return self.demand.owner(self.demand.channels + int(there[fans.argmax()]))[0]
 
-    def balance(self) -> None:
-        """Exchange channels, and neurons of alike circuits, to make the fullest bus emptier."""
+    def balance(self, work: float) -> float:
+        """Exchange channels, and neurons of alike circuits, to make the fullest bus emptier.
+
+        Returns:
+            What is left of the work.
+        """
         shapes: dict[tuple[int, ...], int] = {}
         kinds = []
         for item in self.packing.items:
@@ -73,8 +74,9 @@ class Attempt:
             shape = (block[0] // self.chip.columns, *(circuit - block[0] for circuit in block))
             kinds.append(shapes.setdefault(shape, len(shapes) + 1))
         before = self.packing.group.copy()
-        Balance(self.packing, kinds, self.chip.drivers).run(ROUNDS)
+        work = Balance(self.packing, kinds, self.chip.drivers).run(work)
         self._move(kinds, before)
+        return work
 
     def _move(self, kinds: list[int], before: Array) -> None:
         """Let neurons that changed their group take each other's circuits."""
@@ -93,11 +95,12 @@ class Attempt:
             blocks[self.packing.items[number].neuron] = left[key].pop(0)
         self.sites = Sites(tuple(blocks), self.sites.columns)
 
-    def separate(self) -> None:
+    def separate(self, work: float) -> float:
         """Balance with an event of the host for each hemisphere, and join again what can be."""
         self.packing = self.packing.separated()
-        self.balance()
+        work = self.balance(work)
         self.packing = self.packing.joined()
+        return work
 
     def finish(self) -> Execution | int:
         """Return the execution, or the bus whose groups cannot be told apart."""

@@ -14,6 +14,8 @@ from snnir.targets.bss2.packing import SEGMENTS, Packing
 STEEP, FULL = 1.5, 0.5
 #: Synapses of an item in a column with which it is moved: exponentials have to be small enough.
 MOST_MOVED = 25
+#: Exchanges that may fail to save a driver before the search ends.
+PATIENCE = 30
 #: Items on the fullest bus that are tried in one step.
 AT_ONCE = 32
 
@@ -59,16 +61,28 @@ class Balance:
             self.heights[group, part] = np.exp(STEEP * (sums[part] - top))
             self.smooth[group, s] = top + np.log(self.heights[group, part].sum()) / STEEP
 
-    def run(self, rounds: int) -> bool:
-        """Exchange until all buses fit, at most so often; whether they fit."""
-        for _ in range(rounds):
+    def run(self, work: float) -> float:
+        """Exchange until all buses fit, nothing helps, or nothing has helped for long.
+
+        Args:
+            work: Multiplications that may be spent: not seconds, so that the result is the same on
+                any machine.
+
+        Returns:
+            What is left of them.
+        """
+        each = 2.0 * AT_ONCE * self.vectors.size
+        over, patience = np.inf, PATIENCE
+        while work > each and patience:
             loads = self.packing.loads()
-            if loads.max() <= self.drivers:
-                return True
+            lacking = np.maximum(loads - self.drivers, 0).sum()
+            patience = PATIENCE if lacking < over else patience - 1
+            over = min(over, lacking)
             before = self._level()
-            if not self._step(loads) or not self._level() < before:
+            if not lacking or not self._step(loads) or not self._level() < before:
                 break
-        return bool(self.packing.loads().max() <= self.drivers)
+            work -= each
+        return work
 
     def _level(self) -> float:
         """Return how full the buses are, the fullest above all."""

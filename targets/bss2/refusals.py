@@ -17,20 +17,19 @@ SMALLER = "prune weights, make populations smaller, or divide the network betwee
 
 
 def too_full(made: Attempt) -> list[Problem]:
-    """Return which buses lack rows."""
-    found = []
+    """Return that buses lack rows: the fullest of them."""
     limit = 2 * made.chip.drivers
-    for bus, sides in enumerate(made.packing.loads()):
-        for side, load in enumerate(sides):
-            need = 2 * int(load)
-            if need > limit:
-                node = _fullest(made, bus)
-                text = (
-                    f"bus {bus} of hemisphere {side} needs {need} rows of synapses, most of "
-                    f"them for events of {node}, and has {limit}"
-                )
-                found.append(Problem(node, "RowBudget", need, limit, text, SMALLER))
-    return found
+    loads = 2 * made.packing.loads()
+    bus, side = divmod(int(loads.argmax()), HEMISPHERES)
+    need, over = int(loads.max()), int((loads > limit).sum())
+    node = _fullest(made, bus)
+    text = (
+        f"bus {bus} of hemisphere {side} needs {need} rows of synapses, most of them for events "
+        f"of {node}, and has {limit}"
+    )
+    if over > 1:
+        text += f"; {over} of {loads.size} buses need more than they have"
+    return [Problem(node, "RowBudget", need, limit, text, SMALLER)]
 
 
 def too_few_rows(demand: Demand, sites: Sites, side: Array, chip: Chip) -> list[Problem]:

@@ -23,7 +23,9 @@ from snnir.targets.bss2.refusals import no_labels, no_room, not_told_apart, too_
 #: A packing that needs this much more than there is, is not balanced: it would not help.
 HOPELESS = 1.3
 #: Placements that are balanced.
-MOST_BALANCED = 4
+MOST_BALANCED = 3
+#: Multiplications that are spent on balancing the buses: some seconds.
+WORK = 6e9
 
 
 @dataclass
@@ -36,6 +38,7 @@ class _Search:
     attempts: list[Attempt] = field(default_factory=list)
     problems: list[list[Problem]] = field(default_factory=list)
     apart: Problem | None = None
+    work: float = WORK
 
     def run(self) -> Execution | None:
         """Return the first execution that is found."""
@@ -51,7 +54,7 @@ class _Search:
             if made.worst > HOPELESS * self.chip.drivers:
                 break
             for change in (made.balance, made.separate):
-                change()
+                self.work = change(self.work)
                 found = self._finish(made)
                 if found is not None:
                     return found
@@ -121,14 +124,15 @@ def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
         raise NotRouted(problems)
     demand = flatten(network)
     circuits = least_circuits(network, fan_in(network), chip)
+    work = WORK
     while True:
-        search = _Search(demand, circuits, chip)
+        search = _Search(demand, circuits, chip, work=work)
         found = search.run()
         if found is not None:
             found = canonical(found, chip)
             _verify(found, demand, chip)
             return found
-        problems = problems or search.lacking()
+        problems, work = problems or search.lacking(), search.work
         more = _more_circuits(search)
         if isinstance(more, list):
             raise NotRouted([*problems, *more])
@@ -152,23 +156,17 @@ def _most(demand: Demand) -> dict[str, int]:
 
 
 def _more_circuits(search: _Search) -> dict[str, int] | list[Problem]:
-    """Return more circuits for neurons of a population, or that there are too few for that.
+    """Return more circuits for the neurons with most synapses on the fullest bus.
 
-    It is the one with most synapses on the fullest bus, or another if that is too large.
+    Where that takes more than there are, this is returned.
     """
-    demand, chip = search.demand, search.chip
     name, ratio = search.narrow()
-    most = {n: m / search.circuits[n] for n, m in _most(demand).items() if m}
-    lacking: list[Problem] = []
-    for other in sorted(most, key=lambda n: (n != name, -most[n])):
-        now = search.circuits[other]
-        factor = 0.9 * ratio if other == name else 1
-        more = {**search.circuits, other: min(chip.columns, max(now + 1, int(now * factor)))}
-        problems = neuron_budget(demand.network, more, chip)
-        if not problems and more[other] > now:
-            return more
-        lacking = lacking or problems
-    return lacking
+    now = search.circuits.get(name, search.chip.columns)
+    if now >= search.chip.columns:
+        return []
+    more = max(now + 1, min(search.chip.columns, int(0.9 * now * ratio)))
+    circuits = {**search.circuits, name: more}
+    return neuron_budget(search.demand.network, circuits, search.chip) or circuits
 
 
 def _verify(execution: Execution, demand: Demand, chip: Chip) -> None:
