@@ -123,7 +123,8 @@ def check_form(execution, chip):
             output = chip.event_output(site.circuits[0])
             assert (output, site.address) not in seen
             seen.add((output, site.address))
-            assert execution.crossbar[output, 8 + output % 4] == (0, 0)
+            mask, target = execution.crossbar[output, 8 + output % 4]
+            assert (site.address | output << 8) & mask == target
     s = execution.synapses
     places = set(zip(s.hemisphere.tolist(), s.row.tolist(), s.column.tolist(), strict=True))
     assert len(places) == len(s.weight)
