@@ -265,6 +265,24 @@ def test_generators_make_the_events_of_what_is_always_on() -> None:
         assert (NEURON_INPUTS + LINK_INPUTS + g.bus, g.bus) in execution.crossbar
 
 
+def test_each_background_source_has_a_bus_of_its_own() -> None:
+    sources = {f"b{k}": Source(f"b{k}", 1, "constant", background=True) for k in range(4)}
+    net = network(sources, {"h": 6}, *((n, "h", weights(0, 6, 1)) for n in sources))
+    execution = route(net)
+    check(execution, net, slow=True)
+    assert sorted(g.bus for g in execution.generators) == [0, 1, 2, 3]
+
+
+def test_blocks_do_not_cross_the_middle() -> None:
+    # Five side by side in two rows take three columns: ten neurons. In one row there are twelve.
+    net = network({"in": 3}, {"h": Cells("h", 11, circuits=5)}, ("in", "h", weights(0, 11, 3)))
+    execution = route(net, SMALL)
+    check(execution, net, SMALL)
+    assert "circuits in rows" in execution.facts["strategy"]
+    more = replace(net, cells={"h": Cells("h", 11, circuits=6)})
+    assert "h" in {p.node for p in refused(more, SMALL).values()}
+
+
 def test_neurons_without_targets_reach_no_bus() -> None:
     execution = route(chain(0, 4, 30, 20, 5))
     first = {s.index: s for s in execution.sites if s.population == "l2"}
