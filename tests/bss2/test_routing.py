@@ -273,6 +273,15 @@ def test_each_background_source_has_a_bus_of_its_own() -> None:
     assert sorted(g.bus for g in execution.generators) == [0, 1, 2, 3]
 
 
+def test_background_sources_share_no_bus_where_the_others_are_fuller() -> None:
+    sources = {f"b{k}": Source(f"b{k}", 1, "constant", background=True) for k in range(2)}
+    busy = np.array([[630, 630, 630, 0]] * 2)
+    ones = np.ones((2, 1), int)
+    own = [(name, "h", ones) for name in sources]
+    net = network(sources, {"a": 4, "h": 2}, *own, ("a", "h", busy))
+    check(route(net), net, slow=True)
+
+
 def test_blocks_do_not_cross_the_middle() -> None:
     # Five side by side in two rows take three columns: ten neurons. In one row there are twelve.
     net = network({"in": 3}, {"h": Cells("h", 11, circuits=5)}, ("in", "h", weights(0, 11, 3)))
