@@ -68,11 +68,9 @@ def test_spikes_are_those_of_the_integers(name: str) -> None:
         wanted = simulate(chip.plan, {"x": x[:, sample]}, clocks(chip.facts))
         for population in record:
             size = chip.plan.network.cells[population].size
-            counts = np.zeros((40, size))
-            steps = (wanted[population][:, 0] / chip.plan.step_ticks).astype(int)
-            np.add.at(counts, (steps, wanted[population][:, 1]), 1)
+            counts = step_counts(wanted[population], chip, 40, size)
             np.testing.assert_array_equal(r.recorded[population][:, sample], counts)
-            spikes += len(steps)
+            spikes += int(counts.sum())
     assert spikes > 20
     assert checker.check(chip.facts) == []
     text = chip.files["model.bss2.json"]
@@ -191,9 +189,7 @@ def test_larger_than_the_chip() -> None:
     r = chip.run(x, ["n0", "n1", "n2"])
     wanted = simulate(chip.plan, {"x": x[:, 0]}, clocks(chip.facts))
     for name in ("n0", "n1", "n2"):
-        counts = np.zeros(r.recorded[name].shape[::2])
-        steps = (wanted[name][:, 0] / chip.plan.step_ticks).astype(int)
-        np.add.at(counts, (steps, wanted[name][:, 1]), 1)
+        counts = step_counts(wanted[name], chip, *r.recorded[name].shape[::2])
         np.testing.assert_array_equal(r.recorded[name][:, 0], counts)
     assert checker.check(chip.facts) == []
     found = checker.matrices(chip.facts)
@@ -229,13 +225,49 @@ def test_cli(tmp_path: Path) -> None:
     assert "speedup" in done.stdout
 
 
+def step_counts(ticks: Any, chip: Any, steps: int, size: int) -> Any:
+    """Return spikes [n, 2] (tick, index) as counts [steps, size]."""
+    found = np.zeros((steps, size))
+    np.add.at(found, ((ticks[:, 0] / chip.plan.step_ticks).astype(int), ticks[:, 1]), 1)
+    return found
+
+
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus beside the project")
-def test_recurrence_without_a_step() -> None:
-    """The step of delay in a graph's recurrence is said to be dropped."""
+def test_braille_on_its_recorded_sample() -> None:
+    """Spike for spike its integers' on the chip; much as the float model where that is stepped."""
     g = quiet_load(CORPUS / "braille_zero.nir", semantics="snntorch", dt=1e-4)
     assert any(isinstance(node.op, Delay) for node in g.nodes.values())
     chip = nets.compiled(g, speedup=20.0)
     assert "act at once" in next(e.what for e in chip.losses.losses if e.node == "lif1.lif")
+    x = np.load(CORPUS / "recordings" / "braille_input.npy").astype(np.float32)[:, None]
+    names = ["lif1.lif", "lif2"]
+    r, stepped = chip.run(x, names), snnir.compile(g, "numpy").run(x, names)
+    wanted = simulate(chip.plan, {"input": x[:, 0]}, clocks(chip.facts))
+    assert checker.check(chip.facts) == []
+    for name, size in (("lif1.lif", 38), ("lif2", 7)):
+        counts = step_counts(wanted[name], chip, len(x), size)
+        np.testing.assert_array_equal(r.recorded[name][:, 0], counts)
+        rates = [y[:, 0].sum(0) for y in (r.recorded[name], stepped.recorded[name])]
+        assert np.corrcoef(*rates)[0, 1] > 0.9
+        assert 0.7 < rates[0].sum() / rates[1].sum() < 1.3
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus beside the project")
+@pytest.mark.parametrize("name", ["lif_norse", "two_lif_neurons"])
+def test_single_neurons_of_the_corpus(name: str) -> None:
+    g = quiet_load(CORPUS / f"{name}.nir", semantics="exact", dt=1e-4)
+    chip = nets.compiled(g, tau_syn=0.3)
+    x = nets.events(600, 1, 1, 0.3)
+    names = list(snnir.populations(chip.graph))
+    r, stepped = chip.run(x, names), snnir.compile(g, "numpy").run(x, names)
+    (input_name,) = chip.inputs
+    wanted = simulate(chip.plan, {input_name: x[:, 0]}, clocks(chip.facts))
+    for population in names:
+        counts = step_counts(wanted[population], chip, len(x), 1)
+        np.testing.assert_array_equal(r.recorded[population][:, 0], counts)
+        ours, theirs = r.recorded[population].sum(), stepped.recorded[population].sum()
+        assert abs(ours - theirs) <= 0.1 * theirs + 1
+    assert r.stats[names[0]]["spikes"] > 3
 
 
 def test_a_nir_file_for_hxtorch(tmp_path: Path) -> None:
