@@ -35,7 +35,7 @@ def biased(bias: float = 0.1) -> Graph:
     weight = np.random.default_rng(3).normal(0, 0.6, (10, 6)).astype(np.float32)
     fc = Linear(snnir.tensor(weight), snnir.tensor(np.full(10, bias, np.float32)))
     nodes = {"x": (nets.spikes(6), []), "fc": (fc, ["x"]), "n": (nets.neuron(), ["fc"])}
-    return nets.graph(nodes, ["n"])  # type: ignore[arg-type]
+    return nets.graph(nodes, ["n"])
 
 
 GRAPHS: dict[str, tuple[Graph, dict[str, Any]]] = {
