@@ -16,6 +16,7 @@ import numpy as np
 
 from snnir.targets.bss2.chips import BUSES, HEMISPHERES, LABELS, Chip
 from snnir.targets.bss2.demand import Demand
+from snnir.targets.bss2.network import LogicalNetwork
 from snnir.targets.bss2.placement import Block
 from snnir.targets.bss2.row_shares import Pattern, RowShares, Split
 
@@ -40,6 +41,11 @@ class Arrangement:
     splits: tuple[Split, ...]
 
 
+def few(network: LogicalNetwork) -> bool:
+    """Whether a network has so few neurons that all placements may be tried."""
+    return 0 < sum(cells.size for cells in network.cells.values()) <= MOST_NEURONS
+
+
 def arrange(demand: Demand, chip: Chip) -> Arrangement | None:
     """Return a placement that serves a network, or None if none was found.
 
@@ -47,7 +53,7 @@ def arrange(demand: Demand, chip: Chip) -> Arrangement | None:
     there are labels are not looked at.
     """
     sources = len(np.unique(demand.pre[demand.pre < demand.channels]))
-    if not 0 < demand.neurons <= MOST_NEURONS or sources + demand.neurons > LABELS:
+    if not few(demand.network) or sources + demand.neurons > LABELS:
         return None
     return _Arranger(demand, chip).run()
 

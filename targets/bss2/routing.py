@@ -13,7 +13,7 @@ from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, Chip
 from snnir.targets.bss2.connectivity import connectivity
 from snnir.targets.bss2.demand import Demand, flatten
 from snnir.targets.bss2.execution import Execution
-from snnir.targets.bss2.exhaustive import arrange
+from snnir.targets.bss2.exhaustive import arrange, few
 from snnir.targets.bss2.limits import fan_in, least_circuits, neuron_budget, shortages
 from snnir.targets.bss2.network import LogicalNetwork
 from snnir.targets.bss2.packing import Sites, hemispheres, start
@@ -122,10 +122,10 @@ def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
         ValueError: If the network is inconsistent.
     """
     problems = shortages(network, chip)
-    if problems:
+    if problems and not few(network):
         raise NotRouted(problems)
     demand = flatten(network)
-    found = _searched(demand, chip)
+    found = problems or _searched(demand, chip)
     if not isinstance(found, Execution):
         # What it lacked is what is told: why every other placement failed would fill a page.
         arrangement = arrange(demand, chip)
