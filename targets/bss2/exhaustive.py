@@ -20,9 +20,9 @@ from snnir.targets.bss2.network import LogicalNetwork
 from snnir.targets.bss2.placement import Block
 from snnir.targets.bss2.row_shares import Pattern, RowShares, Split
 
-#: Neurons of networks that are looked at.
+#: Most neurons of networks that are looked at.
 MOST_NEURONS = 12
-#: Steps of a search; some 10 s for each 10 million.
+#: Steps of a search: half a second.
 MOST_WORK = 300_000
 #: Blocks that are tried to lay out neurons of given patterns.
 MOST_BLOCKS = 20_000

@@ -24,7 +24,7 @@ Pattern = tuple[int, int, int]
 Split = tuple[int, int]
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 12)
 def _enough(columns: Split, excitatory: int, inhibitory: int, rows: int, stride: int) -> int:
     """Return the splits of so many rows with which a neuron has cells for its synapses."""
     found = 0
@@ -71,7 +71,7 @@ class RowShares:
         np.add.at(between, (pre, sign[own], demand.post[own]), demand.count[own])
         self.total: list[list[int]] = total.tolist()
         self.between: list[list[list[int]]] = between.tolist()
-        self.senders: list[bool] = between.any(axis=(1, 2)).tolist()
+        self.senders = [bool(one.any()) for one in between]
         self.known: dict[tuple[tuple[int, Pattern], ...], bool] = {}
         self.work = 0
 
