@@ -13,11 +13,13 @@ from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, Chip
 from snnir.targets.bss2.connectivity import connectivity
 from snnir.targets.bss2.demand import Demand, flatten
 from snnir.targets.bss2.execution import Execution
+from snnir.targets.bss2.exhaustive import arrange, few
 from snnir.targets.bss2.limits import fan_in, least_circuits, neuron_budget, shortages
 from snnir.targets.bss2.network import LogicalNetwork
 from snnir.targets.bss2.packing import Sites, hemispheres, start
 from snnir.targets.bss2.placement import Style, place
 from snnir.targets.bss2.problems import NotRouted, Problem
+from snnir.targets.bss2.realisation import realise
 from snnir.targets.bss2.refusals import no_labels, no_room, not_told_apart, too_few_rows, too_full
 
 #: A packing that needs this much more than there is, is not balanced: it would not help.
@@ -120,22 +122,36 @@ def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
         ValueError: If the network is inconsistent.
     """
     problems = shortages(network, chip)
-    if problems:
+    if problems and not few(network):
         raise NotRouted(problems)
     demand = flatten(network)
-    circuits = least_circuits(network, fan_in(network), chip)
+    found = problems or _searched(demand, chip)
+    if not isinstance(found, Execution):
+        # What it lacked is what is told: why every other placement failed would fill a page.
+        arrangement = arrange(demand, chip)
+        made = realise(demand, arrangement, chip) if arrangement else None
+        if made is None:
+            raise NotRouted(found)
+        found = made
+    found = canonical(found, chip)
+    _verify(found, demand, chip)
+    return found
+
+
+def _searched(demand: Demand, chip: Chip) -> Execution | list[Problem]:
+    """Return an execution, or what the first search lacked and more circuits do not help."""
+    circuits = least_circuits(demand.network, fan_in(demand.network), chip)
+    problems: list[Problem] = []
     work = WORK
     while True:
         search = _Search(demand, circuits, chip, work=work)
         found = search.run()
         if found is not None:
-            found = canonical(found, chip)
-            _verify(found, demand, chip)
             return found
         problems, work = problems or search.lacking(), search.work
         more = _more_circuits(search)
         if isinstance(more, list):
-            raise NotRouted([*problems, *more])
+            return [*problems, *more]
         circuits = more
 
 

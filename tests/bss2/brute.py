@@ -59,6 +59,11 @@ class Demand:
     excitatory: dict[Unit, int]
     inhibitory: dict[Unit, int]
 
+    @property
+    def synapses(self) -> int:
+        """Number of synapses in all."""
+        return sum(self.excitatory.values()) + sum(self.inhibitory.values())
+
 
 def demands(network: LogicalNetwork) -> dict[Unit, Demand]:
     """Return what each neuron needs."""
@@ -226,7 +231,10 @@ def solve(network: LogicalNetwork, chip: Chip, most: int = 1) -> Solution | None
     """
     search = Search(network, chip)
     neurons = list(search.needs)
-    least = [network.cells[name].circuits for name, _ in neurons]
+    least = [
+        max(network.cells[name].circuits, -(-need.synapses // chip.rows))
+        for (name, _), need in search.needs.items()
+    ]
     for pattern, example in patterns(chip, most, len(neurons)).items():
         if any(p[0] + p[1] < n for p, n in zip(pattern, least, strict=True)):
             continue

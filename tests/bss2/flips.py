@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from snnir.targets.bss2.chips import HICANN_X, Chip
-from tests.bss2.checker import check, differences, matrices
+from tests.bss2.checker import check, differences, digest_fits, matrices
 from tests.bss2.register_rules import NODES
 
 Json = dict[str, Any]
@@ -176,9 +176,10 @@ def caught(artefact: Json, flipped: Json, chip: Chip = HICANN_X) -> str | None:
 
     None where the flip is not seen, which is only so for one without a digest.
     """
-    wrong = check(flipped, chip)
-    if any(not text.split(": ", 1)[1].startswith("digest") for text in wrong):
+    # The digest takes long, and is the last thing that is looked at.
+    bare = [{**one, "digest": None} for one in flipped["executions"]]
+    if check({**flipped, "executions": bare}, chip):
         return "check"
     if differences(matrices(flipped, chip), matrices(artefact, chip)):
         return "matrices"
-    return "digest" if wrong else None
+    return None if all(digest_fits(one) for one in flipped["executions"]) else "digest"

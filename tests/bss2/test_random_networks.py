@@ -22,19 +22,18 @@ Json = dict[str, Any]
 partition = pytest.importorskip("snnir.targets.bss2.partition").partition
 routing = pytest.importorskip("snnir.targets.bss2.routing")
 COUNTS = {make.__name__[1:]: count for make, count in FAMILIES.items()}
-#: Least part of a family that is routed in one or several executions; `fits` demands all.
-ROUTED = {"small": 1.0, "heavy": 0.9, "medium": 0.6, "sparse": 0.9, "loops": 0.6,
-          "tiny_mixed": 0.3, "tiny_block": 0.3, "full": 0.5, "table": 1.0}  # fmt: skip
-#: Tiny chips, neurons on them, and circuits that the search may join.
+#: Part of a family that is routed, and that in one execution; all of the others.
+ROUTED = {"tiny_mixed": (0.99, 0.98)}
+#: Tiny chips, neurons on them, circuits that the search may join, and most channels.
 TINY = [
-    (tiny(2), 2, 2),
-    (tiny(2), 3, 2),
-    (tiny(2), 4, 2),
-    (tiny(4), 2, 4),
-    (tiny(4), 3, 4),
-    (tiny(4, 2), 2, 1),
-    (tiny(4, 2), 3, 1),
-    (tiny(8), 3, 1),
+    (tiny(2), 2, 2, 12),
+    (tiny(2), 3, 2, 12),
+    (tiny(2), 4, 2, 8),
+    (tiny(4), 2, 4, 32),
+    (tiny(4), 3, 4, 16),
+    (tiny(4, 2), 2, 1, 12),
+    (tiny(4, 2), 3, 1, 12),
+    (tiny(8), 3, 1, 8),
 ]
 
 
@@ -57,21 +56,23 @@ def routed(case: Case) -> Json | None:
 @pytest.mark.slow
 @pytest.mark.parametrize("family", COUNTS)
 def test_networks_are_exact_or_refused(family: str) -> None:
-    """500 networks in all; of each family so many are not refused."""
-    outcome: Counter[bool] = Counter()
+    """500 networks in all; so many are not refused, and need no second execution."""
+    executions = []
     for case in cases(family):
         found = routed(case)
-        outcome[found is not None] += 1
+        executions.append(0 if found is None else len(found["executions"]))
         if found is not None:
             assert faults(found, case.network, case.chip) == [], case.name
-    assert outcome[True] >= ROUTED[family] * outcome.total(), outcome
+    any_way, at_once = ROUTED.get(family, (1.0, 1.0))
+    assert np.mean(np.array(executions) > 0) >= any_way, executions
+    assert np.mean(np.array(executions) == 1) >= at_once, executions
 
 
 def sampled() -> Iterator[tuple[str, Json, Chip]]:
     """Yield artefacts of some cases of each family."""
     for family, count in COUNTS.items():
         for number, case in enumerate(cases(family)):
-            if number % max(1, count // 6) == 0:
+            if number % -(-count // 4) == 0:
                 found = routed(case)
                 if found is not None:
                     yield case.name, found, case.chip
@@ -84,9 +85,9 @@ def test_every_flip_of_a_register_is_caught() -> None:
     Those are seen by the digest only: the artefact with the flip works the same.
     """
     ways: Counter[tuple[str, str]] = Counter()
-    for name, found, chip in sampled():
-        large = len(found["executions"][0]["synapses"]["row"]) > 20000
-        for text, flipped in flips(found, chip, most=1 if large else 6):
+    for number, (name, found, chip) in enumerate(sampled()):
+        large = len(found["executions"][0]["synapses"]["row"]) > 3000
+        for text, flipped in flips(found, chip, most=1 if large else 4, seed=number):
             how = caught(found, flipped, chip)
             assert how is not None, (name, text)
             kind = text.split(", ")[0]
@@ -111,8 +112,10 @@ def refused(network: LogicalNetwork, chip: Chip) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("chip", "neurons", "joined"), TINY)
-def test_verdicts_are_those_of_an_exhaustive_search(chip: Chip, neurons: int, joined: int) -> None:
+@pytest.mark.parametrize(("chip", "neurons", "joined", "most"), TINY)
+def test_verdicts_are_those_of_an_exhaustive_search(
+    chip: Chip, neurons: int, joined: int, most: int
+) -> None:
     """What some configuration realises is routed; what none does is refused."""
     verdicts: Counter[bool] = Counter()
     wrong = []
@@ -121,7 +124,7 @@ def test_verdicts_are_those_of_an_exhaustive_search(chip: Chip, neurons: int, jo
         return solve(network, chip) or solve(network, chip, joined)
 
     for seed in range(60):
-        network = few_neurons(seed, chip, neurons, 1 + seed % (4 * chip.drivers + 4))
+        network = few_neurons(seed, chip, neurons, 1 + seed % most)
         solution = possible(network)
         verdicts[solution is not None] += 1
         if solution is not None:
@@ -134,7 +137,8 @@ def test_verdicts_are_those_of_an_exhaustive_search(chip: Chip, neurons: int, jo
     if wrong:
         least = smallest(wrong[0], lambda one: refused(one, chip) and possible(one) is not None)
         pytest.fail(f"{len(wrong)} refused and possible, such as {least} as {possible(least)}")
-    assert verdicts[True] >= 5, verdicts
+    assert verdicts[True] >= 20, verdicts
+    assert verdicts[False] >= 5, verdicts
 
 
 def test_search_has_both_verdicts() -> None:
