@@ -55,6 +55,8 @@ class ChipNeurons:
         reset: Where it is then.
         refractory: Seconds.
         losses: What the chip does otherwise, one sentence each.
+        bare: Whether the model has no synaptic current, so that tau_syn is a choice of the user in
+            the chip's time.
     """
 
     tau_mem: Array
@@ -65,6 +67,7 @@ class ChipNeurons:
     reset: Array
     refractory: float
     losses: tuple[str, ...]
+    bare: bool = False
 
     @property
     def spiking(self) -> bool:
@@ -261,4 +264,4 @@ def with_synapse(neurons: ChipNeurons, seconds: float | None) -> ChipNeurons:
     if seconds is None:
         what = "has no synaptic current; on the chip input decays in 0.3 to 30 us"
         raise NotFit(what, SYNAPSE_HINT)
-    return replace(neurons, tau_syn=np.where(bare, seconds, neurons.tau_syn))
+    return replace(neurons, tau_syn=np.where(bare, seconds, neurons.tau_syn), bare=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,50 @@ def test_a_fitted_range_is_reported(tmp_path: Any) -> None:
     g = nets.feed_forward(40, 3)
     np.save(tmp_path / "x.npy", nets.events(60, 2, 40, 0.5))
     assert "calibrate" not in said(g, calibrate=str(tmp_path / "x.npy"))["n0"]
+
+
+def test_inputs_to_calibrate_with_are_read_anew(tmp_path: Any) -> None:
+    g = nets.feed_forward(40, 3)
+    path = tmp_path / "x.npy"
+    factors = []
+    for rate in (0.05, 0.9):
+        np.save(path, nets.events(60, 2, 40, rate))
+        factors.append(nets.compiled(g, calibrate=str(path)).plan.targets["n0"].factor[0])
+    assert factors[1] > 2 * factors[0]
+
+
+@pytest.mark.parametrize("times", [(6e-3, 6e-3), (20e-3, 0.5e-3), (1.23457e-2, 3.4567e-3)])
+def test_speedups_of_a_hint_fit(times: tuple[float, float]) -> None:
+    g = alone(nets.neuron(tau_mem=times[0], tau_syn=times[1]))
+    found = re.search(r"speed-ups from (\S+) to (\S+) fit", refused(g, speedup=1e5))
+    assert found is not None
+    for speedup in found.groups():
+        assert snnir.check(g, "bss2", speedup=float(speedup)) == []
+
+
+def test_a_given_current_fits_with_any_speedup() -> None:
+    """It is in the chip's time, so that the membrane alone decides."""
+    g = alone(nets.neuron("lif", "exact"))
+    for speedup in (10.0, 1e6):
+        text = refused(g, tau_syn=0.5, speedup=speedup)
+        assert "speed-ups from 100 to 1.2e+04 fit" in text
+
+
+@pytest.mark.parametrize("leak", [-2.345678, 0.123456, 0.912345])
+def test_a_reset_of_a_hint_fits(leak: float) -> None:
+    g = alone(nets.neuron(v_leak=leak, v_reset=-40.0))
+    found = re.search(r"a reset of (\S+) V or more", refused(g))
+    assert found is not None
+    better = alone(nets.neuron(v_leak=leak, v_reset=float(found[1])))
+    assert snnir.check(better, "bss2") == []
+
+
+@pytest.mark.parametrize("size", [30.0, 100.0, 123.456])
+def test_a_speedup_for_large_weights_fits(size: float) -> None:
+    g = alone(nets.neuron(), [[size, 1.0]])
+    found = re.search(r"--set speedup=(\S+);", refused(g, speedup=12000.0))
+    assert found is not None
+    assert snnir.check(g, "bss2", speedup=float(found[1])) == []
 
 
 def test_dropped_delays_are_losses() -> None:
