@@ -131,8 +131,8 @@ def sums_exactly(weight: Tensor, bias: Tensor | None) -> bool:
     """Whether sums of any of these weights are exact in float32 in every order."""
     if not weight.is_resolved:
         return False
-    rows = np.abs(weight.numpy().astype(np.float64)).reshape(weight.shape[0], -1)
-    totals = rows.sum(axis=1)
+    rows = np.abs(weight.numpy().astype(np.float64))
+    totals = rows.sum(axis=tuple(range(1, rows.ndim)))
     values = [rows]
     if bias is not None:
         values.append(np.abs(bias.numpy().astype(np.float64)))

@@ -36,6 +36,8 @@ LOWEST_SHOWN, HIGHEST_SHOWN = 30, 210
 #: Threshold distances: calibration is precise to 2 to 8 LSB, so small ones only where it must be.
 PREFERRED, SMALLEST, LARGEST = 40, 20, 140
 FULL, LEAST_CAPACITANCE = 63, 16
+#: Larger than any weight, and far from where integers overflow.
+_BEYOND = 2.0**40
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ class Targets:
 
 
 def rounded(values: Array) -> Array:
-    """Round half away from zero, as hxtorch does."""
-    result: Array = (np.sign(values) * np.floor(np.abs(values) + 0.5)).astype(np.int64)
+    """Round half away from zero, as hxtorch does; what no chip could have stays too large."""
+    sizes = np.minimum(np.floor(np.abs(values) + 0.5), _BEYOND)
+    result: Array = (np.sign(values) * sizes).astype(np.int64)
     return result
 
 
@@ -96,7 +99,8 @@ class Rules:
         common: Whether a population has one threshold distance instead of one per neuron.
         refractory: Microseconds for neurons whose model has no refractory time; 0: half a step, by
             which resets at the ends of steps are late on average.
-        every: Steps between events of what is always on.
+        every: Steps between events of what is always on; not whole where their period in ticks is
+            rounded.
         reach: How far below and above rest membranes get, in the model's units, of populations
             that are read by them, where it is known.
     """
@@ -106,7 +110,7 @@ class Rules:
     gain: float
     common: bool
     refractory: float
-    every: int
+    every: float
     reach: Mapping[str, tuple[float, float]]
 
 
@@ -183,7 +187,7 @@ def map_population(population: Population, rules: Rules) -> Targets:
     )  # fmt: skip
 
 
-def _largest(population: Population, every: int) -> Array:
+def _largest(population: Population, every: float) -> Array:
     """Return the largest weight of every neuron, in the model's units."""
     parts = [np.abs(every * population.constant)]
     parts += [np.abs(w).max(axis=1, initial=0.0) for w in population.weights.values()]

@@ -55,6 +55,8 @@ class ChipNeurons:
         reset: Where it is then.
         refractory: Seconds.
         losses: What the chip does otherwise, one sentence each.
+        bare: Whether the model has no synaptic current, so that tau_syn is a choice of the user in
+            the chip's time.
     """
 
     tau_mem: Array
@@ -65,6 +67,7 @@ class ChipNeurons:
     reset: Array
     refractory: float
     losses: tuple[str, ...]
+    bare: bool = False
 
     @property
     def spiking(self) -> bool:
@@ -122,7 +125,7 @@ def _of_equation(op: Neuron, shape: tuple[int, ...], dt: float) -> ChipNeurons:
     flat = _flat_params(op.params, shape)
     tau_mem, tau_syn = flat.get("tau_mem", flat.get("tau")), flat.get("tau_syn")
     made = _neurons(rules, given, shape, dt, (tau_mem, tau_syn))
-    if stepping.synapse_jump and stepping.integrator == "exact":
+    if tau_syn is not None and stepping.synapse_jump and stepping.integrator == "exact":
         # The flow is known; summing its samples would miss what lies between them.
         made = replace(made, charge=flat["r"] * flat["tau_syn"])
     return made
@@ -161,6 +164,9 @@ def _neurons(
 
     threshold = None if rules.fire == "never" else value("threshold")
     reset = value("v_reset") if rules.reset == "to" else np.zeros(count)
+    if threshold is not None and not np.isfinite([*threshold, *reset]).all():
+        hint = "a threshold that is never reached is a leaky integrator's: li, cubali"
+        raise NotFit("its threshold or reset is not finite", hint)
     if threshold is not None and np.any(threshold <= reset):
         worst = int(np.argmax(reset - threshold))
         what = f"neuron {worst} is reset to {reset[worst]:.4g}, its threshold is "
@@ -180,11 +186,21 @@ def _neurons(
 
 
 def _steady(step: LinearStep) -> tuple[Array, Array]:
-    """Return where membranes rest, and where a unit of input in every step moves that."""
+    """Return where membranes rest, and where a unit of input in every step moves that.
+
+    Raises:
+        NotFit: If there is no such place, as what does not decay has none.
+    """
     inner = np.eye(len(step.names)) - step.change[:, :-1, :-1]
-    rest = np.linalg.solve(inner, step.change[:, :-1, -1:])
-    gain = np.linalg.solve(inner, step.jump)
+    try:
+        rest = np.linalg.solve(inner, step.change[:, :-1, -1:])
+        gain = np.linalg.solve(inner, step.jump)
+    except np.linalg.LinAlgError:
+        rest = gain = np.full_like(step.jump, np.nan)
     v = step.membrane
+    if not (np.isfinite(rest[:, v]).all() and np.isfinite(gain[:, v]).all()):
+        what = "has no finite rest, or no finite response to input, in steps of this dt"
+        raise NotFit(what, "time constants, gains and potentials have to be finite, and decay")
     return rest[:, v, 0] / step.unit, gain[:, v, 0] / step.unit
 
 
@@ -225,6 +241,8 @@ def _losses(rules: LifStep, starts_elsewhere: bool) -> list[str]:
         found.append("is reset with the spike, not one step later")
     if rules.clamp != "none":
         found.append("its membrane has no lower bound")
+    if rules.fixed or rules.synapse == "fixed":
+        found.append("its states are not cut to multiples of 1/4096")
     if rules.synapse_order == "late":
         found.append("input acts at once, not one step later")
     return found
@@ -246,4 +264,4 @@ def with_synapse(neurons: ChipNeurons, seconds: float | None) -> ChipNeurons:
     if seconds is None:
         what = "has no synaptic current; on the chip input decays in 0.3 to 30 us"
         raise NotFit(what, SYNAPSE_HINT)
-    return replace(neurons, tau_syn=np.where(bare, seconds, neurons.tau_syn))
+    return replace(neurons, tau_syn=np.where(bare, seconds, neurons.tau_syn), bare=True)

@@ -10,7 +10,7 @@ import numpy as np
 from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph
 from snnir.ir.names import fresh_name
-from snnir.targets.bss2.chips import MOST_PERIOD, TICK_NS
+from snnir.targets.bss2.chips import MOST_PERIOD, MOST_TICKS, TICK_NS
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.mapping import Array, Rules, Targets, map_population
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
@@ -26,6 +26,8 @@ from snnir.targets.bss2.structure import Model, Population, find_model
 
 #: A spike reaches synapses in the tick after the one in which it comes.
 LATENCY = 1
+#: Shortest step of a model in ticks.
+LEAST_STEP = 1e-3
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,11 @@ class Plan:
     @property
     def period(self) -> float:
         """Ticks between the events of what is always on; whole for generators."""
-        exact = self.every * self.step_ticks
-        return max(float(np.floor(exact + 0.5)), 1.0) if self.generators else exact
+        return _period(self.every * self.step_ticks, self.generators)
+
+
+def _period(exact: float, whole: bool) -> float:
+    return max(float(np.floor(exact + 0.5)), 1.0) if whole else exact
 
 
 def make_plan(graph: Graph, wishes: Wishes) -> tuple[Plan | None, list[Diagnostic]]:
@@ -109,6 +114,7 @@ class _Maker:
         if self.problems:
             return None, self.problems
         self.problems += check_times(populations.values(), self.wishes.speedup)
+        self._check_step()
         for population in populations.values():
             self.problems += check_potentials(population)
         every = self._bias_steps()
@@ -125,17 +131,31 @@ class _Maker:
         executions = self._placed(network)
         if executions is None:
             return None, self.problems
-        ticks = rules.dt * 1e3 / TICK_NS
+        ticks = self._step_ticks
         found = Plan(self.model, targets, network, executions, ticks, constant, every, self.wishes)
         return found, []
 
     def _rules(self, every: int) -> Rules:
-        wishes = self.wishes
+        wishes, ticks = self.wishes, self._step_ticks
+        period = _period(every * ticks, wishes.bias == "generator")
         return Rules(
             dt=1e6 * self.dt / wishes.speedup, speedup=wishes.speedup, gain=wishes.gain,
-            common=wishes.common, refractory=wishes.refractory, every=every,
+            common=wishes.common, refractory=wishes.refractory, every=period / ticks,
             reach=dict(wishes.reach),
         )  # fmt: skip
+
+    @property
+    def _step_ticks(self) -> float:
+        return self.dt * 1e9 / self.wishes.speedup / TICK_NS
+
+    def _check_step(self) -> None:
+        if not LEAST_STEP <= self._step_ticks <= MOST_TICKS:
+            what = (
+                f"a step of {self.dt:g} s is {self._step_ticks:.4g} ticks of {TICK_NS} ns on the "
+                f"chip; {LEAST_STEP:g} to {MOST_TICKS} can be counted"
+            )
+            hint = "give the model another dt: --dt; or choose another --set speedup=..."
+            self.problems.append(Diagnostic("SNN501", what, hint=hint))
 
     def _bias_steps(self) -> int:
         """Return the steps between events of biases; rarer events have larger weights."""
@@ -149,7 +169,7 @@ class _Maker:
         if not biased:
             return 1
         steps = self.wishes.bias_every or _steps_between(list(biased.values()), self.dt)
-        ticks = steps * self.dt * 1e9 / self.wishes.speedup / TICK_NS
+        ticks = steps * self._step_ticks
         if self.wishes.bias == "generator" and not 1 <= ticks <= MOST_PERIOD:
             what = f"a bias would be an event every {ticks:.6g} ticks of {TICK_NS} ns"
             hint = f"generators have periods of 1 to {MOST_PERIOD}: --set bias-every=..."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -59,14 +59,30 @@ def check_times(populations: Iterable[Population], speedup: float) -> list[Diagn
 
 
 def feasible_speedups(populations: Iterable[Population]) -> tuple[float, float]:
-    """Return the least and largest speed-up with which all time constants fit."""
+    """Return the least and largest speed-up with which all time constants fit.
+
+    A synaptic current that the user gave is in the chip's time, and fits with any.
+    """
     lowest, highest = 0.0, np.inf
     for population in populations:
         own = population.neurons
-        for times, (low, high) in ((own.tau_mem, TAU_MEM), (own.tau_syn, TAU_SYN)):
+        parts = (
+            [(own.tau_mem, TAU_MEM)]
+            if own.bare
+            else [(own.tau_mem, TAU_MEM), (own.tau_syn, TAU_SYN)]
+        )
+        for times, (low, high) in parts:
             lowest = max(lowest, 1e6 * float(times.max(initial=0.0)) / high)
             highest = min(highest, 1e6 * float(times.min(initial=np.inf)) / low)
     return lowest, highest
+
+
+def _digits(value: float, towards: Callable[[float], float]) -> str:
+    """Return a number in four digits, rounded to the side on which it fits."""
+    if not value:
+        return "0"
+    unit = 10.0 ** (np.floor(np.log10(abs(value))) - 3)
+    return f"{towards(round(value / unit, 6)) * unit:.4g}"
 
 
 def _speedup_hint(lowest: float, highest: float) -> str:
@@ -76,7 +92,8 @@ def _speedup_hint(lowest: float, highest: float) -> str:
             f"{lowest:.4g} or more, the shortest {highest:.4g} or less"
         )
     return (
-        f"speed-ups from {lowest:.4g} to {highest:.4g} fit all of the network: --set speedup=...; "
+        f"speed-ups from {_digits(lowest, np.ceil)} to {_digits(highest, np.floor)} fit all of the "
+        "network: --set speedup=...; "
         "if the file is in milliseconds, read it with --time-unit 1e-3"
     )
 
@@ -99,9 +116,11 @@ def check_potentials(population: Population) -> list[Diagnostic]:
     reach = (HIGHEST - LOWEST) / SMALLEST * frame.distance[at]
     if frame.reset[at] < frame.leak[at]:
         low = max(frame.leak[at] - reach, frame.threshold[at] - reach * 160 / 110)
-        hint = f"a reset of {low:.4g} V or more fits; to spike once only, use a refractory time"
+        hint = f"a reset of {_digits(low, np.ceil)} V or more fits"
+        hint += "; to spike once only, use a refractory time"
     else:
-        hint = f"a reset of {frame.leak[at] + reach:.4g} V or less fits"
+        high = _digits(frame.leak[at] + reach, np.floor)
+        hint = f"a reset of {high} V or less fits"
     return [Diagnostic("SNN501", message, population.name, hint=hint)]
 
 
@@ -127,8 +146,9 @@ def check_weights(
     wanted = speedup * MOST_WEIGHT / targets.largest
     hint = "scale the weights down, or the threshold up"
     if wanted >= least:
-        hint = f"slower, weights are smaller: --set speedup={wanted:.3g}; or {hint}"
+        slower = _digits(max(wanted, least), np.ceil)
+        hint = f"slower, weights are smaller: --set speedup={slower}; or {hint}"
     elif speedup * limit / targets.largest >= least:
-        hint = f"slower, weights are smaller: --set speedup={least:.4g}; or {hint}"
+        hint = f"slower, weights are smaller: --set speedup={_digits(least, np.ceil)}; or {hint}"
     hint += "; a measured gain is set with --set gain=..."
     return [Diagnostic("SNN501", message, population.name, hint=hint)]

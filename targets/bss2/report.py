@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from snnir.ir.graph import Graph
+from snnir.ir.timing import Delay
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE
 from snnir.pixels import png, signed_colours
@@ -15,6 +16,7 @@ from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, MOST_WEIGHT
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.mapping import Array
 from snnir.targets.bss2.plan import Plan
+from snnir.targets.bss2.readout import MOST_CADC
 
 
 def tables(plan: Plan) -> dict[str, Table]:
@@ -105,16 +107,33 @@ def losses_of(plan: Plan, name: str) -> list[str]:
         found.append(f"is refractory for {own.refractory:g} us")
     if np.any(population.constant):
         source = "a background generator" if plan.generators else "the host"
-        found.append(f"its bias is an event of {source} every {plan.every} steps")
+        every = plan.period / plan.step_ticks
+        found.append(f"its bias is an event of {source} every {every:.6g} steps")
     if not population.neurons.spiking:
-        found.append("its membrane is read with 8 bits")
+        found.append(_shown(plan, name))
+    if plan.model.graph.record_offset and name in {o.population for o in plan.model.outputs}:
+        found.append(f"is recorded at once, not {plan.model.graph.record_offset} step(s) later")
     found.append("calibration leaves what it leaves: see the modes mismatch and noise")
     return found
+
+
+def _shown(plan: Plan, name: str) -> str:
+    """Return how the membranes of a population are read, and how far."""
+    own = plan.targets[name]
+    low, high = own.offset.max(), (own.offset + MOST_CADC * own.factor).min()
+    text = f"its membrane is read with 8 bits, from {low:.4g} to {high:.4g}, and cut off there"
+    known = name in dict(plan.wishes.reach)
+    return text if known else f"{text} (--set calibrate=... fits that to inputs)"
 
 
 def loss_report(graph: Graph, plan: Plan) -> LossReport:
     """Return what a configured chip does otherwise than its graph, by population."""
     special = [
         NodeLoss(name, APPROXIMATE, "; ".join(losses_of(plan, name))) for name in plan.targets
+    ]
+    special += [
+        NodeLoss(name, APPROXIMATE, f"its {node.op.longest} step(s) of a recurrence are dropped")
+        for name, node in graph.nodes.items()
+        if isinstance(node.op, Delay) and node.op.longest
     ]
     return report(graph, "bss2", special)

@@ -121,7 +121,9 @@ class _Finder:
     def _check(self, node: Node) -> ChipNeurons | None:
         """Return what a node is as a population; note what it cannot be."""
         op = node.op
-        if any(not tensor.is_resolved for tensor in op.tensors().values()):
+        if isinstance(op, (Neuron, Step)) and not self.graph.signal(node.name).size:
+            self.model.report(node.name, "has no neurons", "leave it out")
+        elif any(not tensor.is_resolved for tensor in op.tensors().values()):
             self.model.report(node.name, "its weights are not at hand", "load the file itself")
         elif isinstance(op, (Neuron, Step)):
             try:

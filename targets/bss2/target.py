@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -117,12 +119,13 @@ class Bss2Target(Target):
     def _planned(self, graph: Graph) -> tuple[Plan | None, list[Diagnostic]]:
         """Return the plan; that of the last graph is kept, since checking makes it already."""
         global _LAST  # noqa: PLW0603
-        if _LAST is None or _LAST[0] is not graph or _LAST[1] != self:
+        given = _digest(self.calibrate)
+        if _LAST is None or _LAST[0] is not graph or _LAST[1:3] != (self, given):
             wishes = self.wishes()
             if self.calibrate:
                 wishes = with_reach(wishes, _reach(graph, self.calibrate))
-            _LAST = graph, self, make_plan(graph, wishes)
-        return _LAST[2]
+            _LAST = graph, self, given, make_plan(graph, wishes)
+        return _LAST[3]
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the artefact and its emulator."""
@@ -157,8 +160,16 @@ class Bss2Target(Target):
         return loss_report(graph, plan)
 
 
-#: The last graph, target and result of planning.
-_LAST: tuple[Graph, Bss2Target, tuple[Plan | None, list[Diagnostic]]] | None = None
+#: The last graph, target, digest of the inputs to calibrate with, and result of planning.
+_LAST: tuple[Graph, Bss2Target, str, tuple[Plan | None, list[Diagnostic]]] | None = None
+
+
+def _digest(path: str) -> str:
+    """Return what a file holds now, or nothing if it cannot be read, which its reader says."""
+    try:
+        return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() if path else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def _reach(graph: Graph, path: str) -> dict[str, tuple[float, float]]:
