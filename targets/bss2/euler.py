@@ -15,7 +15,7 @@ import numpy as np
 
 from snnir.targets.bss2.chips import TICK_NS
 from snnir.targets.bss2.config_types import Config, Setup
-from snnir.targets.bss2.schedule import counted, duration, regular
+from snnir.targets.bss2.schedule import duration, regular, sent_counts
 
 _FULL_CAPACITANCE = 63
 
@@ -93,7 +93,7 @@ def euler_run(
             tick = np.tile(regular(population, ticks), batch)
             sample = np.repeat(np.arange(batch), len(tick) // batch)
             found = np.stack([tick, sample, np.zeros_like(tick)], 1)
-        counts = counted(found, steps, config.step_ticks, batch, population.size)
+        counts = sent_counts(found, steps, config.step_ticks, batch, population.size)
         signals[name] = counts.astype(kind)
     dt = kind(config.step_ticks * TICK_NS / 1000)
     for setup in config.executions:

@@ -73,6 +73,18 @@ def steps_of(tick: Any, steps: int, step_ticks: float) -> Any:
     return np.searchsorted(np.arange(steps) * step_ticks, tick, "right") - 1
 
 
+def sent_counts(events: Any, steps: int, step_ticks: float, batch: int, size: int) -> Any:
+    """Return counts [steps, batch, size] of what the host sends, [n, 3], by whose events they are.
+
+    The tick of a step's events is rounded, so that it may be one of the step before.
+    """
+    begin = np.floor(np.arange(steps + 1) * step_ticks + 0.5)
+    step = np.searchsorted(begin, events[:, 0], "right") - 1
+    within = step < steps
+    own = np.column_stack([step[within], events[within, 1:]])
+    return counted(own, steps, 1.0, batch, size)
+
+
 def counted(events: Any, steps: int, step_ticks: float, batch: int, size: int) -> Any:
     """Return counts [steps, batch, size] of events [n, 3]."""
     tick, sample, index = events.T

@@ -93,6 +93,13 @@ def counts(trains: Trains, step_ticks: float, steps: int) -> Any:
     return found
 
 
+def sent_counts(ticks: Sequence[int], step_ticks: float, steps: int) -> Any:
+    """Return the numbers of events [T] of a source by whose step they are: ticks are rounded."""
+    begin = [nearest(step * step_ticks) for step in range(steps + 1)]
+    place = np.searchsorted(begin, np.asarray(ticks, np.int64), "right") - 1
+    return np.bincount(place, minlength=steps)[:steps].astype(np.float32)
+
+
 class Sample:
     """One sample as it is run: the events of every population so far, and membranes.
 
