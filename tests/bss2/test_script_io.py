@@ -55,7 +55,7 @@ def test_events_of_inputs() -> None:
     values = np.zeros((5, 2))
     values[[0, 3], 0], values[4, 1] = (1, 2), 1
     assert input_trains("x", values, 0.5) == [[0, 2, 2], [2]]
-    for bad in (-1, 0.5):
+    for bad in (-1, 0.5, 65536, np.inf, np.nan):
         with pytest.raises(SystemExit, match="input 'x'"):
             input_trains("x", np.full((2, 2), bad), 1.0)
 
