@@ -143,6 +143,8 @@ class Sender:
             found = self._events(name, events, ticks, samples)
             tick, sample, index = found.T
             times = count[index]
+            if times.sum() > MOST_IN_ALL:
+                raise BadInput(f"events of '{name}' are more than {MOST_IN_ALL} packets")
             begin = np.cumsum(times) - times
             packet = np.arange(times.sum()) + np.repeat(first[index] - begin, times)
             parts.append(np.stack([np.repeat(tick, times), np.repeat(sample, times), packet], 1))
@@ -177,9 +179,10 @@ class Sender:
 
     def _generated(self, ticks: int) -> tuple[Any, Any]:
         parts = [np.zeros((0, 2), np.int64)]
+        counts = [max(0, ticks - one.start) // one.period for one in self.setup.generators]
+        if sum(counts) > MOST_IN_ALL:
+            raise BadInput(f"generators have more than {MOST_IN_ALL} events in this time")
         for k, generator in enumerate(self.setup.generators):
-            if (ticks - generator.start) // generator.period > MOST_IN_ALL:
-                raise BadInput(f"a generator has more than {MOST_IN_ALL} events in this time")
             tick = np.arange(generator.start, ticks, generator.period)
             parts.append(np.stack([tick, np.full(len(tick), self.first_generator + k)], 1))
         table = np.concatenate(parts)
