@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -89,9 +90,14 @@ def _result(data: dict[str, Any], facts: dict[str, Any], inputs: Mapping[str, An
     arrays = {str(name): data[f"array_{i}"] for i, name in enumerate(data["names"].tolist())}
     sums = dict(zip(data["spike_nodes"].tolist(), data["spike_sums"].tolist(), strict=True))
     steps, batch = next(iter(inputs.values())).shape[:2]
-    stats = spike_stats(facts.get("populations", {}), sums, steps * batch)
+    outputs = {k.removeprefix("output/"): v for k, v in arrays.items() if k.startswith("output/")}
+    # A program may have run the input several times, then outputs have an axis in front.
+    port = facts["outputs"][0]
+    leading = outputs[port["name"]].shape[: -2 - len(port["shape"])]
+    samples = math.prod(leading) * steps * batch
+    stats = spike_stats(facts.get("populations", {}), sums, samples)
     return Result(
-        {k.removeprefix("output/"): v for k, v in arrays.items() if k.startswith("output/")},
+        outputs,
         {k.removeprefix("record/"): v for k, v in arrays.items() if k.startswith("record/")},
         stats,
     )

@@ -76,6 +76,8 @@ def main() -> None:
             outputs, records, sums = _chips(model, given, arguments, how)
     except (BadFolder, BadInput) as problem:
         raise SystemExit(str(problem)) from None
+    except MemoryError:
+        raise SystemExit("there is not enough memory for this run") from None
     write_results(arguments.output, outputs, records, sums)
     shown = {name: list(y.shape) for name, y in outputs.items()}
     print(json.dumps({**shown, "stats": model.stats} if model.stats else shown))

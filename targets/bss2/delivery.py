@@ -18,6 +18,8 @@ from snnir.targets.bss2.chips import (
 from snnir.targets.bss2.config_types import BadFolder, Setup
 
 _BUS_OUTPUTS = HEMISPHERES * BUSES
+#: Synapses that all packets together reach at most; each is reached by one where all is well.
+_MOST_HITS = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def deliveries(setup: Setup) -> Delivery:
     """Follow every event of an execution from its label to neurons.
 
     Raises:
-        BadFolder: If the host could not tell whose spikes it records.
+        BadFolder: If the host could not tell whose spikes it records, or events reach far too
+            many synapses.
     """
     neurons, units = setup.neurons, len(setup.neurons.index)
     packets = []
@@ -120,9 +123,13 @@ def deliveries(setup: Setup) -> Delivery:
         unit_of[list(own)] = unit
     legs, parts = [0], [np.zeros((0, 4), np.int64)]
     buses: list[int] = []
+    hits = 0
     for source, label in packets:
         for bus in _passed(setup, source, label, 0, _BUS_OUTPUTS):
             number, sign = array.reached(bus, label)
+            hits += len(number)
+            if hits > _MOST_HITS:
+                raise BadFolder(f"events reach more than {_MOST_HITS} synapses")
             _, _, column, _, _ = setup.synapses[number].T
             circuit = bus // BUSES * HICANN_X.columns + column
             parts.append(np.stack([np.full(len(number), len(buses)), circuit, sign, number], 1))

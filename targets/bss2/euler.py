@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from snnir.targets.bss2.chips import TICK_NS
-from snnir.targets.bss2.config_types import Config, Setup
-from snnir.targets.bss2.schedule import counted, duration, regular
+from snnir.targets.bss2.config_types import Config, ProjectionFacts, Setup
+from snnir.targets.bss2.schedule import duration, regular, sent_counts
 
 _FULL_CAPACITANCE = 63
 
@@ -93,7 +93,7 @@ def euler_run(
             tick = np.tile(regular(population, ticks), batch)
             sample = np.repeat(np.arange(batch), len(tick) // batch)
             found = np.stack([tick, sample, np.zeros_like(tick)], 1)
-        counts = counted(found, steps, config.step_ticks, batch, population.size)
+        counts = sent_counts(found, steps, config.step_ticks, batch, population.size)
         signals[name] = counts.astype(kind)
     dt = kind(config.step_ticks * TICK_NS / 1000)
     for setup in config.executions:
@@ -135,10 +135,7 @@ def _groups(config: Config, setup: Setup, kind: Any) -> dict[str, _Group]:
         inputs = []
         for projection in setup.projections:
             if projection.target == name:
-                shape = config.populations[projection.source].size, config.populations[name].size
-                dense = np.zeros(shape)
-                np.add.at(dense, (projection.pre, projection.post), projection.weight)
-                dense = dense[:, neurons.index[own]].astype(kind)
+                dense = _matrix(config, projection, neurons.index[own]).astype(kind)
                 parts = [dense] if same else [np.maximum(dense, 0), np.minimum(dense, 0)]
                 earlier = projection.source in order[order.index(name) :]
                 inputs.append((projection.source, earlier, parts))
@@ -149,3 +146,14 @@ def _groups(config: Config, setup: Setup, kind: Any) -> dict[str, _Group]:
             tau_syn.T.astype(kind), time, inputs,
         )  # fmt: skip
     return groups
+
+
+def _matrix(config: Config, projection: ProjectionFacts, index: Any) -> Any:
+    """Return the weights [source, target] of some neurons of the target."""
+    place = np.full(config.populations[projection.target].size, -1)
+    place[index] = np.arange(len(index))
+    post = place[projection.post]
+    here = post >= 0
+    dense = np.zeros((config.populations[projection.source].size, len(index)))
+    np.add.at(dense, (projection.pre[here], post[here]), projection.weight[here])
+    return dense

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from snnir.targets.bss2.script_io import PER_US, by_name, constant_train, counts, nearest
+from snnir.targets.bss2.script_io import PER_US, by_name, constant_train, nearest, sent_counts
 
 Json = dict[str, Any]
 
@@ -236,7 +236,7 @@ class Network:
             if population["kind"] == "constant":
                 step_ticks = self.artefact["meta"]["step_ticks"]
                 train = constant_train(population, nearest(steps * step_ticks))
-                column = counts([train], step_ticks, steps)[:, None]
+                column = sent_counts(train, step_ticks, steps)[:, None, None]
                 spikes = self.tensor(np.repeat(column, batch, axis=1))
                 handles[name] = self.library.observables(spikes=spikes)
         for name in populations_in_order(self.artefact):

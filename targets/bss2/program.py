@@ -11,6 +11,7 @@ from snnir.targets.bss2 import (
     conditions,
     config_reader,
     config_types,
+    config_values,
     delivery,
     emulator,
     engine,
@@ -24,8 +25,8 @@ from snnir.targets.bss2 import (
 
 #: What `model.py` is made of, in an order in which all that is used at once is there.
 EMBEDDED = (
-    c_build, chips, folder_program, config_types, config_reader, delivery, engine, circuits,
-    engine_python, variation, conditions, schedule, readout, euler, emulator, monte_carlo,
+    c_build, chips, folder_program, config_types, config_values, config_reader, delivery, engine,
+    circuits, engine_python, variation, conditions, schedule, readout, euler, emulator, monte_carlo,
 )  # fmt: skip
 
 

@@ -106,7 +106,8 @@ class Network:
         tell_rounding(execution["neurons"])
         self.pynn, self.artefact, self.execution = pynn, artefact, execution
         self.members = members(artefact, execution)
-        self.spiking = {p["name"]: p.get("spiking", True) for p in artefact["populations"]}
+        neurons = [p for p in artefact["populations"] if p["kind"] == "neurons"]
+        self.spiking = {p["name"]: p["spiking"] for p in neurons}
         circuits = [n["circuits"][0] for found in self.members.values() for n in found]
         pynn.setup(neuronPermutation=circuits)
         self.cells: dict[str, Any] = {}
@@ -168,12 +169,17 @@ class Network:
                 made.set(weight=np.where(mask, weights, 0.0))
 
     def run(self, sample: Sample, first: bool = True) -> None:
-        """Run a sample, and add the spikes and membranes of this execution's neurons to it."""
+        """Run a sample, and add the spikes and membranes of this execution's neurons to it.
+
+        What earlier executions recorded is as late as spikes of the same chip would be.
+        """
         pynn = self.pynn
         if not first:
             pynn.reset()
         for name, source in self.sources.items():
-            trains = [sample.trains[name][index] for index in self.indices["sources", name]]
+            late = self.artefact["meta"]["latency_ticks"] if name in self.spiking else 0
+            own = [sample.trains[name][index] for index in self.indices["sources", name]]
+            trains = [[tick + late for tick in train if tick + late < sample.end] for train in own]
             source.set(spike_times=[[milliseconds(tick) for tick in train] for train in trains])
         silent = [self.cells[name] for name in self.cells if not self.spiking[name]]
         if silent:

@@ -73,6 +73,18 @@ def steps_of(tick: Any, steps: int, step_ticks: float) -> Any:
     return np.searchsorted(np.arange(steps) * step_ticks, tick, "right") - 1
 
 
+def sent_counts(events: Any, steps: int, step_ticks: float, batch: int, size: int) -> Any:
+    """Return counts [steps, batch, size] of what the host sends, [n, 3], by whose events they are.
+
+    The tick of a step's events is rounded, so that it may be one of the step before.
+    """
+    begin = np.floor(np.arange(steps + 1) * step_ticks + 0.5)
+    step = np.searchsorted(begin, events[:, 0], "right") - 1
+    within = step < steps
+    own = np.column_stack([step[within], events[within, 1:]])
+    return counted(own, steps, 1.0, batch, size)
+
+
 def counted(events: Any, steps: int, step_ticks: float, batch: int, size: int) -> Any:
     """Return counts [steps, batch, size] of events [n, 3]."""
     tick, sample, index = events.T
@@ -131,6 +143,8 @@ class Sender:
             found = self._events(name, events, ticks, samples)
             tick, sample, index = found.T
             times = count[index]
+            if times.sum() > MOST_IN_ALL:
+                raise BadInput(f"events of '{name}' are more than {MOST_IN_ALL} packets")
             begin = np.cumsum(times) - times
             packet = np.arange(times.sum()) + np.repeat(first[index] - begin, times)
             parts.append(np.stack([np.repeat(tick, times), np.repeat(sample, times), packet], 1))
@@ -165,9 +179,10 @@ class Sender:
 
     def _generated(self, ticks: int) -> tuple[Any, Any]:
         parts = [np.zeros((0, 2), np.int64)]
+        counts = [max(0, ticks - one.start) // one.period for one in self.setup.generators]
+        if sum(counts) > MOST_IN_ALL:
+            raise BadInput(f"generators have more than {MOST_IN_ALL} events in this time")
         for k, generator in enumerate(self.setup.generators):
-            if (ticks - generator.start) // generator.period > MOST_IN_ALL:
-                raise BadInput(f"a generator has more than {MOST_IN_ALL} events in this time")
             tick = np.arange(generator.start, ticks, generator.period)
             parts.append(np.stack([tick, np.full(len(tick), self.first_generator + k)], 1))
         table = np.concatenate(parts)

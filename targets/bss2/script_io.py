@@ -13,6 +13,9 @@ import numpy as np
 #: Ticks of a microsecond.
 PER_US = 125
 
+#: Events of a channel in a step at most.
+MOST_AT_ONCE = 65535
+
 #: Ticks of events, by channel.
 Trains = list[list[int]]
 
@@ -52,10 +55,11 @@ def input_trains(name: str, values: Any, step_ticks: float) -> Trains:
         step_ticks: Ticks of a step.
 
     Raises:
-        SystemExit: Unless the values are whole and not negative.
+        SystemExit: Unless the values are whole and not negative, and no more than can be.
     """
-    if np.any(values < 0) or np.any(values != np.rint(values)):
-        raise SystemExit(f"input {name!r} must be numbers of events: whole and not negative")
+    fine = (values >= 0) & (values <= MOST_AT_ONCE)
+    if not fine.all() or np.any(values != np.rint(values)):
+        raise SystemExit(f"input {name!r} must be numbers of events: whole, 0 to {MOST_AT_ONCE}")
     counts = np.asarray(values).astype(np.int64)
     found: Trains = []
     for channel in range(counts.shape[1]):
@@ -93,6 +97,13 @@ def counts(trains: Trains, step_ticks: float, steps: int) -> Any:
     return found
 
 
+def sent_counts(ticks: Sequence[int], step_ticks: float, steps: int) -> Any:
+    """Return the numbers of events [T] of a source by whose step they are: ticks are rounded."""
+    begin = [nearest(step * step_ticks) for step in range(steps + 1)]
+    place = np.searchsorted(begin, np.asarray(ticks, np.int64), "right") - 1
+    return np.bincount(place, minlength=steps)[:steps].astype(np.float32)
+
+
 class Sample:
     """One sample as it is run: the events of every population so far, and membranes.
 
@@ -106,7 +117,7 @@ class Sample:
     def __init__(self, artefact: dict[str, Any], given: dict[str, Any]) -> None:
         step_ticks = artefact["meta"]["step_ticks"]
         self.steps = len(next(iter(given.values())))
-        self.end = nearest(self.steps * step_ticks)
+        self.end = math.ceil(self.steps * step_ticks)
         self.trains: dict[str, Trains] = {}
         self.membranes: dict[str, Any] = {}
         for port in artefact["inputs"]:

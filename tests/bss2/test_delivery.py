@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from snnir.targets.bss2.config_reader import config_of, read_config
 from snnir.targets.bss2.config_types import BadFolder
 from snnir.targets.bss2.delivery import Delivery, deliveries
+from snnir.targets.bss2.emulator import Model
+from snnir.targets.bss2.euler import euler_run
+from snnir.targets.bss2.variation import BadInput
 from tests.bss2.hand import Layer, Net, folder
 
 #: Neurons: circuit 40 (row 0, column 40, output 1), circuits 300 and 301 joined (row 1, columns 44
@@ -268,6 +271,15 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda f: f["executions"][0]["background"][0].update(population="x"), "no constant"),
     "generator's period": (
         lambda f: f["executions"][0]["background"][0].update(period_ticks=0), "period"),
+    "generator twice": (
+        lambda f: f["executions"][0]["background"].append(f["executions"][0]["background"][0]),
+        "generator comes twice"),
+    "more labels than there are": (
+        lambda f: f["executions"][0]["events"][0].update(labels=[1] * 65537), "more labels"),
+    "projection twice": (
+        lambda f: f["executions"][0].update(projections=2 * [
+            {"source": "x", "target": "h", "pre": [0], "post": [0], "weight": [1]}]),
+        "projection comes twice"),
     "zero projection": (
         lambda f: f["executions"][0].update(projections=[
             {"source": "x", "target": "h", "pre": [2], "post": [0], "weight": [1]}]), "pre"),
@@ -289,13 +301,55 @@ def test_wrong_files_are_refused_by_name(what: str) -> None:
         config_of(whole)
 
 
+def test_what_would_take_all_memory_is_refused() -> None:
+    whole = facts()
+    execution = whole["executions"][0]
+    execution["events"][0]["labels"] = list(range(0, 1 << 14, 64)) * 128
+    execution["drivers"] = [[h, d, 0] for h in range(2) for d in range(128)]
+    execution["rows"] = [[h, r, "excitatory"] for h in range(2) for r in range(256)]
+    execution["crossbar"] = [[8, o, 0, 0] for o in range(8)]
+    place = np.indices((2, 256, 256)).reshape(3, -1).tolist()
+    names = ("hemisphere", "row", "column")
+    execution["synapses"] = dict(zip(names, place, strict=True))
+    execution["synapses"] |= {"weight": [1] * 2**17, "label": [0] * 2**17}
+    with pytest.raises(BadFolder, match="events reach more than"):
+        deliveries(config_of(whole).executions[0])
+    whole = facts()
+    whole["executions"][0]["events"][0]["labels"] = [0] * 65000
+    with pytest.raises(BadInput, match="packets"):
+        Model(config_of(whole)).run({"x": np.full((2, 1, 2), 65535)})
+    whole = facts()
+    (one,) = whole["executions"][0]["background"]
+    one["period_ticks"] = 1
+    whole["executions"][0]["background"] = [{**one, "bus": bus} for bus in range(8)]
+    whole["meta"]["step_ticks"] = 2.0**25
+    with pytest.raises(BadInput, match="generators have more"):
+        Model(config_of(whole)).run({"x": np.zeros((1, 1, 2))})
+
+
+def test_a_matrix_has_its_own_neurons_only() -> None:
+    """Populations may be large, of which an execution has few neurons."""
+    whole = facts()
+    size = 1 << 19
+    whole["populations"][2] |= {
+        "size": size, "shape": [size], "offset": [0.0] * size, "factor": [1.0] * size,
+    }  # fmt: skip
+    whole["outputs"][0]["shape"] = [size]
+    loop = {"source": "h", "target": "h", "pre": [size - 1], "post": [1], "weight": [3]}
+    whole["executions"][0]["projections"] = [loop]
+    config = config_of(whole)
+    spikes, _ = euler_run(config, {}, 1, 1)
+    assert spikes["h"].shape == (1, 1, size)
+
+
 def test_files_that_are_no_json(tmp_path: Path) -> None:
     path = tmp_path / "model.bss2.json"
     good = json.dumps(facts())
     path.write_text(good)
     assert read_config(path).gain == 0.2
     texts = ("", "[]", "3", "{}", good[:-5], good.replace("0.2", "NaN"), "[" * 100000, "\udcff",
-             good.replace("0.2", "1e999"), good.replace("0.2", "9" * 10000))  # fmt: skip
+             good.replace("0.2", "1e999"), good.replace("0.2", "9" * 10000),
+             good.replace('"gain"', '"chip": "hicann-x-v3", "gain"'))  # fmt: skip
     for text in texts:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
         with pytest.raises(BadFolder):

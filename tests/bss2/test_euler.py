@@ -112,6 +112,24 @@ def test_two_time_constants_and_recurrence() -> None:
     assert spikes["h"].sum() > 20
 
 
+@pytest.mark.parametrize("step_ticks", [125.0, 96.3, 104.5, 62.7])
+def test_events_stay_in_their_steps(step_ticks: float) -> None:
+    """Ticks are rounded, down too; what is sent early belongs to the step all the same."""
+    layer = Layer(1, spiking=False)
+    weights = {("x", "o"): [[1]], ("c", "o"): [[1]]}
+    constants = {"c": (0.0, 2 * step_ticks, False)}
+    own = Net({"x": 1}, {"o": layer}, weights, constants=constants, step_ticks=step_ticks)
+    x = np.random.default_rng(3).integers(0, 3, (50, 2, 1))
+    config = config_of(folder(own))
+    events = {"x": events_of_counts("x", x, step_ticks)}
+    _, membranes = euler_run(config, events, 50, 2, np.float64)
+    dt = step_ticks / 125
+    v, i = np.full(2, 80.0), np.zeros(2)
+    for t in range(50):
+        v, i = v + dt * ((80 - v) / 6 + i * 0.2), i * (1 - dt / 6) + x[t, :, 0] + (t % 2 == 0)
+        np.testing.assert_allclose(membranes["o"][t, :, 0], v)
+
+
 def test_constants_come_in_their_steps() -> None:
     layer = Layer(1, spiking=False)
     own = Net({"x": 1}, {"o": layer}, {("c", "o"): [[30]]}, constants={"c": (125.0, 250.0, False)})

@@ -99,9 +99,9 @@ def test_the_network_is_that_of_the_artefact(
 
 
 def test_events_spikes_and_membranes(tmp_path: Path, monkeypatch: Any) -> None:
-    """One execution's spikes are the next one's events, at the same ticks; samples stay apart."""
+    """One execution's spikes are the next one's events, later by the latency; samples stay apart."""
     artefact = example(split=True, constant="host")
-    artefact["meta"]["step_ticks"] = 62.7
+    artefact["meta"]["step_ticks"] = 62.72
     chip = Chip(spikes_of)
     chip.install(monkeypatch)
     x = events(1)
@@ -112,11 +112,11 @@ def test_events_spikes_and_membranes(tmp_path: Path, monkeypatch: Any) -> None:
     assert [len(net.runs) for net in chip.networks] == [2, 2]
     assert [run["silent"] for run in out.runs] == [[OUT], [OUT]]
     assert [run["silent"] for run in hidden.runs] == [[], []]
-    end = int(np.floor(STEPS * 62.7 + 0.5))
+    end = int(np.ceil(STEPS * 62.72))
     for sample in range(2):
         expected = [
             [
-                int(np.floor(k * 62.7 + 0.5))
+                int(np.floor(k * 62.72 + 0.5))
                 for k in range(STEPS)
                 for _ in range(int(x[k, sample, c]))
             ]
@@ -129,7 +129,8 @@ def test_events_spikes_and_membranes(tmp_path: Path, monkeypatch: Any) -> None:
         assert run["sent"]["always"] == [list(range(40, end, 250))]
         spikes = spikes_of(hidden, run)[0][HIDDEN]
         wanted = sorted(set(artefact["executions"][1]["projections"][0]["pre"]))
-        sent = [[t for t in spikes[j] if t < end] for j in wanted]
+        late = artefact["meta"]["latency_ticks"]
+        sent = [[t + late for t in spikes[j] if t + late < end] for j in wanted]
         assert out.runs[sample]["sent"][HIDDEN] == sent
     with np.load(tmp_path / "y.npz") as data:
         arrays = {str(n): data[f"array_{i}"] for i, n in enumerate(data["names"])}
@@ -139,7 +140,7 @@ def test_events_spikes_and_membranes(tmp_path: Path, monkeypatch: Any) -> None:
         for j, ticks in spikes.items():
             mine = rows[(rows[:, 0] == sample) & (rows[:, 1] == j), 2]
             assert mine.tolist() == sorted(ticks)
-    ends = np.arange(1, STEPS + 1) * 62.7 / 125
+    ends = np.arange(1, STEPS + 1) * 62.72 / 125
     for j in range(3):
         np.testing.assert_allclose(
             arrays[f"output/{OUT}"][:, 0, j], -1 + 0.0125 * (80 + j * ends), rtol=1e-6
@@ -190,10 +191,10 @@ def test_a_population_in_two_executions(tmp_path: Path, monkeypatch: Any) -> Non
         np.testing.assert_array_equal(found[f"{IN}*", HIDDEN], matrix)
     spikes = [spikes_of(net, net.runs[0])[0][HIDDEN] for net in chip.networks[:2]]
     together = [spikes[j // 3][j % 3] for j in range(6)]
-    end = STEPS * 125
+    end, late = STEPS * 125, artefact["meta"]["latency_ticks"]
     used = sorted(set(last["projections"][0]["pre"]))
     assert chip.networks[2].runs[0]["sent"][HIDDEN] == [
-        [t for t in together[j] if t < end] for j in used
+        [t + late for t in together[j] if t + late < end] for j in used
     ]
 
 
@@ -253,7 +254,7 @@ def test_refusals(tmp_path: Path, monkeypatch: Any) -> None:
     told = refusal(tmp_path, monkeypatch, example(merged=True))
     assert "neuron 0 of 'hidden' has 2 circuits" in told
     assert "run_hxtorch.py" in told
-    assert "whole and not negative" in refusal(tmp_path, monkeypatch, example(), events() / 2)
+    assert "whole, 0 to 65535" in refusal(tmp_path, monkeypatch, example(), events() / 2)
     assert "must be [T, B, *(5,)]" in refusal(tmp_path, monkeypatch, example(), events()[:, :, :4])
     assert "not of the format" in refusal(tmp_path, monkeypatch, {**example(), "schema": "x"})
     for arguments in ([], ["x.npy", "--measure-gain"]):

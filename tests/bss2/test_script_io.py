@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnir.targets.bss2.script_io import constant_train, counts, input_trains, nearest, step_of
+from snnir.targets.bss2.script_io import (
+    constant_train,
+    counts,
+    input_trains,
+    nearest,
+    sent_counts,
+    step_of,
+)
 from snnir.targets.bss2.scripts import script_files
 
 
@@ -48,9 +55,16 @@ def test_events_of_inputs() -> None:
     values = np.zeros((5, 2))
     values[[0, 3], 0], values[4, 1] = (1, 2), 1
     assert input_trains("x", values, 0.5) == [[0, 2, 2], [2]]
-    for bad in (-1, 0.5):
+    for bad in (-1, 0.5, 65536, np.inf, np.nan):
         with pytest.raises(SystemExit, match="input 'x'"):
             input_trains("x", np.full((2, 2), bad), 1.0)
+
+
+@given(st.floats(1, 200), st.integers(1, 60), st.integers(1, 7))
+def test_constants_belong_to_steps(step_ticks: float, steps: int, every: int) -> None:
+    train = [nearest(k * step_ticks) for k in range(0, steps + 5, every)]
+    expected = [float(k % every == 0) for k in range(steps)]
+    assert sent_counts(train, step_ticks, steps).tolist() == expected
 
 
 def test_spikes_outside_are_not_counted() -> None:

@@ -136,6 +136,21 @@ def test_folder_and_memory_agree(tmp_path: Path) -> None:
     assert "threshold distance" in page
 
 
+def test_names_of_any_length_and_kind(tmp_path: Path) -> None:
+    for number, name in enumerate(("n" * 5000, "<b>&", "../x", "a:v", "always on")):
+        nodes: dict[str, Any] = {
+            "x": (nets.spikes(4), []), "fc": (nets.dense(5, 4, 1), ["x"]),
+            name: (nets.neuron(), ["fc"]),
+        }  # fmt: skip
+        chip = nets.compiled(nets.graph(nodes, [name]))
+        x = nets.events(10, 1, 4, 0.5)
+        mine = chip.run(x, [name, f"{name}:v"])
+        folder = chip.save(tmp_path / str(number))
+        done = snnir.run(folder, x, [name])
+        np.testing.assert_array_equal(done.recorded[name], mine.recorded[name])
+        assert "<b>&" not in (folder / "report.html").read_text()
+
+
 def test_compiling_twice_gives_the_same_bytes() -> None:
     one, two = (nets.compiled(nets.recurrent()).files for _ in range(2))
     assert one == two
@@ -206,12 +221,16 @@ def test_cli(tmp_path: Path) -> None:
     x = tmp_path / "x.npy"
     np.save(x, nets.events(30, 3, 5, 0.2))
     spikes = []
-    for extra in ([], ["--set", "mode=mismatch", "--set", "seed=3"], ["--set", "chips=2"]):
-        done = cli("run", str(out), "--input", str(x), "--json", *extra)
-        if "chips=2" not in extra:
-            assert done.returncode == 0, done.stderr
-            spikes.append(json.loads(done.stdout)["populations"]["lif"]["spikes"])
-    assert spikes[0] != spikes[1]
+    for extra in ([], ["mode=mismatch", "seed=3"], ["chips=2", "seed=3"]):
+        settings = [item for one in extra for item in ("--set", one)]
+        done = cli("run", str(out), "--input", str(x), "--json", *settings)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        spikes.append(told["populations"]["lif"]["spikes"])
+        chips = 2 if "chips=2" in extra else 1
+        assert told["populations"]["lif"]["rate"] == spikes[-1] / (chips * 30 * 3 * 20)
+        assert told["outputs"]["out0"]["shape"] == [2] * (chips - 1) + [30, 3, 3]
+    assert spikes[0] != spikes[1] < spikes[2]
     done = cli("run", str(out), "--input", str(x), "--set", "mode=quantum")
     assert done.returncode == 1
     assert "quantum" in done.stderr
