@@ -26,6 +26,8 @@ from snnir.targets.bss2.structure import Model, Population, find_model
 
 #: A spike reaches synapses in the tick after the one in which it comes.
 LATENCY = 1
+#: Weights are stored in float32.
+_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class _Maker:
         every = self._bias_steps()
         if self.problems:
             return None, self.problems
-        rules = self._rules(every)
+        rules = rules_of(self.wishes, self.dt, every)
         targets = {name: map_population(p, rules) for name, p in populations.items()}
         speedups = self.wishes.speedup, feasible_speedups(populations.values())[0]
         for name, population in populations.items():
@@ -129,17 +131,9 @@ class _Maker:
         found = Plan(self.model, targets, network, executions, ticks, constant, every, self.wishes)
         return found, []
 
-    def _rules(self, every: int) -> Rules:
-        wishes = self.wishes
-        return Rules(
-            dt=1e6 * self.dt / wishes.speedup, speedup=wishes.speedup, gain=wishes.gain,
-            common=wishes.common, refractory=wishes.refractory, every=every,
-            reach=dict(wishes.reach),
-        )  # fmt: skip
-
     def _bias_steps(self) -> int:
         """Return the steps between events of biases; rarer events have larger weights."""
-        biased = {n: p for n, p in self.model.populations.items() if np.any(p.constant)}
+        biased = _biased(self.model.populations)
         if self.wishes.bias == "refuse":
             for name, population in biased.items():
                 worst = float(np.abs(population.constant).max())
@@ -148,7 +142,7 @@ class _Maker:
                 self.problems.append(Diagnostic("SNN501", what, name, hint=hint))
         if not biased:
             return 1
-        steps = self.wishes.bias_every or _steps_between(list(biased.values()), self.dt)
+        steps = bias_steps(self.model.populations, self.dt, self.wishes)
         ticks = steps * self.dt * 1e9 / self.wishes.speedup / TICK_NS
         if self.wishes.bias == "generator" and not 1 <= ticks <= MOST_PERIOD:
             what = f"a bias would be an event every {ticks:.6g} ticks of {TICK_NS} ns"
@@ -192,6 +186,30 @@ class _Maker:
             return None
 
 
+def rules_of(wishes: Wishes, dt: float, every: int) -> Rules:
+    """Return how populations are mapped.
+
+    Args:
+        wishes: What was asked for.
+        dt: Seconds per step.
+        every: Steps between events of biases.
+    """
+    return Rules(
+        dt=1e6 * dt / wishes.speedup, speedup=wishes.speedup, gain=wishes.gain,
+        common=wishes.common, refractory=wishes.refractory, every=every, reach=dict(wishes.reach),
+    )  # fmt: skip
+
+
+def bias_steps(populations: Mapping[str, Population], dt: float, wishes: Wishes) -> int:
+    """Return the steps between events of biases; 1 if there are none."""
+    biased = list(_biased(populations).values())
+    return (wishes.bias_every or _steps_between(biased, dt)) if biased else 1
+
+
+def _biased(populations: Mapping[str, Population]) -> dict[str, Population]:
+    return {name: p for name, p in populations.items() if np.any(p.constant)}
+
+
 def _steps_between(populations: list[Population], dt: float) -> int:
     """Return a power of two: weights no larger than others, intervals within half of tau_syn."""
     steps = 1
@@ -208,7 +226,7 @@ def _bears(population: Population, steps: int, dt: float) -> bool:
     )
     bias = np.abs(population.constant)
     short = steps * dt <= 0.5 * population.neurons.tau_syn.min(initial=np.inf)
-    return bool(short and np.all(steps * bias <= others))
+    return bool(short and np.all(steps * bias <= others * (1 + _SLACK)))
 
 
 def with_reach(wishes: Wishes, reach: Mapping[str, tuple[float, float]]) -> Wishes:
