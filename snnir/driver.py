@@ -258,8 +258,9 @@ def train_for(graph: Graph, target: str, **options: Any) -> Any:
         graph: The graph; continuous neurons are stepped as their record says.
         target: A chip: `bss2`.
         options: Of `bss2`: `weight_bits=6`, `mismatch=True` or sigmas by name,
-            `resample="batch"|"fixed"`, `seed`, `observe` (what populations did on a chip), `gain`,
-            `speedup`, and the options of `to_torch`. See `docs/simulators.md`.
+            `resample="batch"|"fixed"`, `seed`, `in_the_loop` (conditions of a run of the emulated
+            chip), `observe` (what populations did on a chip), the options of the target and those
+            of `to_torch`. See `docs/simulators.md`.
 
     Returns:
         A module over [T, B, *shape].

@@ -38,6 +38,8 @@ PREFERRED, SMALLEST, LARGEST = 40, 20, 140
 FULL, LEAST_CAPACITANCE = 63, 16
 #: Larger than any weight, and far from where integers overflow.
 _BEYOND = 2.0**40
+#: Models store weights in float32: a largest weight that was one of 63 may be this share above it.
+_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
@@ -202,18 +204,24 @@ def _distances(demand: Array, most: Array) -> tuple[Array, Array]:
         demand: Largest weight in LSB for a distance of 1 LSB at full capacitance.
         most: Largest distance.
     """
-    wanted = np.where(demand > 0, np.floor(MOST_WEIGHT / np.maximum(demand, 1e-300)), 70.0)
+    wanted = np.where(demand > 0, _whole(MOST_WEIGHT / np.maximum(demand, 1e-300)), 70.0)
     preferred = np.minimum(PREFERRED, most)
     distance = np.clip(wanted, preferred, most)
     capacitance = np.full(len(demand), FULL)
-    high = demand * distance > MOST_WEIGHT * (1 + 1e-12)
-    fitting = np.floor(FULL * MOST_WEIGHT / np.maximum(demand * distance, 1e-300))
+    high = demand * distance > MOST_WEIGHT * (1 + _SLACK)
+    fitting = _whole(FULL * MOST_WEIGHT / np.maximum(demand * distance, 1e-300))
     capacitance = np.where(high, np.clip(fitting, LEAST_CAPACITANCE, FULL), capacitance)
     still = demand * distance * capacitance / FULL
-    closer = np.floor(MOST_WEIGHT * FULL / np.maximum(demand * capacitance, 1e-300))
-    too_high = high & (still > MOST_WEIGHT * (1 + 1e-12))
+    closer = _whole(MOST_WEIGHT * FULL / np.maximum(demand * capacitance, 1e-300))
+    too_high = high & (still > MOST_WEIGHT * (1 + _SLACK))
     distance = np.where(too_high, np.clip(closer, SMALLEST, preferred), distance)
     return distance, capacitance.astype(np.int64)
+
+
+def _whole(values: Array) -> Array:
+    """Round down, but for what is as good as whole."""
+    result: Array = np.floor(values * (1 + _SLACK))
+    return result
 
 
 def _readout_scale(demand: Array, reach: tuple[float, float]) -> tuple[int, Array]:

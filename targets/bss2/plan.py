@@ -28,6 +28,8 @@ from snnir.targets.bss2.structure import Model, Population, find_model
 LATENCY = 1
 #: Shortest step of a model in ticks.
 LEAST_STEP = 1e-3
+#: Weights are stored in float32.
+_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class _Maker:
         every = self._bias_steps()
         if self.problems:
             return None, self.problems
-        rules = self._rules(every)
+        rules = rules_of(self.wishes, self.dt, every)
         targets = {name: map_population(p, rules) for name, p in populations.items()}
         speedups = self.wishes.speedup, feasible_speedups(populations.values())[0]
         for name, population in populations.items():
@@ -135,18 +137,9 @@ class _Maker:
         found = Plan(self.model, targets, network, executions, ticks, constant, every, self.wishes)
         return found, []
 
-    def _rules(self, every: int) -> Rules:
-        wishes, ticks = self.wishes, self._step_ticks
-        period = _period(every * ticks, wishes.bias == "generator")
-        return Rules(
-            dt=1e6 * self.dt / wishes.speedup, speedup=wishes.speedup, gain=wishes.gain,
-            common=wishes.common, refractory=wishes.refractory, every=period / ticks,
-            reach=dict(wishes.reach),
-        )  # fmt: skip
-
     @property
     def _step_ticks(self) -> float:
-        return self.dt * 1e9 / self.wishes.speedup / TICK_NS
+        return step_ticks(self.dt, self.wishes.speedup)
 
     def _check_step(self) -> None:
         if not LEAST_STEP <= self._step_ticks <= MOST_TICKS:
@@ -159,7 +152,7 @@ class _Maker:
 
     def _bias_steps(self) -> int:
         """Return the steps between events of biases; rarer events have larger weights."""
-        biased = {n: p for n, p in self.model.populations.items() if np.any(p.constant)}
+        biased = _biased(self.model.populations)
         if self.wishes.bias == "refuse":
             for name, population in biased.items():
                 worst = float(np.abs(population.constant).max())
@@ -168,7 +161,7 @@ class _Maker:
                 self.problems.append(Diagnostic("SNN501", what, name, hint=hint))
         if not biased:
             return 1
-        steps = self.wishes.bias_every or _steps_between(list(biased.values()), self.dt)
+        steps = bias_steps(self.model.populations, self.dt, self.wishes)
         ticks = steps * self._step_ticks
         if self.wishes.bias == "generator" and not 1 <= ticks <= MOST_PERIOD:
             what = f"a bias would be an event every {ticks:.6g} ticks of {TICK_NS} ns"
@@ -212,6 +205,38 @@ class _Maker:
             return None
 
 
+def rules_of(wishes: Wishes, dt: float, every: int) -> Rules:
+    """Return how populations are mapped.
+
+    Args:
+        wishes: What was asked for.
+        dt: Seconds per step.
+        every: Steps between events of biases.
+    """
+    ticks = step_ticks(dt, wishes.speedup)
+    period = _period(every * ticks, wishes.bias == "generator")
+    return Rules(
+        dt=1e6 * dt / wishes.speedup, speedup=wishes.speedup, gain=wishes.gain,
+        common=wishes.common, refractory=wishes.refractory, every=period / ticks,
+        reach=dict(wishes.reach),
+    )  # fmt: skip
+
+
+def step_ticks(dt: float, speedup: float) -> float:
+    """Return the ticks of the chip in a step of `dt` seconds."""
+    return dt * 1e9 / speedup / TICK_NS
+
+
+def bias_steps(populations: Mapping[str, Population], dt: float, wishes: Wishes) -> int:
+    """Return the steps between events of biases; 1 if there are none."""
+    biased = list(_biased(populations).values())
+    return (wishes.bias_every or _steps_between(biased, dt)) if biased else 1
+
+
+def _biased(populations: Mapping[str, Population]) -> dict[str, Population]:
+    return {name: p for name, p in populations.items() if np.any(p.constant)}
+
+
 def _steps_between(populations: list[Population], dt: float) -> int:
     """Return a power of two: weights no larger than others, intervals within half of tau_syn."""
     steps = 1
@@ -228,7 +253,7 @@ def _bears(population: Population, steps: int, dt: float) -> bool:
     )
     bias = np.abs(population.constant)
     short = steps * dt <= 0.5 * population.neurons.tau_syn.min(initial=np.inf)
-    return bool(short and np.all(steps * bias <= others))
+    return bool(short and np.all(steps * bias <= others * (1 + _SLACK)))
 
 
 def with_reach(wishes: Wishes, reach: Mapping[str, tuple[float, float]]) -> Wishes:

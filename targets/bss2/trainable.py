@@ -36,7 +36,6 @@ class Population:
         params: Of the step, one number per neuron each: `alpha` and `beta` (what is left of
             current and membrane after a step), `gain`, `cross`, `through`, `w_in` where it has
             them, `leak`, and of spiking ones `threshold` and `v_reset`.
-        slope: How fast the membrane begins to rise after an event of weight 1, per step.
         synapses: Names of the linear nodes whose sums it reads.
     """
 
@@ -44,7 +43,6 @@ class Population:
     size: int
     spiking: bool
     params: dict[str, Array]
-    slope: Array
     synapses: tuple[str, ...]
 
     def on_chip(self, varied: Variation | None, lsb: Array) -> dict[str, Array]:
@@ -157,14 +155,8 @@ def _population(graph: Graph, node: Node) -> Population:
     spiking = op.dynamics.fire != "never"
     if spiking:
         own.setdefault("v_reset", np.zeros(size))
-    # After an event of weight 1, from rest, when the membrane first moves.
-    jump = own.get("w_in", np.ones(size))
-    first = own["cross"] if "cross" in own else own.get("gain", np.ones(size))
-    if op.dynamics.synapse_order == "decay-input":
-        first = first * own["alpha"]
-    slope = jump * first / coupling(own["alpha"], own["beta"])
     return Population(
-        node.name, size, spiking, {**own, "leak": leak}, slope, tuple(_synapses(graph, node))
+        node.name, size, spiking, {**own, "leak": leak}, tuple(_synapses(graph, node))
     )
 
 

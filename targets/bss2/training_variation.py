@@ -1,50 +1,23 @@
-"""How the neurons and synapses of a chip differ from their targets: what training is told of it."""
+"""How the neurons and synapses of a chip differ from their targets: what training is told of it.
+
+It is the emulator's variation (`variation`), drawn for populations instead of circuits; a neuron
+has one time constant of synapses here, and there is no noise from trial to trial.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snnir.errors import error
+from snnir.errors import SnnirError, error
+from snnir.targets.bss2.variation import LEAST_FACTOR, BadInput, Sigmas
 
 Array = npt.NDArray[Any]
-
-#: Factors are not drawn below.
-LEAST = 0.1
-
-
-@dataclass(frozen=True)
-class Sigmas:
-    """Standard deviations over a chip; nominal, not measured.
-
-    Attributes:
-        leak, reset, threshold: Of a neuron's potentials, LSB of the CADC.
-        tau_mem, tau_syn: Of time constants, share.
-        gain: Of a neuron's synaptic input, share, on its own for excitation and inhibition.
-        synapse: Of the gain of every synapse, share.
-        cadc_offset: Of what is read of a membrane, LSB.
-    """
-
-    leak: float = 1.5
-    reset: float = 1.5
-    threshold: float = 2.5
-    tau_mem: float = 0.08
-    tau_syn: float = 0.05
-    gain: float = 0.08
-    synapse: float = 0.04
-    cadc_offset: float = 1.0
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if not (math.isfinite(value) and value >= 0):
-                message = f"the sigma of {item.name} is {value}, must be 0 or more"
-                raise error("SNN503", message)
 
 
 @dataclass(frozen=True)
@@ -83,7 +56,7 @@ def draw(
     normal = rng.standard_normal((8, size))
 
     def factor(sigma: float, deviation: Array) -> Array:
-        share: Array = np.maximum(1 + sigma * deviation, LEAST)
+        share: Array = np.maximum(1 + sigma * deviation, LEAST_FACTOR)
         return share
 
     return Variation(
@@ -99,3 +72,38 @@ def draw(
             for name, shape in synapses.items()
         },
     )
+
+
+def sigmas_of(mismatch: Any) -> Sigmas | None:
+    """Return what an option asks for: sigmas, changes of the nominal ones, or none.
+
+    Args:
+        mismatch: False, True, a text as of `Sigmas.parse`, a mapping by name, or sigmas.
+
+    Raises:
+        SnnirError: SNN503 if it is nothing of that.
+    """
+    if isinstance(mismatch, str):
+        try:
+            return Sigmas.parse(mismatch)
+        except BadInput as problem:
+            raise _wrong(f"mismatch: {problem}", "for example threshold=2,scale=0.5") from None
+    if isinstance(mismatch, Mapping):
+        known = [item.name for item in fields(Sigmas)]
+        for name in mismatch:
+            if name not in known:
+                raise _wrong(f"mismatch has no '{name}'", f"it has {', '.join(known)}")
+        mismatch = replace(Sigmas(), **mismatch)
+    if isinstance(mismatch, Sigmas):
+        for item in fields(Sigmas):
+            value = getattr(mismatch, item.name)
+            if not (math.isfinite(value) and value >= 0):
+                raise _wrong(f"the sigma of {item.name} is {value}", "it is 0 or more")
+        return mismatch
+    if not isinstance(mismatch, bool):
+        raise _wrong(f"mismatch is {mismatch!r}", "use True, False, or sigmas by name")
+    return Sigmas() if mismatch else None
+
+
+def _wrong(problem: str, hint: str) -> SnnirError:
+    return error("SNN503", f"training for 'bss2': {problem}", hint=hint)
