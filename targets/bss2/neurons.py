@@ -219,8 +219,6 @@ def _check(rules: LifStep, values: dict[str, Array]) -> None:
             raise NotFit("adds its reset value in every step", "use a plain reset")
     if rules.exposes_v:
         raise NotFit("gives spikes and membrane; a population of the chip is read by one of them")
-    if rules.inputs != 1:
-        raise NotFit("has a second input", "add the two before the neuron")
     amount = values.get("threshold")
     if rules.multi and amount is not None and np.any(amount <= 0):
         raise NotFit("counts in units of a threshold that is not positive")

@@ -209,14 +209,25 @@ class _Finder:
         forms = LinearForms(self.graph, reads)
         for name, own in neurons.items():
             node = self.graph.nodes[name]
-            form = forms.of(node.operands[0])
             shape = self.graph.signal(name).shape
-            weights = {
-                source: np.ascontiguousarray(part.reshape(len(part), -1).T)
-                for source, part in form.parts.items()
-            }
-            constant = form.constant.reshape(-1)
+            weights, constant = _onto(node, forms)
             self.model.populations[name] = Population(name, shape, own, weights, constant)
             wrong = [a for a in (*weights.values(), constant) if not np.isfinite(a).all()]
             if wrong:
                 self.model.report(name, "its weights are not all finite", "train it again")
+
+
+def _onto(node: Node, forms: LinearForms) -> tuple[dict[str, Array], Array]:
+    """Return weights [target, source] by source and constants [target] of all operands together."""
+    weights: dict[str, Array] = {}
+    constant: Array = np.zeros(())
+    for index, value in enumerate(node.operands):
+        form, gain = forms.of(value), np.ones(())
+        if index and isinstance(node.op, Step) and "w_in" in node.op.params:
+            # Only the first input has a gain of its own, which the neurons' charge includes.
+            gain = 1.0 / node.op.params["w_in"].numpy().astype(np.float64)
+        for source, part in form.parts.items():
+            matrix = (part * gain).reshape(len(part), -1).T
+            weights[source] = weights[source] + matrix if source in weights else matrix
+        constant = constant + (form.constant * gain).reshape(-1)
+    return {source: np.ascontiguousarray(w) for source, w in weights.items()}, constant

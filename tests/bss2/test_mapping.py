@@ -172,7 +172,6 @@ def test_what_a_spike_does_is_the_platforms(semantics: str, charge: float) -> No
     ({"membrane": "integrate"}, "has no leak"),
     ({"membrane": "none"}, "has no leak"),
     ({"exposes_v": True}, "spikes and membrane"),
-    ({"inputs": 2}, "second input"),
 ])  # fmt: skip
 def test_what_no_circuit_is(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(NotFit) as caught:
