@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,10 +45,14 @@ class Conditions:
     def __post_init__(self) -> None:
         if self.mode not in MODES_OF_RUNNING or self.cadc not in ("sampled", "ideal"):
             raise BadInput(f"there is no mode '{self.mode}' with cadc '{self.cadc}'")
-        if not 0.1 <= self.cadc_period <= 1e6:
+        given: tuple[Any, Any] = self.sigmas, self.cadc_period  # of users, who may give anything
+        if not isinstance(given[0], Sigmas):
+            raise BadInput(f"sigmas are 'NAME=SIZE,…' or Sigmas, not {self.sigmas!r:.80}")
+        if not isinstance(given[1], float | int | np.number) or not 0.1 <= given[1] <= 1e6:
             raise BadInput(f"the CADC cannot sample every {self.cadc_period} us")
-        for seed in (self.seed, self.noise_seed or 0):
-            if not 0 <= seed < 1 << 64:
+        seeds: tuple[Any, ...] = self.seed, self.noise_seed or 0
+        for seed in seeds:
+            if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
                 raise BadInput(f"a seed is a whole number from 0, not {seed}")
 
 

@@ -171,7 +171,11 @@ def test_conditions_of_a_run() -> None:
     rates = chip.monte_carlo(x, 3, lambda r: r.stats["lif"]["spikes"], seed=1, progress=False)
     assert rates[0] == one.sum()
     assert rates[1] == other.sum()
-    for wrong in ({"mode": "quantum"}, {"colour": 1}, {"sigmas": "depth=1"}, {"seed": -1}):
+    wrongs: list[dict[str, Any]] = [
+        {"mode": "quantum"}, {"colour": 1}, {"sigmas": "depth=1"}, {"seed": -1}, {"seed": "a"},
+        {"seed": 1.5}, {"sigmas": 3}, {"cadc_period": "x"},
+    ]  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(snnir.SnnirError) as caught:
             chip.run(x, **wrong)
         assert caught.value.diagnostics[0].code == "SNN601"
