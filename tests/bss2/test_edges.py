@@ -12,6 +12,8 @@ import snnir
 from snnir.ir import Graph, Linear, Op, Value
 from snnir.tensors import Tensor
 from tests.bss2 import checker, nets
+from tests.bss2.reference import simulate
+from tests.bss2.test_target import clocks
 
 
 def dense(weight: Any, bias: Any = None) -> Linear:
@@ -185,3 +187,31 @@ def test_one_population_is_several_outputs() -> None:
     np.testing.assert_array_equal(r.outputs["out0"], r.outputs["again"])
     np.testing.assert_array_equal(r.outputs["spikes"], r.recorded["lif"])
     assert checker.check(chip.facts) == []
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("name", ["RLeaky", "RSynaptic"])
+def test_recurrent_cells_of_snntorch(name: str) -> None:
+    """Their recurrence is a second input, which no gain of the first applies to."""
+    snntorch = pytest.importorskip("snntorch")
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    kinds = {"RLeaky": {}, "RSynaptic": {"alpha": 0.85}}
+    cell = getattr(snntorch, name)(
+        beta=0.8, linear_features=6, reset_mechanism="zero", init_hidden=True, **kinds[name]
+    )
+    g = snnir.from_torch(
+        torch.nn.Sequential(torch.nn.Linear(4, 6, bias=False), cell), (4,), dt=1e-3
+    )
+    options = {"tau_syn": 0.3} if name == "RLeaky" else {}
+    chip = nets.compiled(g, **options)
+    x = nets.events(60, 2, 4, 0.3)
+    names = list(snnir.populations(chip.graph))
+    (own,) = chip.plan.model.populations.values()
+    recurrent = cell.recurrent.weight.detach().numpy()
+    np.testing.assert_allclose(own.weights[own.name], recurrent, rtol=1e-6)
+    r = chip.run(x, names)
+    wanted = simulate(chip.plan, {"input": x[:, 0]}, clocks(chip.facts))
+    spikes = sum(map(len, wanted.values()))
+    assert spikes > 10
+    assert spikes == sum(r.recorded[n][:, 0].sum() for n in names)
