@@ -14,6 +14,7 @@ from snnir.targets.bss2.connectivity import connectivity
 from snnir.targets.bss2.demand import flatten
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Source
+from snnir.targets.bss2.problems import NotRouted
 from snnir.targets.bss2.row_shares import Pattern, RowShares, Split
 from tests.bss2 import as_json, brute
 from tests.bss2.checker import check
@@ -116,7 +117,7 @@ def test_neurons_may_be_on_all_buses() -> None:
 
 def test_refusals_of_a_few_neurons_say_what_lacks() -> None:
     net = network([Source("x", 12)], [Cells("y", 4)], {("x", "y"): np.ones((4, 12), np.int64)})
-    with pytest.raises(routing.NotRouted, match=r"8 neuron circuits are needed \(y 4 x 2\)"):
+    with pytest.raises(NotRouted, match=r"8 neuron circuits are needed \(y 4 x 2\)"):
         routing.route(net, tiny(2))
 
 
