@@ -14,6 +14,7 @@ from snnir.targets.bss2.connectivity import connectivity
 from snnir.targets.bss2.demand import flatten
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Source
+from snnir.targets.bss2.problems import NotRouted
 from snnir.targets.bss2.row_shares import Pattern, RowShares, Split
 from tests.bss2 import as_json, brute
 from tests.bss2.checker import check
@@ -82,7 +83,7 @@ def test_generators(sources: int, fine: bool) -> None:
     net = network(
         [Source(name, 1, "constant", background=True) for name in names],
         [Cells("y", 2)],
-        {(name, "y"): np.array([[63 * 3], [-63 * 3]]) for name in names},
+        {(name, "y"): np.array([[63 * 8 // sources], [-63 * 8 // sources]]) for name in names},
     )
     demand = flatten(net)
     arrangement = exhaustive.arrange(demand, tiny(4))
@@ -91,8 +92,33 @@ def test_generators(sources: int, fine: bool) -> None:
     assert (found is not None) == fine
     if found is not None:
         assert not found.labels
-        assert len({one.bus for one in found.generators}) == len(found.generators) >= 2
+        assert sorted(one.bus for one in found.generators) == list(range(8))
         assert made(net, tiny(4)) is not None
+
+
+def test_any_neuron_may_get_more_circuits() -> None:
+    """Also one that is looked at late: for 3 synapses of another neuron, on a bus of two rows."""
+    net = network([Source("x", 8)], [Cells("y", 2)],
+                  {("x", "y"): np.array([[1] * 8, [0] * 8]),
+                   ("y", "y"): np.array([[0, 0], [63 * 3, 0]])})  # fmt: skip
+    found = made(net, tiny(4))
+    assert found is not None
+    assert [len(site.circuits) for site in found.sites] == [1, 2]
+
+
+def test_neurons_may_be_on_all_buses() -> None:
+    """Each sends two synapses to the first, which has no other circuit on a bus of two rows."""
+    matrix = np.zeros((4, 4), np.int64)
+    matrix[0] = 63 * 2
+    found = made(network([], [Cells("y", 4)], {("y", "y"): matrix}), tiny(4))
+    assert found is not None
+    assert {tiny(4).event_output(site.circuits[0]) for site in found.sites} == {0, 1, 2, 3}
+
+
+def test_refusals_of_a_few_neurons_say_what_lacks() -> None:
+    net = network([Source("x", 12)], [Cells("y", 4)], {("x", "y"): np.ones((4, 12), np.int64)})
+    with pytest.raises(NotRouted, match=r"8 neuron circuits are needed \(y 4 x 2\)"):
+        routing.route(net, tiny(2))
 
 
 def test_least_circuits_are_kept() -> None:

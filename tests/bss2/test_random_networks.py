@@ -86,7 +86,7 @@ def test_every_flip_of_a_register_is_caught() -> None:
     """
     ways: Counter[tuple[str, str]] = Counter()
     for number, (name, found, chip) in enumerate(sampled()):
-        large = len(found["executions"][0]["synapses"]["row"]) > 3000
+        large = len(found["executions"][0]["synapses"]["row"]) > 1000
         for text, flipped in flips(found, chip, most=1 if large else 4, seed=number):
             how = caught(found, flipped, chip)
             assert how is not None, (name, text)
