@@ -36,7 +36,7 @@ LOWEST_SHOWN, HIGHEST_SHOWN = 30, 210
 #: Threshold distances: calibration is precise to 2 to 8 LSB, so small ones only where it must be.
 PREFERRED, SMALLEST, LARGEST = 40, 20, 140
 FULL, LEAST_CAPACITANCE = 63, 16
-#: Models store weights in float32: those that were 63 may be this share larger.
+#: Models store weights in float32: a largest weight that was one of 63 may be this share above it.
 _SLACK = 1e-6
 
 

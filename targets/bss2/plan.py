@@ -26,6 +26,8 @@ from snnir.targets.bss2.structure import Model, Population, find_model
 
 #: A spike reaches synapses in the tick after the one in which it comes.
 LATENCY = 1
+#: Weights are stored in float32.
+_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _bears(population: Population, steps: int, dt: float) -> bool:
     )
     bias = np.abs(population.constant)
     short = steps * dt <= 0.5 * population.neurons.tau_syn.min(initial=np.inf)
-    return bool(short and np.all(steps * bias <= others))
+    return bool(short and np.all(steps * bias <= others * (1 + _SLACK)))
 
 
 def with_reach(wishes: Wishes, reach: Mapping[str, tuple[float, float]]) -> Wishes:
