@@ -217,8 +217,8 @@ def on_chips(graph: Graph, x: Array, labels: Array, chips: range, **how: Any) ->
         chips: Numbers in a row.
         how: Other conditions of the run.
     """
-    chip = snnir.compile(graph, "bss2")
-    found: list[float] = chip.monte_carlo(  # type: ignore[attr-defined]
+    chip: Any = snnir.compile(graph, "bss2")
+    found: list[float] = chip.monte_carlo(
         x, len(chips), lambda result: right(result.output, labels), seed=chips[0], **how
     )
     return found
@@ -230,7 +230,7 @@ def check(path: Path) -> None:
     coordinates, labels = points(TEST, TEST_SEED)
     x = encode(coordinates)
     stepped = right(snnir.compile(graph, "numpy").run(x).output, labels)
-    chip = snnir.compile(graph, "bss2")
+    chip: Any = snnir.compile(graph, "bss2")
     ideal = right(chip.run(x).output, labels)
     noisy = right(chip.run(x, noise_seed=TRIAL).output, labels)
     print(f"{path.name}: stepped {stepped:.1%}, compiled {ideal:.1%}, with noise {noisy:.1%}")
