@@ -18,6 +18,8 @@ MOST_MOVED = 25
 PATIENCE = 30
 #: Items on the fullest bus that are tried in one step.
 AT_ONCE = 32
+#: What else is done with an element in a step, in multiplications.
+MORE = 200
 
 
 class Balance:
@@ -35,6 +37,7 @@ class Balance:
 
     def __init__(self, packing: Packing, kinds: Sequence[int], drivers: int):
         self.packing, self.drivers, self.turn = packing, drivers, 0
+        self.work = 0.0
         groups = len(packing.sums)
         # An empty item of kind 0 in every group: what is exchanged with it is moved.
         places = packing.vectors.shape[1]
@@ -71,9 +74,9 @@ class Balance:
         Returns:
             What is left of them.
         """
-        each = 2.0 * AT_ONCE * self.vectors.size
+        self.work = work
         over, patience = np.inf, PATIENCE
-        while work > each and patience:
+        while self.work > 0 and patience:
             loads = self.packing.loads()
             lacking = np.maximum(loads - self.drivers, 0).sum()
             patience = PATIENCE if lacking < over else patience - 1
@@ -81,8 +84,7 @@ class Balance:
             before = self._level()
             if not lacking or not self._step(loads) or not self._level() < before:
                 break
-            work -= each
-        return work
+        return self.work
 
     def _level(self) -> float:
         """Return how full the buses are, the fullest above all."""
@@ -104,6 +106,9 @@ class Balance:
             self.turn = self.turn % len(one)
             some = np.roll(one, -self.turn)[:AT_ONCE]
             self.turn += AT_ONCE
+            self.work -= (2.0 * len(some) + MORE) * self.vectors.size
+            if self.work < 0:
+                return False
             # Rounded: what is equal shall not depend on how a library adds up.
             gain = np.round(self._gains(some, two), 4)
             a, b = divmod(int(gain.argmin()), len(two))

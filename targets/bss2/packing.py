@@ -254,12 +254,13 @@ def _put_best(packing: Packing, number: int) -> bool:
     if not fits.any():
         return False
     sums = packing.sums + packing.vectors[number]
-    more = packing.drivers(sums) - packing.drivers()
-    loads = np.repeat(packing.loads(), packing.size, axis=0) + more
+    now = packing.drivers()
+    more = packing.drivers(sums) - now
+    loads = now.reshape(BUSES, packing.size, HEMISPHERES).sum(1).repeat(packing.size, axis=0) + more
     fullest = loads[:, list(item.sides)].max(1)
     used = packing.vectors[number] > 0
     # Of places that are as good, one where the columns of the item are the emptiest.
     crowd = np.exp(np.minimum(packing.sums[:, used] - packing.sums.max(), 0)).sum(1)
-    rank = [(not fits[g], fullest[g], more[g].sum(), crowd[g], g) for g in range(len(fits))]
-    packing.put(number, min(rank)[-1])
+    # The last key counts most; what is equal in all stays in order.
+    packing.put(number, int(np.lexsort((crowd, more.sum(1), fullest, ~fits))[0]))
     return True

@@ -18,8 +18,10 @@ from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.limits import fan_in, least_circuits, neuron_budget, shortages
 from snnir.targets.bss2.network import Array, LogicalNetwork, Projection, Source
 from snnir.targets.bss2.problems import NotRouted, Problem
-from snnir.targets.bss2.routing import route
+from snnir.targets.bss2.routing import WORK, route
 
+#: Multiplications that are spent on balancing a part: there are many to be tried.
+WORK_OF_PART = WORK / 10
 #: Networks that take more are refused.
 MOST_EXECUTIONS = 64
 
@@ -190,7 +192,7 @@ class _Parts:
         return self.known[key]
 
     def _make(self, pieces: Sequence[Piece]) -> Execution:
-        routed = route(self._sub(pieces, cut=True), self.chip)
+        routed = route(self._sub(pieces, cut=True), self.chip, WORK_OF_PART)
         first = {piece.name: piece.first for piece in pieces}
         sites = tuple(replace(s, index=s.index + first[s.population]) for s in routed.sites)
         return replace(routed, network=self._sub(pieces, cut=False), sites=sites)

@@ -26,8 +26,8 @@ from snnir.targets.bss2.refusals import no_labels, no_room, not_told_apart, too_
 HOPELESS = 1.3
 #: Placements that are balanced.
 MOST_BALANCED = 3
-#: Multiplications that are spent on balancing the buses: some seconds.
-WORK = 6e9
+#: Multiplications that are spent on balancing the buses: a second or two.
+WORK = 3e9
 
 
 @dataclass
@@ -108,7 +108,7 @@ class _Search:
         return (rows[0].node if rows else ""), ratio
 
 
-def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
+def route(network: LogicalNetwork, chip: Chip = HICANN_X, work: float = WORK) -> Execution:
     """Place and route a network as one configuration of a chip.
 
     Neurons get more circuits than the network says where their inputs need them.
@@ -116,6 +116,7 @@ def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
     Args:
         network: Sources, populations and integer weights.
         chip: What there is.
+        work: Multiplications that may be spent on balancing the buses.
 
     Raises:
         NotRouted: If it does not fit, with all that is known to be lacking.
@@ -125,7 +126,7 @@ def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
     if problems and not few(network):
         raise NotRouted(problems)
     demand = flatten(network)
-    found = problems or _searched(demand, chip)
+    found = problems or _searched(demand, chip, work)
     if not isinstance(found, Execution):
         # What it lacked is what is told: why every other placement failed would fill a page.
         arrangement = arrange(demand, chip)
@@ -138,11 +139,10 @@ def route(network: LogicalNetwork, chip: Chip = HICANN_X) -> Execution:
     return found
 
 
-def _searched(demand: Demand, chip: Chip) -> Execution | list[Problem]:
+def _searched(demand: Demand, chip: Chip, work: float) -> Execution | list[Problem]:
     """Return an execution, or what the first search lacked and more circuits do not help."""
     circuits = least_circuits(demand.network, fan_in(demand.network), chip)
     problems: list[Problem] = []
-    work = WORK
     while True:
         search = _Search(demand, circuits, chip, work=work)
         found = search.run()
