@@ -8,6 +8,7 @@ import numpy as np
 
 from snnir.ir.graph import Graph
 from snnir.ir.timing import Delay
+from snnir.linear_forms import LINEAR
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE
 from snnir.pixels import png, signed_colours
@@ -135,5 +136,10 @@ def loss_report(graph: Graph, plan: Plan) -> LossReport:
         NodeLoss(name, APPROXIMATE, f"its {node.op.longest} step(s) of a recurrence are dropped")
         for name, node in graph.nodes.items()
         if isinstance(node.op, Delay) and node.op.longest
+    ]
+    special += [
+        NodeLoss(name, APPROXIMATE, "its weights are rounded, see the populations it leads to")
+        for name, node in graph.nodes.items()
+        if isinstance(node.op, LINEAR) and node.op.tensors()
     ]
     return report(graph, "bss2", special)
