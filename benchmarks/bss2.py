@@ -15,8 +15,8 @@ import numpy as np
 import snnir
 from benchmarks.vendor_rows import rows_two_per_pair
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
-from snnir.targets.bss2.partition import partition
-from snnir.targets.bss2.problems import NotRouted
+from snnir.targets.bss2.routing.partition import partition
+from snnir.targets.bss2.routing.problems import NotRouted
 
 YINYANG = Path(__file__).resolve().parent.parent / "examples" / "yinyang" / "yinyang.snnir"
 

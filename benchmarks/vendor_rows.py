@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, Chip
-from snnir.targets.bss2.demand import flatten
-from snnir.targets.bss2.limits import fan_in, least_circuits
 from snnir.targets.bss2.network import LogicalNetwork
-from snnir.targets.bss2.packing import Sites, hemispheres
-from snnir.targets.bss2.placement import Style, place
+from snnir.targets.bss2.routing.demand import flatten
+from snnir.targets.bss2.routing.limits import fan_in, least_circuits
+from snnir.targets.bss2.routing.packing import Sites, hemispheres
+from snnir.targets.bss2.routing.placement import Style, place
 
 
 def rows_two_per_pair(

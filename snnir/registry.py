@@ -70,7 +70,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "update": "snnir.targets.torch_sim.update:update_graph",
     },
     "trainers": {
-        "bss2": "snnir.targets.bss2.training:ChipNet",
+        "bss2": "snnir.targets.bss2.training.chip_net:ChipNet",
     },
 }
 

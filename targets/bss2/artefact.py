@@ -11,9 +11,9 @@ import numpy as np
 
 from snnir.ir.graph import Graph
 from snnir.targets.bss2.chips import HICANN_X
-from snnir.targets.bss2.clocks import HOLDOFF, Clocks, choose_clocks
 from snnir.targets.bss2.execution import MODES, Execution, Site
-from snnir.targets.bss2.mapping import NOMINAL_GAIN
+from snnir.targets.bss2.mapping.calibration import NOMINAL_GAIN
+from snnir.targets.bss2.mapping.clocks import HOLDOFF, Clocks, choose_clocks
 from snnir.targets.bss2.plan import LATENCY, Plan
 
 SCHEMA = "snnir.bss2/1"

@@ -16,13 +16,13 @@ from snnir.errors import Diagnostic, error, warn
 from snnir.loss_report import LossReport
 from snnir.running import Result, check_inputs, spike_stats
 from snnir.target import Compiled
-from snnir.targets.bss2 import emulator, monte_carlo
 from snnir.targets.bss2.artefact import FILE
-from snnir.targets.bss2.conditions import Conditions
-from snnir.targets.bss2.config_reader import config_of
+from snnir.targets.bss2.emulation import emulator, monte_carlo
+from snnir.targets.bss2.emulation.conditions import Conditions
+from snnir.targets.bss2.emulation.config_reader import config_of
+from snnir.targets.bss2.emulation.variation import BadInput, Sigmas
 from snnir.targets.bss2.plan import Plan
 from snnir.targets.bss2.report import loss_report
-from snnir.targets.bss2.variation import BadInput, Sigmas
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ from snnir.ir.graph import Graph
 from snnir.ir.names import fresh_name
 from snnir.targets.bss2.chips import MOST_PERIOD, MOST_TICKS, TICK_NS
 from snnir.targets.bss2.execution import Execution
-from snnir.targets.bss2.mapping import Array, Rules, Targets, map_population
-from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
-from snnir.targets.bss2.partition import partition
-from snnir.targets.bss2.problems import NotRouted
-from snnir.targets.bss2.ranges import (
+from snnir.targets.bss2.mapping.calibration import Array, Rules, Targets, map_population
+from snnir.targets.bss2.mapping.ranges import (
     check_potentials,
     check_times,
     check_weights,
     feasible_speedups,
 )
-from snnir.targets.bss2.structure import Model, Population, find_model
+from snnir.targets.bss2.mapping.structure import Model, Population, find_model
+from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
+from snnir.targets.bss2.routing.partition import partition
+from snnir.targets.bss2.routing.problems import NotRouted
 
 #: A spike reaches synapses in the tick after the one in which it comes.
 LATENCY = 1
@@ -38,14 +38,14 @@ class Wishes:
 
     Attributes:
         speedup: How much faster than the model's time the chip runs.
-        gain: LSB/us, see `mapping`.
+        gain: LSB/us, see `calibration`.
         tau_syn: Microseconds of the chip, for neurons without a synaptic current; None to refuse.
         refractory: Microseconds of the chip, for neurons without a refractory time; 0 for half a
             step.
         common: Whether a population has one threshold distance.
         bias: `host`, `generator` or `refuse`: where the events of biases come from.
         bias_every: Steps between two of them; 0 to choose.
-        reach: See `mapping.Rules`.
+        reach: See `calibration.Rules`.
     """
 
     speedup: float

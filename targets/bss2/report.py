@@ -14,10 +14,10 @@ from snnir.pipeline import APPROXIMATE
 from snnir.pixels import png, signed_colours
 from snnir.target import Table
 from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, MOST_WEIGHT
+from snnir.targets.bss2.emulation.readout import MOST_CADC
 from snnir.targets.bss2.execution import Execution
-from snnir.targets.bss2.mapping import Array
+from snnir.targets.bss2.mapping.calibration import Array
 from snnir.targets.bss2.plan import Plan
-from snnir.targets.bss2.readout import MOST_CADC
 
 
 def tables(plan: Plan) -> dict[str, Table]:

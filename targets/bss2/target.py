@@ -20,11 +20,11 @@ from snnir.streams import Kind, Signal
 from snnir.target import Compiled, Content, Target
 from snnir.targets.bss2.artefact import FILE, artefact, artefact_text
 from snnir.targets.bss2.compiled import Bss2Compiled
-from snnir.targets.bss2.mapping import NOMINAL_GAIN, REFRACTORY, TAU_SYN
+from snnir.targets.bss2.emulation.program import program_source
+from snnir.targets.bss2.mapping.calibration import NOMINAL_GAIN, REFRACTORY, TAU_SYN
 from snnir.targets.bss2.plan import Plan, Wishes, make_plan, with_reach
-from snnir.targets.bss2.program import program_source
 from snnir.targets.bss2.report import loss_report, pictures, tables
-from snnir.targets.bss2.scripts import nir_content, nir_problems, script_files
+from snnir.targets.bss2.scripts.files import nir_content, nir_problems, script_files
 
 PIPELINE = (
     "canonicalize,densify,eliminate-reshape,fold-batchnorm,fuse-linear,remove-identity,dead-code"

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnir.targets.bss2.config_reader import config_of, read_config
-from snnir.targets.bss2.config_types import BadFolder
-from snnir.targets.bss2.delivery import Delivery, deliveries
-from snnir.targets.bss2.emulator import Model
-from snnir.targets.bss2.euler import euler_run
-from snnir.targets.bss2.variation import BadInput
+from snnir.targets.bss2.emulation.config_reader import config_of, read_config
+from snnir.targets.bss2.emulation.config_types import BadFolder
+from snnir.targets.bss2.emulation.delivery import Delivery, deliveries
+from snnir.targets.bss2.emulation.emulator import Model
+from snnir.targets.bss2.emulation.euler import euler_run
+from snnir.targets.bss2.emulation.variation import BadInput
 from tests.bss2.hand import Layer, Net, folder
 
 #: Neurons: circuit 40 (row 0, column 40, output 1), circuits 300 and 301 joined (row 1, columns 44

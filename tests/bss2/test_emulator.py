@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnir.targets.bss2.circuits import AnalogueChip, CLoop, Job, c_loop
-from snnir.targets.bss2.conditions import Conditions
-from snnir.targets.bss2.config_reader import config_of
-from snnir.targets.bss2.emulator import Model
-from snnir.targets.bss2.engine_python import decay, hashed_normal, response, run_python
-from snnir.targets.bss2.variation import BadInput, cadc_normals
+from snnir.targets.bss2.emulation.circuits import AnalogueChip, CLoop, Job, c_loop
+from snnir.targets.bss2.emulation.conditions import Conditions
+from snnir.targets.bss2.emulation.config_reader import config_of
+from snnir.targets.bss2.emulation.emulator import Model
+from snnir.targets.bss2.emulation.engine_python import decay, hashed_normal, response, run_python
+from snnir.targets.bss2.emulation.variation import BadInput, cadc_normals
 from tests.bss2.hand import TICK, Layer, Net, folder, plainly
 
 IDEAL = Conditions(cadc="ideal")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnir.targets.bss2.conditions import Conditions
-from snnir.targets.bss2.config_reader import config_of
-from snnir.targets.bss2.emulator import Model
-from snnir.targets.bss2.euler import euler_run
-from snnir.targets.bss2.schedule import events_of_counts
+from snnir.targets.bss2.emulation.conditions import Conditions
+from snnir.targets.bss2.emulation.config_reader import config_of
+from snnir.targets.bss2.emulation.emulator import Model
+from snnir.targets.bss2.emulation.euler import euler_run
+from snnir.targets.bss2.emulation.schedule import events_of_counts
 from tests.bss2.hand import Layer, Net, folder
 
 torch = pytest.importorskip("torch")

@@ -7,15 +7,16 @@ from itertools import product
 import numpy as np
 import pytest
 
-from snnir.targets.bss2 import exhaustive, realisation, routing
-from snnir.targets.bss2.canonical import canonical
 from snnir.targets.bss2.chips import HICANN_X, Chip
-from snnir.targets.bss2.connectivity import connectivity
-from snnir.targets.bss2.demand import flatten
 from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Source
-from snnir.targets.bss2.problems import NotRouted
-from snnir.targets.bss2.row_shares import Pattern, RowShares, Split
+from snnir.targets.bss2.routing import exhaustive, realisation
+from snnir.targets.bss2.routing import route as routing
+from snnir.targets.bss2.routing.canonical import canonical
+from snnir.targets.bss2.routing.connectivity import connectivity
+from snnir.targets.bss2.routing.demand import flatten
+from snnir.targets.bss2.routing.problems import NotRouted
+from snnir.targets.bss2.routing.row_shares import Pattern, RowShares, Split
 from tests.bss2 import as_json, brute
 from tests.bss2.checker import check
 from tests.bss2.random_nets import few_neurons, network, tiny, weights

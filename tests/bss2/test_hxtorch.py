@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from snnir.targets.bss2.scripts import hxtorch_source
+from snnir.targets.bss2.scripts.files import hxtorch_source
 from tests.bss2.example import ALWAYS, HIDDEN, IN, OUT, example, matrices
 from tests.bss2.fake_hxtorch import SparseSynapse, install, rebuilt
 

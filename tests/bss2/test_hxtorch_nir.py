@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.targets.bss2.hxtorch_nir import hxtorch_nir
+from snnir.targets.bss2.scripts.hxtorch_nir import hxtorch_nir
 from tests.bss2.example import HIDDEN, IN, OUT, example, matrices
 
 STEPS, BATCH = 80, 2

@@ -10,10 +10,10 @@ import pytest
 
 import snnir
 from snnir.ir import Step
-from snnir.targets.bss2.mapping import NOMINAL_GAIN, Rules, map_population, rounded
-from snnir.targets.bss2.neurons import NotFit, chip_neurons
-from snnir.targets.bss2.ranges import check_potentials, check_times, feasible_speedups
-from snnir.targets.bss2.structure import Population, find_model
+from snnir.targets.bss2.mapping.calibration import NOMINAL_GAIN, Rules, map_population, rounded
+from snnir.targets.bss2.mapping.neurons import NotFit, chip_neurons
+from snnir.targets.bss2.mapping.ranges import check_potentials, check_times, feasible_speedups
+from snnir.targets.bss2.mapping.structure import Population, find_model
 from tests.bss2 import nets
 from tests.helpers import lif_step
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnir.targets.bss2.scripts import pynn_source
+from snnir.targets.bss2.scripts.files import pynn_source
 from tests.bss2.example import HIDDEN, IN, OUT, example, matrices
 from tests.bss2.fake_pynn import Chip, Net, rebuilt
 

@@ -19,8 +19,8 @@ from tests.bss2.random_nets import FAMILIES, Case, cases, few_neurons, tiny
 from tests.bss2.realise import realise
 
 Json = dict[str, Any]
-partition = pytest.importorskip("snnir.targets.bss2.partition").partition
-routing = pytest.importorskip("snnir.targets.bss2.routing")
+partition = pytest.importorskip("snnir.targets.bss2.routing.partition").partition
+routing = pytest.importorskip("snnir.targets.bss2.routing.route")
 COUNTS = {make.__name__[1:]: count for make, count in FAMILIES.items()}
 #: Part of a family that is routed, and that in one execution; all of the others.
 ROUTED = {"tiny_mixed": (0.99, 0.98)}

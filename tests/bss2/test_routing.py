@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from benchmarks.vendor_rows import rows_two_per_pair
 from snnir.targets.bss2.chips import BUSES, HICANN_X, LINK_INPUTS, NEURON_INPUTS, Chip, reaches
-from snnir.targets.bss2.connectivity import connectivity
 from snnir.targets.bss2.execution import Execution
-from snnir.targets.bss2.matching import mask_of, match
 from snnir.targets.bss2.network import Array, Cells, LogicalNetwork, Projection, Source
-from snnir.targets.bss2.partition import partition
-from snnir.targets.bss2.problems import NotRouted, Problem
-from snnir.targets.bss2.routing import route
+from snnir.targets.bss2.routing.connectivity import connectivity
+from snnir.targets.bss2.routing.matching import mask_of, match
+from snnir.targets.bss2.routing.partition import partition
+from snnir.targets.bss2.routing.problems import NotRouted, Problem
+from snnir.targets.bss2.routing.route import route
 
 TINY = Chip("tiny", columns=8, drivers=2, per_output=1)
 SMALL = Chip("small", columns=32, drivers=8, per_output=4)

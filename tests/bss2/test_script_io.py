@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnir.targets.bss2.script_io import (
+from snnir.targets.bss2.scripts.files import script_files
+from snnir.targets.bss2.scripts.script_io import (
     constant_train,
     counts,
     input_trains,
@@ -19,7 +20,6 @@ from snnir.targets.bss2.script_io import (
     sent_counts,
     step_of,
 )
-from snnir.targets.bss2.scripts import script_files
 
 
 @pytest.mark.parametrize("tick", [11, 22, 33])

@@ -17,7 +17,7 @@ import pytest
 import snnir
 from snnir.ir import Graph, Linear
 from snnir.targets.bss2.compiled import Bss2Compiled
-from snnir.targets.bss2.schedule import events_of_counts
+from snnir.targets.bss2.emulation.schedule import events_of_counts
 from tests.bss2 import fake_pynn, nets
 
 STEPS, BATCH = 30, 2

@@ -14,12 +14,12 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 import snnir
 from snnir.ir import Add, Delay, Graph, Input, Linear, Neuron, Op, Step
 from snnir.streams import Kind, Signal
-from snnir.targets.bss2.grid import Grid
+from snnir.targets.bss2.emulation.variation import Sigmas
 from snnir.targets.bss2.target import Bss2Target
-from snnir.targets.bss2.trainable import coupling, populations_of
-from snnir.targets.bss2.training import ChipNet
-from snnir.targets.bss2.training_variation import draw
-from snnir.targets.bss2.variation import Sigmas
+from snnir.targets.bss2.training.chip_net import ChipNet
+from snnir.targets.bss2.training.grid import Grid
+from snnir.targets.bss2.training.trainable import coupling, populations_of
+from snnir.targets.bss2.training.variations import draw
 from tests.helpers import feed_forward, graph, params, spikes
 
 pytestmark = pytest.mark.framework
@@ -616,7 +616,7 @@ def test_other_targets_have_no_training() -> None:
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "snnir.targets.bss2.training")
+    monkeypatch.delitem(sys.modules, "snnir.targets.bss2.training.chip_net")
     with pytest.raises(snnir.SnnirError, match="training needs torch"):
         snnir.train_for(net_of(), "bss2")
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from snnir.embedding import module_body
-from snnir.targets.bss2.conditions import Conditions, analogue_chip
-from snnir.targets.bss2.config_reader import config_of
-from snnir.targets.bss2.emulator import Model
-from snnir.targets.bss2.monte_carlo import monte_carlo
-from snnir.targets.bss2.program import EMBEDDED, program_source
-from snnir.targets.bss2.variation import BadInput, Sigmas, draw_chip, ideal_chip
+from snnir.targets.bss2.emulation.conditions import Conditions, analogue_chip
+from snnir.targets.bss2.emulation.config_reader import config_of
+from snnir.targets.bss2.emulation.emulator import Model
+from snnir.targets.bss2.emulation.monte_carlo import monte_carlo
+from snnir.targets.bss2.emulation.program import EMBEDDED, program_source
+from snnir.targets.bss2.emulation.variation import BadInput, Sigmas, draw_chip, ideal_chip
 from tests.bss2.hand import Layer, Net, folder
 
 NONE = Sigmas(**{field.name: 0.0 for field in fields(Sigmas)})

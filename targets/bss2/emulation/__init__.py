@@ -1,0 +1,1 @@
+"""The emulated chip; most of it is copied into emitted folders."""

@@ -1,0 +1,1 @@
+"""Where neurons are, and how events reach them."""

@@ -1,0 +1,1 @@
+"""Scripts and files for the vendor's software."""
