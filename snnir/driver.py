@@ -370,6 +370,7 @@ def run(
     model: Graph | str | Path,
     x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     record: Sequence[str] = (),
+    settings: Sequence[str] = (),
 ) -> Result:
     """Run a graph, a model file or an artefact folder on an input.
 
@@ -377,15 +378,19 @@ def run(
         model: What to run.
         x: [T, B, *shape], or one such array per input name.
         record: Nodes to record, as `node` or `node:state`.
+        settings: Options of the program of an artefact folder, as `KEY=VALUE`; `KEY=true` is a
+            flag.
 
     Raises:
-        SnnirError: If the model, the input or a record does not fit.
+        SnnirError: If the model, the input, a record or a setting does not fit.
     """
     if not isinstance(model, Graph):
         from snnir.artefact import is_artefact, open_artefact
         from snnir.folder_run import run_folder
 
         if is_artefact(Path(model)):
-            return run_folder(open_artefact(model), x, record)
+            return run_folder(open_artefact(model), x, record, settings)
         model = load(model)
+    if settings:
+        raise error("SNN701", "settings are for the program of a folder; this is a model")
     return compile(model, "numpy", level=0).run(x, record)

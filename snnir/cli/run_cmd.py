@@ -14,7 +14,6 @@ from snnir.cli.arrays import input_options, make_input, write_result
 from snnir.cli.printing import emit_json, exit_with, note, printable, table
 from snnir.cli.reading import load_live, load_model, model_options
 from snnir.errors import error
-from snnir.folder_run import run_folder
 
 
 def _open(text: str, reading: dict[str, Any]) -> Any:
@@ -37,11 +36,8 @@ def _populations(model: Any) -> list[str]:
 
 
 def _execute(model: Any, x: Any, record: list[str], settings: tuple[str, ...]) -> snnir.Result:
-    if isinstance(model, snnir.Graph):
-        if settings:
-            raise error("SNN701", "--set is for the program of a folder; this is a model")
-        return snnir.run(model, x, record)
-    return run_folder(model, x, record, settings)
+    given = model if isinstance(model, snnir.Graph) else model.path
+    return snnir.run(given, x, record, settings)
 
 
 @click.command("run")

@@ -23,6 +23,7 @@ def test_every_op_and_model_has_a_row() -> None:
     assert set(snnir.MODELS) <= set(rows)
     assert set(rows["linear"]) == {
         "op",
+        "bss2",
         "native",
         "nir",
         "norse",

@@ -1,7 +1,7 @@
 """Weights as whole numbers of the chip, such that compiling them finds the same whole numbers.
 
-The grid of a neuron follows from its largest weight (`mapping.calibration`). Rounding changes that one, and so
-may change the grid; here weights are rounded until it stays.
+The grid of a neuron follows from its largest weight (`mapping.calibration`). Rounding changes that
+one, and so may change the grid; here weights are rounded until it stays.
 """
 
 from __future__ import annotations
