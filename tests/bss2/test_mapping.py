@@ -11,6 +11,7 @@ import pytest
 import snnir
 from snnir.ir import Step
 from snnir.targets.bss2.mapping.calibration import NOMINAL_GAIN, Rules, map_population, rounded
+from snnir.targets.bss2.mapping.clocks import choose_clocks
 from snnir.targets.bss2.mapping.neurons import NotFit, chip_neurons
 from snnir.targets.bss2.mapping.ranges import check_potentials, check_times, feasible_speedups
 from snnir.targets.bss2.mapping.structure import Population, find_model
@@ -256,3 +257,26 @@ def test_quantised_steps_are_refused() -> None:
     whole = snnir.ir.Step(lif_step().program, lif_step().params)
     with pytest.raises(NotFit):
         chip_neurons(whole, (3,), 1e-3)
+
+
+# --- Refractory times ----------------------------------------------------------------------------
+
+
+def test_clocks_hold_neurons_as_long_as_asked_for() -> None:
+    for times in ([0.5], [0.04], [0.04, 10.0, 32.0], [1.0, 1.0, 2.0], [0.3, 0.5, 20.0, 30.0]):
+        wanted = np.array(times)
+        clocks = choose_clocks(wanted)
+        cycle = np.where(clocks.is_fast, 2.0**clocks.fast, 2.0**clocks.slow) * 0.008
+        held = (clocks.counts - 1) * cycle
+        assert (held <= wanted + 1e-9).all()
+        assert ((held > wanted - cycle) & (held > 0)).all()
+        assert clocks.error(wanted) == pytest.approx(np.max(np.abs(held - wanted) / wanted))
+        assert clocks.error(wanted) < 0.05, times
+        assert (clocks.counts <= 255).all()
+
+
+def test_few_cycles_only_where_times_lie_far_apart() -> None:
+    """What 255 cycles of a clock do not span is divided between the two."""
+    clocks = choose_clocks(np.array([0.04, 0.1, 32.0]))
+    assert clocks.is_fast.tolist() == [True, True, False]
+    assert len(choose_clocks(np.zeros(0)).counts) == 0

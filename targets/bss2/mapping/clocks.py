@@ -1,9 +1,10 @@
-"""Refractory times as counts of two clocks, as calix chooses them.
+"""Refractory times as counts of two clocks.
 
-electronicvisions/calix, src/py/calix/spiking/refractory_period.py: neurons whose time is at most
-the mean use the fast clock; a clock's scale is the one nearest to 4 with which counts lie between
-30 and 255; the last cycle of a count is the holdoff, in which the membrane moves but does not
-spike.
+A clock's scale is chosen as calix does (electronicvisions/calix,
+src/py/calix/spiking/refractory_period.py): the one nearest to 4 with which counts lie between 30
+and 255; the last cycle of a count is the holdoff, in which the membrane moves but does not spike.
+Calix lets neurons up to the mean time use the fast clock; here they are divided where the counts
+come out most precise.
 """
 
 from __future__ import annotations
@@ -37,28 +38,43 @@ class Clocks:
     is_fast: Array
     counts: Array
 
+    def error(self, times: Array) -> float:
+        """Return the largest share by which neurons are held longer or shorter than these times."""
+        cycles = np.where(self.is_fast, _cycle(self.fast), _cycle(self.slow))
+        held = (self.counts - HOLDOFF) * cycles
+        return float(np.max(np.abs(held - times) / times, initial=0.0))
+
 
 def choose_clocks(times: Array) -> Clocks:
     """Return clocks and counts for refractory times in microseconds."""
-    if not len(times):
-        return Clocks(FIRST_SCALE, FIRST_SCALE, np.zeros(0, bool), np.zeros(0, np.int64))
-    fast = times <= times.mean() + 1e-9
+    known = np.unique(times)
+    options = [_clocks(times, limit) for limit in known] or [_clocks(times, 0.0)]
+    # Of divisions that are as precise, that with the most neurons on the fast clock.
+    return min(reversed(options), key=lambda clocks: round(clocks.error(times), 6))
+
+
+def _clocks(times: Array, limit: float) -> Clocks:
+    """Return the clocks if times up to a limit use the fast one."""
+    fast = times <= limit
     counts = np.zeros(len(times), np.int64)
     scales = []
     for chosen in (fast, ~fast):
         scale = _scale(times[chosen]) if chosen.any() else FIRST_SCALE
-        cycle = 2.0**scale * TICK_NS * 1e-3
-        counts[chosen] = np.minimum(np.floor(times[chosen] / cycle + 1e-9) + 1, MOST_COUNT)
+        counts[chosen] = np.minimum(np.floor(times[chosen] / _cycle(scale) + 1e-9) + 1, MOST_COUNT)
         scales.append(scale)
     return Clocks(scales[0], scales[1], fast, counts)
+
+
+def _cycle(scale: int) -> float:
+    return 2.0**scale * TICK_NS * 1e-3
 
 
 def _scale(times: Array) -> int:
     least = times.max() / MOST_COUNT
     most = max(times.min() / LEAST_COUNT, 2 * least)
     scale = FIRST_SCALE
-    while 2.0**scale * TICK_NS * 1e-3 < least and scale < MOST_SCALE:
+    while _cycle(scale) < least and scale < MOST_SCALE:
         scale += 1
-    while 2.0**scale * TICK_NS * 1e-3 > most and scale > 0:
+    while _cycle(scale) > most and scale > 0:
         scale -= 1
     return scale
