@@ -137,10 +137,10 @@ class Packing:
     def _like(self, made: Sequence[tuple[Item, list[int]]]) -> Packing:
         """Return a packing of other items, each in the group of those it is made of."""
         sizes = np.diff([*self.starts, self.vectors.shape[1]])
-        of_side = np.repeat(np.arange(SEGMENTS) // 2, sizes)
+        of_side = np.repeat(np.arange(SEGMENTS) // 2, sizes) == np.arange(HEMISPHERES)[:, None]
         vectors = np.zeros((len(made), self.vectors.shape[1]), np.float32)
         for number, (item, olds) in enumerate(made):
-            vectors[number] = self.vectors[olds].sum(0) * np.isin(of_side, item.sides)
+            vectors[number] = self.vectors[olds].sum(0) * of_side[list(item.sides)].any(0)
         found = Packing([item for item, _ in made], vectors, self.starts, self.size)
         for number, (_, olds) in enumerate(made):
             found.put(number, int(self.group[olds[0]]))
