@@ -83,6 +83,7 @@ class Packing:
             consecutive segments. Of neurons with several columns, the mean over these.
         group: Group of every item, -1 if it has none yet.
         sums: Of the vectors of a group, [group, place].
+        tops: Their maxima, [group, segment].
         room: Labels left in every group, [group, hemisphere].
     """
 
@@ -95,6 +96,7 @@ class Packing:
         ).reshape(-1, HEMISPHERES)
         self.group = np.full(len(items), -1)
         self.sums = np.zeros((BUSES * size, vectors.shape[1]), np.float32)
+        self.tops = np.zeros((BUSES * size, SEGMENTS), np.float32)
         self.room = np.full((BUSES * size, HEMISPHERES), LABELS)
 
     def put(self, item: int, group: int) -> None:
@@ -102,9 +104,11 @@ class Packing:
         old = self.group[item]
         if old >= 0:
             self.sums[old] -= self.vectors[item]
+            self.tops[old] = np.maximum.reduceat(self.sums[old], self.starts)
             self.room[old] += self.sides[item]
         self.group[item] = group
         self.sums[group] += self.vectors[item]
+        self.tops[group] = np.maximum.reduceat(self.sums[group], self.starts)
         self.room[group] -= self.sides[item]
 
     @property
@@ -146,15 +150,25 @@ class Packing:
             found.put(number, int(self.group[olds[0]]))
         return found
 
-    def rows(self, sums: Array | None = None) -> Array:
-        """Return rows needed, [group, segment]."""
-        tops = np.maximum.reduceat(self.sums if sums is None else sums, self.starts, axis=1)
-        found: Array = np.ceil(tops - 1e-3).astype(np.int64)
+    def tops_with(self, item: int) -> Array:
+        """Return what `tops` would be of every group that had an item besides, [group, segment]."""
+        used = np.flatnonzero(self.vectors[item])
+        tops = self.tops.copy()
+        if len(used):
+            segments = np.searchsorted(self.starts, used, "right") - 1
+            there, first = np.unique(segments, return_index=True)
+            sums = self.sums[:, used] + self.vectors[item, used]
+            tops[:, there] = np.maximum(tops[:, there], np.maximum.reduceat(sums, first, axis=1))
+        return tops
+
+    def rows(self, tops: Array | None = None) -> Array:
+        """Return rows needed, [group, segment], with these maxima instead of those there are."""
+        found: Array = np.ceil((self.tops if tops is None else tops) - 1e-3).astype(np.int64)
         return found
 
-    def drivers(self, sums: Array | None = None) -> Array:
-        """Return drivers needed, [group, hemisphere]."""
-        rows = self.rows(sums)
+    def drivers(self, tops: Array | None = None) -> Array:
+        """Return drivers needed, [group, hemisphere], with these maxima."""
+        rows = self.rows(tops)
         found: Array = (rows[:, 0::2] + rows[:, 1::2] + 1) // 2
         return found
 
@@ -253,14 +267,13 @@ def _put_best(packing: Packing, number: int) -> bool:
                 fits[bus * packing.size : (bus + 1) * packing.size] = False
     if not fits.any():
         return False
-    sums = packing.sums + packing.vectors[number]
     now = packing.drivers()
-    more = packing.drivers(sums) - now
+    more = packing.drivers(packing.tops_with(number)) - now
     loads = now.reshape(BUSES, packing.size, HEMISPHERES).sum(1).repeat(packing.size, axis=0) + more
     fullest = loads[:, list(item.sides)].max(1)
     used = packing.vectors[number] > 0
     # Of places that are as good, one where the columns of the item are the emptiest.
-    crowd = np.exp(np.minimum(packing.sums[:, used] - packing.sums.max(), 0)).sum(1)
+    crowd = np.exp(np.minimum(packing.sums[:, used] - packing.tops.max(), 0)).sum(1)
     # The last key counts most; what is equal in all stays in order.
     packing.put(number, int(np.lexsort((crowd, more.sum(1), fullest, ~fits))[0]))
     return True
