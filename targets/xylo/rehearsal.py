@@ -49,7 +49,15 @@ class _State:
     last: Array
     seen: Seen
 
-    def step(self, now: int, drive: Array) -> None:
+    def step(self, now: int, drive: Array, passed: Array) -> None:
+        """Go on by a step.
+
+        Args:
+            now: Its number.
+            drive: [B, neurons], the sum of all events.
+            passed: [B, neurons], the largest size of this sum while events are added: currents
+                saturate in between as well.
+        """
         a, b = (1.0 - 2.0**-d for d in (self.own.fit.dash_syn, self.own.fit.dash_mem))
         before = self.i + drive
         current = before * a
@@ -57,7 +65,8 @@ class _State:
         v = b * self.v + current + self.own.fit.bias
         # A membrane far below its threshold may saturate there: it comes back a little earlier.
         deep = np.minimum(np.abs(v), np.where(v < 0, DEEPEST * self.own.threshold, np.inf))
-        peak = np.maximum(np.abs(before), deep).max(axis=0)
+        between = np.abs(self.i) + passed
+        peak = np.maximum(np.maximum(np.abs(before), between), deep).max(axis=0)
         self.seen.peak = np.maximum(self.seen.peak, peak)
         self.seen.depth = np.maximum(self.seen.depth, -v.min(axis=0))
         n = np.clip(np.floor(v / self.own.threshold), 0, self.most)
@@ -84,7 +93,7 @@ def rehearse(layout: Layout, events: Array) -> dict[str, Seen]:
     for step, now in enumerate(events):
         drives = {name: _drive(layout, state, now, states) for name, state in states.items()}
         for name, state in states.items():
-            state.step(step, drives[name])
+            state.step(step, *drives[name])
     return {name: state.seen for name, state in states.items()}
 
 
@@ -115,13 +124,30 @@ def _start(layout: Layout, name: str, steps: int, batch: int) -> _State:
     return _State(own, most, zero, zero, zero, seen)
 
 
-def _drive(layout: Layout, state: _State, now: Array, states: dict[str, _State]) -> Array:
-    """Return what a population reads: inputs of this step, spikes of the last one."""
-    drive = np.zeros_like(state.v)
-    for source, matrix in state.own.matrices.items():
+def _drive(
+    layout: Layout, state: _State, now: Array, states: dict[str, _State]
+) -> tuple[Array, Array]:
+    """Return what a population reads: inputs of this step, spikes of the last one.
+
+    Returns:
+        The sum, and the largest size it has while events are added in the order of the chip.
+    """
+    drive, passed = np.zeros_like(state.v), np.zeros_like(state.v)
+    for source in sorted(state.own.matrices, key=lambda name: _place(layout, name)):
+        matrix = state.own.matrices[source]
         if source in layout.channels:
             first = layout.channels[source]
-            drive = drive + now[:, first : first + len(matrix)] @ matrix
+            events = now[:, first : first + len(matrix)]
         else:
-            drive = drive + states[source].last @ matrix
-    return drive
+            events = states[source].last
+        for active in np.flatnonzero(events.any(axis=0)):
+            drive = drive + events[:, active, None] * matrix[active]
+            passed = np.maximum(passed, np.abs(drive))
+    return drive, passed
+
+
+def _place(layout: Layout, source: str) -> tuple[bool, int]:
+    """Return when a source's events are added: inputs first, then neurons by number."""
+    if source in layout.channels:
+        return False, layout.channels[source]
+    return True, layout.groups[source].first

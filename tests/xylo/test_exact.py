@@ -42,6 +42,7 @@ def compiled(g: Any, **options: Any) -> Any:
 
 @given(seeds, st.integers(1, 8), st.integers(1, 12), st.integers(1, 8))
 @example(229, 5, 9, 8)  # one neuron has less room than the others
+@example(3, 1, 2, 2)  # currents are largest while events are added
 def test_gates_are_exact(seed: int, channels: int, hidden: int, outputs: int) -> None:
     rng = np.random.default_rng(seed)
     first = whole(rng, hidden, channels, 126, step=2)
