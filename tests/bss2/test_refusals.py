@@ -132,6 +132,16 @@ def test_several_at_once() -> None:
     assert [p.node for p in found if p.node in ("a", "b", "c")] == ["a", "b", "c", "c"]
 
 
+def test_a_membrane_that_neurons_read_is_said_once() -> None:
+    nodes: Nodes = {
+        "x": (nets.spikes(3), []), "fc": (nets.dense(3, 3, 0), ["x"]),
+        "li": (nets.neuron("cubali"), ["fc"]), "n": (nets.neuron(), ["li"]),
+    }  # fmt: skip
+    (problem,) = snnir.check(nets.graph(nodes, ["n"]), "bss2")
+    assert problem.node == "n"
+    assert "membrane of 'li'" in problem.message
+
+
 @pytest.mark.parametrize(("options", "said"), [
     ({"speedup": 0.0}, "speedup"), ({"gain": -1.0}, "gain"), ({"gain": float("nan")}, "gain"),
     ({"tau_syn": 100.0}, "tau_syn"), ({"refractory": 1e3}, "refractory"), ({"bias": "no"}, "bias"),

@@ -16,6 +16,7 @@ from snnir.ir.order import components
 from snnir.ir.structure import Flatten, Input, Reshape
 from snnir.ir.timing import Delay
 from snnir.linear_forms import LINEAR, LinearForms, Read, follow_reads
+from snnir.streams import Kind
 from snnir.targets.bss2.mapping.neurons import ChipNeurons, NotFit, chip_neurons, with_synapse
 
 Array = npt.NDArray[Any]
@@ -111,8 +112,13 @@ class _Finder:
         reads, cyclic = follow_reads(graph, self._source)
         for name in cyclic:
             model.report(name, "is in a cycle without neurons, which the chip cannot have")
-        self._check_delays(reads)
-        self._check_size(reads, neurons)
+        stepped = {
+            name: self._reads(node, reads)
+            for name, node in graph.nodes.items()
+            if isinstance(node.op, (Neuron, Step))
+        }
+        self._check_delays(stepped)
+        self._check_size({**reads, **{name: stepped[name] for name in neurons}})
         self._find_outputs()
         if not model.problems:
             self._unroll(reads, neurons)
@@ -150,24 +156,23 @@ class _Finder:
         return frozenset({(node.name, 0)})
 
     def _spikes(self, value: Value) -> bool:
-        return str(self.graph.signals[value].kind) != "analog"
+        return self.graph.signals[value].kind is not Kind.ANALOG
 
-    def _reads(self, name: str, reads: dict[str, frozenset[Read]]) -> frozenset[Read]:
-        node = self.graph.nodes[name]
+    def _reads(self, node: Node, reads: dict[str, frozenset[Read]]) -> frozenset[Read]:
         found = (reads[v.node] if v.node in reads else self._source(node, v) for v in node.operands)
         return frozenset[Read]().union(*found)
 
-    def _check_delays(self, reads: dict[str, frozenset[Read]]) -> None:
-        """Allow a step in a recurrence, which only orders it; refuse delays that mean time."""
-        stepped = [
-            name for name, node in self.graph.nodes.items() if isinstance(node.op, (Neuron, Step))
-        ]
-        found = {name: self._reads(name, reads) for name in stepped}
-        read_by = {name: [s for s, _ in sorted(found[name]) if s in found] for name in stepped}
+    def _check_delays(self, found: dict[str, frozenset[Read]]) -> None:
+        """Allow a step in a recurrence, which only orders it; refuse delays that mean time.
+
+        Args:
+            found: What each population reads.
+        """
+        read_by = {name: [s for s, _ in sorted(own) if s in found] for name, own in found.items()}
         loops = {name: set(loop) for loop in components(read_by) for name in loop}
-        for name in stepped:
+        for name, own in found.items():
             delays: dict[str, set[int]] = {}
-            for source, delay in sorted(found[name]):
+            for source, delay in sorted(own):
                 delays.setdefault(source, set()).add(delay)
             for source, steps in delays.items():
                 recurrent = source in loops[name]
@@ -177,14 +182,18 @@ class _Finder:
                 what = f"reads '{source}' after {listed} steps"
                 self.model.report(name, what, DELAY_HINT)
 
-    def _check_size(
-        self, reads: dict[str, frozenset[Read]], neurons: dict[str, ChipNeurons]
-    ) -> None:
-        total = 0
-        for name in [*reads, *neurons]:
-            size = self.graph.signal(name).size
-            sources = {s for s, _ in (reads[name] if name in reads else self._reads(name, reads))}
-            total += sum(self.graph.signal(s).size * size for s in sources)
+    def _check_size(self, found: dict[str, frozenset[Read]]) -> None:
+        """Refuse matrices that are too large to be tried.
+
+        Args:
+            found: What each linear op and population reads.
+        """
+        size = {name: self.graph.signal(name).size for name in self.graph.nodes}
+        total = sum(
+            size[name] * size[source]
+            for name, own in found.items()
+            for source in {source for source, _ in own}
+        )
         if total > MOST_WEIGHTS:
             what = f"unrolled, its synapses are matrices of {total:,} weights"
             hint = f"more than {MOST_WEIGHTS:,} are not tried; a chip has 131,072 synapses"
