@@ -101,10 +101,8 @@ def _semantics(
     if record.present and named:
         notes.assume(f"the file's own semantics are overridden by '{chosen.name}'")
         record.discard()
-        if "time_unit" not in options:
-            chosen = replace(
-                chosen, time_unit=1.0
-            )  # its times are seconds, whatever the platform's
+        if "time_unit" not in options:  # its times are seconds, whatever the platform's
+            chosen = replace(chosen, time_unit=1.0)
     elif not record.present and not named:
         notes.assume(
             f"the file does not say how it is stepped; took '{chosen.name}' "

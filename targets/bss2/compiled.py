@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from snnir.targets.bss2.artefact import FILE
 from snnir.targets.bss2.emulation import emulator, monte_carlo
 from snnir.targets.bss2.emulation.conditions import Conditions
 from snnir.targets.bss2.emulation.config_reader import config_of
-from snnir.targets.bss2.emulation.variation import BadInput, Sigmas
+from snnir.targets.bss2.emulation.variation import BadInput
 from snnir.targets.bss2.plan import Plan
 from snnir.targets.bss2.report import loss_report
 
@@ -84,7 +84,7 @@ class Bss2Compiled(Compiled):
         inputs = check_inputs(x, self.inputs)
         self._check_record(record)
         try:
-            outputs, records, sums = self.model.run(inputs, list(record), _how(conditions))
+            outputs, records, sums = self.model.run(inputs, list(record), Conditions.of(conditions))
         except BadInput as problem:
             raise error("SNN601", str(problem)) from None
         steps, batch = next(iter(inputs.values())).shape[:2]
@@ -126,7 +126,7 @@ class Bss2Compiled(Compiled):
 
         try:
             return monte_carlo.monte_carlo(
-                self.model, inputs, chips, _how(conditions), reduce=keep, progress=progress
+                self.model, inputs, chips, Conditions.of(conditions), reduce=keep, progress=progress
             )
         except BadInput as problem:
             raise error("SNN601", str(problem)) from None
@@ -136,20 +136,3 @@ class Bss2Compiled(Compiled):
             if name not in self.model.recordable:
                 hint = f"one of {', '.join(self.model.recordable)}"
                 raise error("SNN602", "cannot be recorded on the chip", node=name, hint=hint)
-
-
-def _how(conditions: dict[str, Any]) -> Conditions:
-    """Return the conditions of a run.
-
-    Raises:
-        SnnirError: SNN601 for what is none.
-        BadInput: For a value that is not possible.
-    """
-    known = [item.name for item in fields(Conditions)]
-    for name in conditions:
-        if name not in known:
-            raise error("SNN601", f"'{name}' is no condition of a run; {', '.join(known)} are")
-    sigmas = conditions.get("sigmas")
-    if isinstance(sigmas, str):
-        conditions = {**conditions, "sigmas": Sigmas.parse(sigmas)}
-    return Conditions(**conditions)

@@ -66,8 +66,9 @@ class Execution:
     """One configuration of the chip.
 
     Attributes:
-        network: What it computes; sources may be populations that were recorded before.
-        sites: Every neuron, in order of the network's populations.
+        network: What it computes; sources may be populations that were recorded before. One of
+            which only a part is computed here has its full size, with weights of 0 to the rest.
+        sites: Every neuron that is computed, in order of the network's populations.
         labels: 16-bit labels of the events that the host sends for one event of a source, by
             (population, index); bits 14 and 15 are the link.
         generators: Background generators.

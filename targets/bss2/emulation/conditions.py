@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,21 @@ class Conditions:
         for seed in seeds:
             if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
                 raise BadInput(f"a seed is a whole number from 0, not {seed}")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Conditions:
+        """Return conditions by name; sigmas may be a text as of `Sigmas.parse`.
+
+        Raises:
+            BadInput: For a name that is none, or a value that is not possible.
+        """
+        known = [item.name for item in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise BadInput(f"'{name}' is no condition of a run; {', '.join(known)} are")
+        sigmas = given.get("sigmas")
+        parsed = {"sigmas": Sigmas.parse(sigmas)} if isinstance(sigmas, str) else {}
+        return cls(**{**given, **parsed})
 
 
 def analogue_chip(

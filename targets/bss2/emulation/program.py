@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from snnir import c_build, folder_program
 from snnir.embedding import folder_source
 from snnir.targets.bss2 import chips
@@ -30,6 +32,7 @@ EMBEDDED = (
 )  # fmt: skip
 
 
+@cache
 def program_source() -> str:
     """Return the text of `model.py`, which needs `model.bss2.json` beside it and NumPy."""
     return folder_source(command, EMBEDDED)

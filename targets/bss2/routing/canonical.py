@@ -17,15 +17,15 @@ from snnir.targets.bss2.chips import (
     ADDRESSES,
     BUSES,
     LABELS,
-    LINK_INPUTS,
     NEURON_INPUTS,
     Chip,
 )
 from snnir.targets.bss2.execution import Execution
+from snnir.targets.bss2.routing.connectivity import entry_of, events_of
+from snnir.targets.bss2.routing.matching import mask_of
 
 #: Bits of a label in the crossbar.
 _CROSSBAR_BITS = 0x3FFF
-_LINK_BIT = 14
 #: First output that is a link to the host.
 _LINKS = 2 * BUSES
 
@@ -43,17 +43,14 @@ def canonical(execution: Execution, chip: Chip) -> Execution:
     """Return what does the same with the narrowest masks and without anything that is not used."""
     use = _used(execution, chip)
     drivers = {
-        (hemisphere, driver): ~reduce(or_, (driver // BUSES ^ a for a in addresses), 0)
-        & (ADDRESSES - 1)
+        (hemisphere, driver): mask_of(driver // BUSES, addresses)
         for (hemisphere, driver), addresses in sorted(use.drivers.items())
     }
     synapses = execution.synapses
     filled = set(zip(synapses.hemisphere.tolist(), synapses.row.tolist(), strict=True))
     rows = {row: mode for row, mode in execution.rows.items() if row in filled}
     labels = {
-        source: tuple(
-            label for label in sent if (_link(label), label & _CROSSBAR_BITS) in use.labels
-        )
+        source: tuple(label for label in sent if entry_of(label) in use.labels)
         for source, sent in execution.labels.items()
     }
     return replace(
@@ -65,10 +62,6 @@ def canonical(execution: Execution, chip: Chip) -> Execution:
     )
 
 
-def _link(label: int) -> int:
-    return NEURON_INPUTS + (label >> _LINK_BIT)
-
-
 def _narrowest(labels: Iterable[int]) -> tuple[int, int]:
     """Return mask and target that agree with all of some labels."""
     first, *others = sorted(labels)
@@ -76,25 +69,10 @@ def _narrowest(labels: Iterable[int]) -> tuple[int, int]:
     return mask, first & mask
 
 
-def _events(execution: Execution, chip: Chip) -> list[tuple[int, int]]:
-    """Return the crossbar input and label of everything that sends events."""
-    spiking = execution.network.cells
-    found = []
-    for site in execution.sites:
-        if spiking[site.population].spiking:
-            output = chip.event_output(site.circuits[0])
-            found.append((output, site.address | output << 8))
-    for sent in execution.labels.values():
-        found += [(_link(label), label & _CROSSBAR_BITS) for label in sent]
-    first = NEURON_INPUTS + LINK_INPUTS
-    found += [(first + made.bus, made.label) for made in execution.generators]
-    return found
-
-
 def _used(execution: Execution, chip: Chip) -> _Use:
     held = _labels_of_drivers(execution)
     use = _Use()
-    for source, label in _events(execution, chip):
+    for _, source, label in events_of(execution, chip):
         for (begin, output), (mask, target) in execution.crossbar.items():
             if begin != source or label & mask != target:
                 continue

@@ -28,7 +28,7 @@ def connectivity(execution: Execution, chip: Chip) -> dict[tuple[str, str], Arra
     Raises:
         ValueError: If an event reaches a synapse of a circuit that is no neuron's.
     """
-    events = _events(execution, chip)
+    events = events_of(execution, chip)
     senders = list(dict.fromkeys(sender for sender, _, _ in events))
     number = {sender: n for n, sender in enumerate(senders)}
     table = np.array([(number[s], entry, label) for s, entry, label in events], np.int64)
@@ -64,11 +64,16 @@ def _by_population(members: Iterable[Key]) -> dict[str, tuple[list[int], list[in
     return found
 
 
-def _events(execution: Execution, chip: Chip) -> list[tuple[Key, int, int]]:
+def entry_of(label: int) -> tuple[int, int]:
+    """Return the crossbar input at which an event of the host comes in, and its label there."""
+    return NEURON_INPUTS + (label >> 14), label & 0x3FFF
+
+
+def events_of(execution: Execution, chip: Chip) -> list[tuple[Key, int, int]]:
     """Return everything that is sent for an event: (sender, crossbar input, label)."""
     events = []
     for sender, labels in execution.labels.items():
-        events += [(sender, NEURON_INPUTS + (label >> 14), label & 0x3FFF) for label in labels]
+        events += [(sender, *entry_of(label)) for label in labels]
     for g in execution.generators:
         sender = (g.population, g.index)
         events.append((sender, NEURON_INPUTS + LINK_INPUTS + g.bus, g.label))

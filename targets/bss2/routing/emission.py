@@ -38,7 +38,10 @@ def emit(
     chip: Chip,
     strategy: str,
 ) -> Execution:
-    """Return the execution of items whose groups have drivers and addresses."""
+    """Return the execution of items whose groups have drivers and addresses.
+
+    Of the facts only the strategy is known yet, see `facts_of`.
+    """
     rows, modes = _rows(packing, addressing)
     events = _events(demand, packing, addressing)
     generators = tuple(
@@ -46,8 +49,7 @@ def emit(
         for i, item in enumerate(packing.items)
         if item.background
     )
-    synapses = _synapses(demand, sites, side, packing, addressing, rows, chip)
-    found = Execution(
+    return Execution(
         network=demand.network,
         sites=_sites(demand, sites, packing, addressing, chip),
         labels=events,
@@ -58,12 +60,10 @@ def emit(
             for (h, g), drivers in sorted(addressing.drivers.items())
             for driver in drivers
         },
-        synapses=synapses,
+        synapses=_synapses(demand, sites, side, packing, addressing, rows, chip),
         crossbar=_crossbar(demand, sites, packing, addressing, events, chip),
-        facts={},
+        facts={"strategy": strategy},
     )
-    facts = _facts(found, packing, strategy, chip)
-    return Execution(**{**found.__dict__, "facts": facts})
 
 
 def _label(addressing: Addressing, item: int) -> int:
@@ -194,7 +194,7 @@ def _synapses(
     return Synapses(h[sort], row[sort], column[sort], weight[sort], addressing.label[sent][sort])
 
 
-def _facts(found: Execution, packing: Packing, strategy: str, chip: Chip) -> dict[str, Any]:
+def facts_of(found: Execution, chip: Chip) -> dict[str, Any]:
     """Return what the report says of an execution."""
     rows = [[0] * BUSES for _ in range(HEMISPHERES)]
     for h, row in found.rows:
@@ -215,7 +215,7 @@ def _facts(found: Execution, packing: Packing, strategy: str, chip: Chip) -> dic
             links[label >> 14] += 1
     used = len(found.synapses.weight)
     return {
-        "strategy": strategy,
+        **found.facts,
         "circuits": circuits,
         "rows": rows,
         "rows_per_bus": 2 * chip.drivers,

@@ -7,14 +7,14 @@ mask accepts all addresses of the group and none of another group on its bus.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from snnir.targets.bss2.chips import ADDRESSES
 
 Addresses = frozenset[int]
 
 
-def mask_of(driver: int, group: Addresses) -> int:
+def mask_of(driver: int, group: Iterable[int]) -> int:
     """Return the mask with most bits with which a driver accepts all addresses of a group."""
     differ = 0
     for address in group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from snnir.targets.bss2.routing.attempt import Attempt
 from snnir.targets.bss2.routing.canonical import canonical
 from snnir.targets.bss2.routing.connectivity import connectivity
 from snnir.targets.bss2.routing.demand import Demand, flatten
+from snnir.targets.bss2.routing.emission import facts_of
 from snnir.targets.bss2.routing.exhaustive import arrange, few
 from snnir.targets.bss2.routing.limits import fan_in, least_circuits, neuron_budget, shortages
 from snnir.targets.bss2.routing.packing import Sites, hemispheres, start
@@ -142,7 +143,7 @@ def route(network: LogicalNetwork, chip: Chip = HICANN_X, work: float = WORK) ->
         found = made
     found = canonical(found, chip)
     _verify(found, demand, chip)
-    return found
+    return replace(found, facts=facts_of(found, chip))
 
 
 def _searched(demand: Demand, chip: Chip, work: float) -> Execution | list[Problem]:

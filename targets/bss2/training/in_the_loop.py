@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,14 +86,10 @@ class EmulatedChip:
 
 
 def _conditions(given: dict[str, Any]) -> Conditions:
-    known = [item.name for item in fields(Conditions)]
-    for name in given:
-        if name not in known:
-            raise _wrong(f"'{name}' is no condition of a run", f"there are {', '.join(known)}")
     if "sigmas" in given:
         given["sigmas"] = sigmas_of(given["sigmas"] or {})
     try:
-        return Conditions(**given)
+        return Conditions.of(given)
     except BadInput as problem:
         raise _wrong(str(problem), "see `snnir.compile(...).run` of the target") from None
 
