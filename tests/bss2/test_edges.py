@@ -101,6 +101,18 @@ def test_biases_of_a_generator_are_as_strong_as_those_of_the_host(ticks: float) 
     assert np.abs(plan.targets["n"].constant - wanted).max() <= 0.5
 
 
+@pytest.mark.parametrize("ticks", [1.4, 2.5, 3.6])
+def test_a_large_bias_of_a_generator_makes_up_for_its_period(ticks: float) -> None:
+    """Here rounding to an integer does not hide that of the period."""
+    g = alone(nets.neuron(), [[0.5, 0.3]], [0.4], ticks * 8e-6)
+    plan = nets.compiled(g, bias="generator", bias_every=1).plan
+    own = plan.targets["n"]
+    assert plan.period != pytest.approx(plan.step_ticks, rel=0.05)
+    wanted = 0.4 * own.per_unit * plan.period / plan.step_ticks
+    np.testing.assert_allclose(own.constant, wanted, atol=0.5)
+    assert abs(0.4 * own.per_unit - own.constant).min() > 1
+
+
 def test_reports_say_how_far_membranes_are_read() -> None:
     g = nets.feed_forward(40, 3)
     text = said(g)["n0"]

@@ -139,6 +139,13 @@ def test_biases_are_weights() -> None:
     assert rare.constant[0] == rare.weights["x"][0, 0]
 
 
+def test_half_a_step_of_refractory_time_unless_there_is_another() -> None:
+    for dt, wanted in ((1.0, 0.5), (10.0, 5.0), (0.01, 0.04), (100.0, 32.0)):
+        rules = replace(RULES, refractory=0.0, dt=dt)
+        assert map_population(population([[0.5]]), rules).refractory == wanted
+    assert map_population(population([[0.5]]), replace(RULES, refractory=3.0)).refractory == 3.0
+
+
 def test_rounding_is_half_away_from_zero() -> None:
     np.testing.assert_array_equal(
         rounded(np.array([0.5, -0.5, 1.5, 2.5, -2.5, 0.49])), [1, -1, 2, 3, -3, 0]
