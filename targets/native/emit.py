@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from math import prod
 
 from snnir.artefact import populations
+from snnir.c_values import HELPERS
 from snnir.dynamics.c_source import c_number
 from snnir.embedding import plain_text
 from snnir.ir.graph import Value
-from snnir.targets.native.kernels_c import EVENTS, HELPERS, LOWEST, VECTOR
+from snnir.targets.native.kernels_c import EVENTS, LOWEST, VECTOR
 from snnir.targets.native.program import SPLITS, Port, Program
 from snnir.targets.native.sizes import sizes
 from snnir.targets.native.writer import Body, Writer, indented, padded

@@ -4,21 +4,6 @@ from __future__ import annotations
 
 from snnir.targets.native.host import TILE_ROWS
 
-#: What a program of any profile begins with, after its own declarations.
-HELPERS = {
-    **{
-        f"snn_{name}{suffix}": f"static inline {real} snn_{name}{suffix}({real} a, {real} b) "
-        f"{{ return a {sign} b || a != a ? a : b; }}"
-        for real, suffix in (("float", "f"), ("double", ""))
-        for name, sign in (("min", "<"), ("max", ">"))
-    },
-    "snn_floordiv": """static inline int64_t snn_floordiv(int64_t a, int64_t b)
-{
-    const int64_t q = a / b;
-    return q - (a % b != 0 && (a < 0) != (b < 0));
-}""",
-}
-
 VECTOR = """\
 #ifdef __AVX512F__
 #include <immintrin.h>

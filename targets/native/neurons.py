@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from snnir.dynamics.c_source import c_names, c_number, c_operand, c_statements
+from snnir.c_layout import SIZES, Layout
+from snnir.c_values import HELPERS, literal, narrowed, norm
+from snnir.dynamics.c_source import c_names, c_operand, c_statements
 from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.structure import Add, Current
 from snnir.ir.synapses import BatchNorm, Bias, Linear, Scale, without_zero
 from snnir.targets.native.host import ROWS, TILE_ROWS
-from snnir.targets.native.kernels_c import FAR, GROUP, HELPERS, LEAST, PART, SHARES, in_pairs
-from snnir.targets.native.layout import SIZES, Layout
+from snnir.targets.native.kernels_c import FAR, GROUP, LEAST, PART, SHARES, in_pairs
 from snnir.targets.native.writer import Body, Writer, indented
 from snnir.tensors import Tensor
 
@@ -603,25 +604,3 @@ def element(
         return literal(array.reshape(-1)[0], kind)
     full = np.broadcast_to(array, shape).reshape(-1)
     return f"({kind}){writer.weight(label, full)}[{index}]"
-
-
-def narrowed(array: Any) -> Any:
-    """Return whole numbers in as few bytes as hold them."""
-    if array.dtype.kind != "i":
-        return array
-    ends = array.min(initial=-1), -int(array.max(initial=0)) - 1  # negative, so types are signed
-    return array.astype(np.result_type(*(np.min_scalar_type(end) for end in ends), np.int8))
-
-
-def literal(value: Any, kind: str) -> str:
-    """Return a number of an array as a C literal."""
-    return f"{int(value)}" if kind.startswith("int") else c_number(float(value), kind)
-
-
-def norm(op: BatchNorm, real: str) -> tuple[Any, Any]:
-    """Return gain and shift per channel, computed in float64 and rounded once."""
-    wide = {key: value.numpy().astype(np.float64) for key, value in op.tensors().items()}
-    gain = wide.get("gamma", 1.0) / np.sqrt(wide["var"] + op.eps)
-    shift = wide.get("beta", 0.0) - wide["mean"] * gain
-    kind = np.float64 if real == "double" else np.float32
-    return gain.astype(kind), shift.astype(kind)

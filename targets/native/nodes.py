@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from snnir.c_values import norm
 from snnir.ir.graph import Node, Value
 from snnir.ir.op import Op
 from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
@@ -15,7 +16,7 @@ from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Concat, Current, Flatten, Pad, Permute, Reshape, Slice
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.winner import Winner
-from snnir.targets.native.neurons import element, events_of, lanes_of, norm, summed
+from snnir.targets.native.neurons import element, events_of, lanes_of, summed
 from snnir.targets.native.writer import Body, Writer, rows
 from snnir.tensors import Tensor
 

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from snnir.c_layout import Layout, plain
 from snnir.integers import Readout, whole_outputs
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
@@ -14,7 +15,6 @@ from snnir.ir.structure import Input
 from snnir.ir.synapses import Conv1d, Conv2d
 from snnir.ir.timing import Delay
 from snnir.targets.native.convolution import Convolution, pooled
-from snnir.targets.native.layout import Layout, plain
 from snnir.targets.native.neurons import Population, inlined
 from snnir.targets.native.nodes import Stateless, record_row
 from snnir.targets.native.writer import Body, Writer, indented, rows

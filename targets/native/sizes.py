@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from snnir.c_layout import SIZES
 from snnir.errors import Diagnostic, SnnirError, error
-from snnir.targets.native.layout import SIZES
 from snnir.targets.native.program import Program
 
 #: Bytes of what is not an element, on a device of 32 bits.

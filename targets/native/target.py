@@ -14,6 +14,7 @@ import numpy.typing as npt
 from snnir import c_build, folder_program
 from snnir.artefact import populations
 from snnir.c_build import NoCompiler
+from snnir.c_layout import Layout
 from snnir.embedding import folder_source
 from snnir.errors import Diagnostic, error
 from snnir.integers import whole_outputs
@@ -27,7 +28,6 @@ from snnir.running import Result, check_batch, check_inputs, check_record, spike
 from snnir.target import Compiled, Content, Target
 from snnir.targets.native import command, host
 from snnir.targets.native.emit import emitted
-from snnir.targets.native.layout import Layout
 from snnir.targets.native.nodes import is_known
 from snnir.targets.native.program import Port, Program
 from snnir.targets.native.sizes import budget, check_sizes

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from snnir.c_layout import Layout
 from snnir.ir.graph import Value
 from snnir.targets.native.kernels_c import DENSE, PARTS, dense, gather, gather_name, lister
-from snnir.targets.native.layout import Layout
 
 Array = npt.NDArray[Any]
 #: C types of arrays in NumPy's terms.
