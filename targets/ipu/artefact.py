@@ -1,0 +1,74 @@
+"""The files of a folder: program, codelets, weights as they lie on tiles, plan, emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from importlib.resources import files
+from typing import BinaryIO
+
+from snnir import c_build, folder_program
+from snnir.artefact import populations
+from snnir.embedding import folder_source
+from snnir.ir.graph import Graph, Value
+from snnir.network_source import literal
+from snnir.target import Content
+from snnir.targets.ipu import command, emulator
+from snnir.targets.ipu.codelets import codelets
+from snnir.targets.ipu.emulator import Facts, Port
+from snnir.targets.ipu.host import Host
+from snnir.targets.ipu.memory import Field
+from snnir.targets.ipu.plan import Plan
+from snnir.targets.ipu.standin import build, registry
+from snnir.targets.ipu.standin.build import STANDIN_FILES
+from snnir.targets.ipu.structure import INPUT
+
+#: What `model.py` is made of.
+EMBEDDED = (c_build, registry, build, emulator, folder_program)
+
+
+def program_files(plan: Plan, title: str) -> dict[str, Content]:
+    """Return what the emulator and the SDK need: sources and weights."""
+    host = Host(plan, title)
+    source = host.text()
+    stages = [plan.vertices(s.name) for s in plan.stages.values() if s.kind != INPUT]
+    own = files("snnir.targets.ipu")
+    found: dict[str, Content] = {
+        "host.cpp": source.encode(),
+        "codelets.cpp": codelets(stages, title).encode(),
+        "network.hpp": own.joinpath("cpp", "network.hpp").read_bytes(),
+        "tiles.bin": partial(write_tiles, host.constants),
+    }
+    for name in STANDIN_FILES:
+        found[name] = own.joinpath("standin", name).read_bytes()
+    return found
+
+
+def write_tiles(constants: Sequence[Field], file: BinaryIO) -> None:
+    """Write the fields one after the other, as the host program reads them."""
+    for item in constants:
+        file.write(item.content().tobytes())
+
+
+def model_source(facts: Facts) -> str:
+    """Return `model.py`, which emulates the program beside it."""
+    return folder_source(command, EMBEDDED, f"\n\nFACTS = {literal(facts)}\n")
+
+
+def facts_of(plan: Plan, graph: Graph) -> Facts:
+    """Return what callers of a program have to know."""
+    structure = plan.structure
+
+    def port(name: str, value: Value) -> Port:
+        """Return how a value leaves or enters the program."""
+        ctype = plan.streams[structure.root(value)].ctype
+        return Port(name, tuple(graph.signals[value].shape), ctype)
+
+    inputs = tuple(port(name, Value(name)) for name in graph.inputs)
+    outputs = tuple(port(name, value) for name, value in graph.outputs.items())
+    records = {name: port(name, Value(name)) for name in plan.recordable_values()}
+    for name, (stage, item) in plan.recordable_states().items():
+        records[name] = Port(name, tuple(graph.signal(stage).shape), item.ctype)
+    return Facts(
+        inputs, outputs, records, tuple(populations(graph)), "float32", graph.record_offset
+    )

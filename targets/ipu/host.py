@@ -1,0 +1,267 @@
+"""The host program: what lies where, as calls of `cpp/network.hpp`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from snnir.artefact import populations
+from snnir.embedding import plain_text
+from snnir.ir.graph import Value
+from snnir.targets.ipu.codelets import class_name
+from snnir.targets.ipu.memory import CONSTANT, STATE, Array, Field, Stream
+from snnir.targets.ipu.plan import Image, Placement, Plan
+from snnir.targets.ipu.structure import DELAY, INPUT, Stage
+from snnir.targets.ipu.vertices import Vertices
+
+#: C++ types in Poplar's terms.
+TYPES = {
+    "float": "FLOAT", "half": "HALF", "int": "INT", "unsigned": "UNSIGNED_INT", "short": "SHORT",
+    "unsigned short": "UNSIGNED_SHORT", "signed char": "SIGNED_CHAR",
+    "unsigned char": "UNSIGNED_CHAR",
+}  # fmt: skip
+
+HEAD = """\
+// The host program of a spiking network on IPUs, written by snnir.
+//
+//     host FOLDER INPUT OUTPUT STEPS SAMPLES [NAME ...]
+//
+// FOLDER has tiles.bin; INPUT has the numbers of every input, 32 bits each, [time, sample, element],
+// one input after the other; so has OUTPUT of every output, then of every NAME that is recorded.
+// To build it with the SDK: c++ -std=c++17 -O2 host.cpp -lpoplar -o host; run it in the folder,
+// where it finds codelets.cpp. Nothing here has run on an IPU.
+#include "network.hpp"
+
+using snnir::Field;
+using snnir::Form;
+using snnir::Image;
+using snnir::Network;
+using snnir::Places;
+using snnir::Stream;
+"""
+
+MAIN = """\
+int main(int argc, char **argv) {{
+  if (argc < 6) snnir::fail("usage: host FOLDER INPUT OUTPUT STEPS SAMPLES [NAME ...]");
+  const auto manager = poplar::DeviceManager::createDeviceManager();
+  poplar::Device device;
+  bool attached = false;
+  for (auto &other : manager.getDevices(poplar::TargetType::IPU, {ipus})) {{
+    if (!attached && other.attach()) {{
+      device = std::move(other);
+      attached = true;
+    }}
+  }}
+  if (!attached) snnir::fail("no free device of {ipus} IPUs was found");
+  Network net(device.getTarget(), {replicas}, {batch});
+  for (int n = 6; n < argc; ++n) net.wanted.push_back(argv[n]);
+  build(net);
+  net.run(device, argv[1], argv[2], argv[3], std::strtoul(argv[4], nullptr, 10),
+          std::strtoul(argv[5], nullptr, 10));
+  return 0;
+}}
+"""
+
+
+class Host:
+    """Writes the host program of a plan.
+
+    Attributes:
+        plan: The plan.
+        constants: The fields whose data `tiles.bin` has, in order, as the program declares them.
+    """
+
+    def __init__(self, plan: Plan, title: str) -> None:
+        self.plan, self.title = plan, title
+        self.constants: list[Field] = []
+        self.groups = {name: n for n, place in enumerate(plan.placements) for name in place.stages}
+        self.names = plan.structure.layout.names
+
+    def text(self) -> str:
+        """Return the program."""
+        tables = [_places(n, place) for n, place in enumerate(self.plan.placements)]
+        lines = [line for part in (self.streams(), self.images(), self.steps()) for line in part]
+        plan = self.plan
+        main = MAIN.format(
+            ipus=plan.machine.ipus * plan.replicas, replicas=plan.replicas, batch=plan.batch
+        )
+        return "\n".join(
+            [
+                HEAD, f"// Model: {plain_text(self.title)}", "", *tables, "",
+                "static void build(Network &net) {", *(f"  {line}" if line else "" for line in lines),
+                "}", "", main,
+            ]
+        )  # fmt: skip
+
+    # --- Names -----------------------------------------------------------------------------------
+
+    def stream_name(self, value: Value) -> str:
+        """Return the variable of a value."""
+        return f"{self.names[value.node]}_{value.result}"
+
+    def places(self, stage: str) -> str:
+        """Return the table of a stage's tiles."""
+        return f"places_{self.groups[stage]}"
+
+    # --- What lies on tiles ----------------------------------------------------------------------
+
+    def streams(self) -> Iterator[str]:
+        """Yield the values."""
+        for stage in self.plan.stages.values():
+            for value in stage.results:
+                s, name = self.plan.streams[value], self.stream_name(value)
+                kind = f"poplar::{TYPES[s.item]}"
+                yield (
+                    f"const Stream {name} = net.stream({quoted(s.ident)}, Form::{s.form}, {kind}, "
+                    f"{s.cut.size}, {s.cut.per}, {s.unit}, {self.places(stage.name)});"
+                )
+                if stage.kind == DELAY:
+                    yield f"net.starts_at_zero({quoted(s.ident)}, {kind}, {name});"
+
+    def images(self) -> Iterator[str]:
+        """Yield what tiles receive of them."""
+        for value, image in self.plan.images.items():
+            name = self.stream_name(value)
+            stream = self.plan.streams[value]
+            yield (
+                f"const Image {name}_image = net.image({quoted(f'{stream.ident}.image')}, "
+                f"poplar::{TYPES[stream.item]}, {_windows(image)});"
+            )
+
+    # --- One step --------------------------------------------------------------------------------
+
+    def steps(self) -> Iterator[str]:
+        """Yield what happens in a step, in order."""
+        graph = self.plan.structure.graph
+        for name in graph.inputs:
+            value = Value(name)
+            kind = f"poplar::{TYPES[self.plan.streams[value].item]}"
+            yield f"net.input({quoted(name)}, {kind}, {self.stream_name(value)});"
+        levels = list(self.plan.levels())
+        for level, stages in levels:
+            if stages[0].kind == DELAY:
+                yield from self.results()
+            yield ""
+            yield from self.level(level, stages)
+        if not levels or levels[-1][1][0].kind != DELAY:
+            yield from self.results()
+
+    def level(self, level: int, stages: Sequence[Stage]) -> Iterator[str]:
+        """Yield one level: what is sent before it, its vertices, their execution."""
+        for value, image in self.plan.images.items():
+            if image.level == level:
+                name = self.stream_name(value)
+                label = quoted(self.plan.streams[value].name)
+                yield f"net.send({name}, {name}_image, {label});"
+        yield f"const auto level_{level} = net.level({quoted(f'level {level}')});"
+        for stage in stages:
+            yield from self.stage(stage, level)
+        yield f"net.execute(level_{level});"
+
+    def stage(self, stage: Stage, level: int) -> Iterator[str]:
+        """Yield a stage: its fields, and a vertex for every part."""
+        vertices = self.plan.vertices(stage.name)
+        yield f"// {plain_text(stage.name)}"
+        name = self.names[stage.name]
+        for item in vertices.fields:
+            yield self.field(stage, item)
+        results = [self.stream_name(value) for value in stage.results]
+        cycles = self.plan.cycles(stage.name)
+        yield f"for (unsigned part = 0; part < {results[0]}.parts; ++part) {{"
+        yield f"  const unsigned tile = {self.places(stage.name)}.of(part);"
+        yield f"  const unsigned first = part * {vertices.cut.per};"
+        yield f"  const auto vertex = net.graph.addVertex(level_{level}, {quoted(class_name(vertices))});"
+        yield "  net.graph.setTileMapping(vertex, tile);"
+        yield f"  net.graph.setPerfEstimate(vertex, {int(np.max(cycles))});"
+        yield from self.given(vertices, results[0])
+        for item in vertices.fields:
+            yield f'  net.connect(vertex, "{item.name}", {name}_{item.name}.part(part));'
+        for index, result in enumerate(results):
+            yield f'  net.connect(vertex, "out{index}", {result}.tensor[part].flatten());'
+        yield '  net.set(vertex, "first", first);'
+        size, per = vertices.cut.size, vertices.cut.per
+        yield f'  net.set(vertex, "count", {size}u - first < {per}u ? {size}u - first : {per}u);'
+        yield "}"
+
+    def given(self, vertices: Vertices, own: str) -> Iterator[str]:
+        """Yield the connections of what a vertex reads."""
+        for leaf, read in zip(vertices.leaves, vertices.stage.reads, strict=True):
+            source = self.stream_name(read.source)
+            if leaf.is_local:
+                yield f'  net.connect(vertex, "{leaf.given}", {source}.tensor[part].flatten());'
+            else:
+                yield f'  net.connect(vertex, "{leaf.given}", {source}_image, tile);'
+
+    def field(self, stage: Stage, item: Field) -> str:
+        """Return the declaration of a field."""
+        name, label = f"{self.names[stage.name]}_{item.name}", quoted(f"{stage.name}/{item.name}")
+        kind, places = f"poplar::{TYPES[item.ctype]}", self.places(stage.name)
+        written = "true" if item.data is not None else "false"
+        if item.data is not None:
+            self.constants.append(item)
+        call = "state" if item.role == STATE else "field"
+        return (
+            f"const Field {name} = net.{call}({label}, {kind}, {_sizes(item.room)}, {places}, "
+            f"{written});"
+        )
+
+    # --- Results ---------------------------------------------------------------------------------
+
+    def results(self) -> Iterator[str]:
+        """Yield what a step gives: outputs, and what is recorded if it is asked for."""
+        graph, structure = self.plan.structure.graph, self.plan.structure
+        yield ""
+        for name, value in graph.outputs.items():
+            root = structure.root(value)
+            kind = f"poplar::{TYPES[self.plan.streams[root].item]}"
+            yield f"net.output({quoted(f'output/{name}')}, {kind}, {self.stream_name(root)});"
+        for name, value in self.plan.recordable_values().items():
+            kind = f"poplar::{TYPES[self.plan.streams[value].item]}"
+            yield f"net.record({quoted(f'record/{name}')}, {kind}, {self.stream_name(value)});"
+        for name, (stage, item) in self.plan.recordable_states().items():
+            cut = self.plan.vertices(stage).cut
+            yield (
+                f"net.record({quoted(f'record/{name}')}, poplar::{TYPES[item.ctype]}, "
+                f"{self.names[stage]}_{item.name}, {cut.size}, {cut.per});"
+            )
+
+
+        for name in populations(graph):
+            value = Value(name)
+            kind = f"poplar::{TYPES[self.plan.streams[value].item]}"
+            yield f"net.count({quoted(f'count/{name}')}, {kind}, {self.stream_name(value)});"
+
+
+def quoted(text: str) -> str:
+    """Return a C++ string; what is not ASCII is escaped byte by byte."""
+    found = []
+    for byte in text.encode("utf-8", "surrogatepass"):
+        plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
+        found.append(chr(byte) if plain else f"\\{byte:03o}")
+    return '"' + "".join(found) + '"'
+
+
+def _places(number: int, place: Placement) -> str:
+    tiles = ", ".join(map(str, place.tiles))
+    return f"static const Places places_{number} = {{{{{tiles}}}, {place.workers}}};"
+
+
+def _sizes(sizes: Array) -> str:
+    """Return the sizes of parts, in short if all but the last are alike."""
+    if len(sizes) > 2 and (sizes[:-1] == sizes[0]).all():
+        return f"snnir::even({len(sizes)}, {sizes[0]}, {sizes[-1]})"
+    return "{" + ", ".join(map(str, sizes.tolist())) + "}"
+
+
+def _windows(image: Image) -> str:
+    """Return the windows of tiles; runs of tiles that receive the same are written once."""
+    rows = zip(image.tiles.tolist(), image.low.tolist(), image.high.tolist(), strict=True)
+    runs: list[list[int]] = []
+    for tile, low, high in rows:
+        if runs and runs[-1][1] == tile and runs[-1][2:] == [low, high]:
+            runs[-1][1] += 1
+        else:
+            runs.append([tile, tile + 1, low, high])
+    return "snnir::windows({" + ", ".join(f"{{{a}, {b}, {c}, {d}}}" for a, b, c, d in runs) + "})"

@@ -1,0 +1,227 @@
+"""The plan: which tile has which parts, what every tile receives, and what that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from snnir.ir.graph import Value
+from snnir.ir.neuron import Step
+from snnir.targets.ipu.machine import WORKERS, Machine
+from snnir.targets.ipu.memory import ITEM_BYTES, STATE, Array, Field, Stream, rounded
+from snnir.targets.ipu.structure import COMPUTE, DELAY, INPUT, Stage, Structure
+from snnir.targets.ipu.vertices import Vertices
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the parts of a group of stages lie.
+
+    Attributes:
+        stages: The stages; they are cut alike.
+        per: Elements of a part.
+        workers: Parts that a tile has at most, each for one worker.
+        tiles: The tile of parts 0 to workers - 1, of the next so many, and so on.
+    """
+
+    stages: tuple[str, ...]
+    per: int
+    workers: int
+    tiles: tuple[int, ...]
+
+    def tile_of_parts(self, parts: int) -> Array:
+        """Return the tile of each part, [parts]."""
+        return np.repeat(np.asarray(self.tiles, np.int64), self.workers)[:parts]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What tiles receive of a value, once in every step, before the first stage that reads it.
+
+    Attributes:
+        value: The value.
+        level: The level before which it is sent.
+        tiles: The tiles that receive it, rising.
+        low, high: The items of a sample that each receives: low to high - 1.
+    """
+
+    value: Value
+    level: int
+    tiles: Array
+    low: Array
+    high: Array
+
+
+@dataclass
+class Plan:
+    """Everything that the program, its emulator and the report are made from.
+
+    Attributes:
+        structure: The stages.
+        machine: What a replica may use.
+        streams: How each value is kept.
+        placements: Where every group of stages lies.
+        batch: Samples that are stepped together.
+        replicas: Copies of the model; each computes other samples.
+        half: Whether synaptic weights are kept in 16 bits.
+        activity: Share of spikes that is assumed to be 1 where time is estimated.
+    """
+
+    structure: Structure
+    machine: Machine
+    streams: Mapping[Value, Stream]
+    placements: tuple[Placement, ...]
+    batch: int = 1
+    replicas: int = 1
+    half: bool = False
+    activity: float = 0.1
+    _vertices: dict[str, Vertices] = field(default_factory=dict)
+
+    # --- Stages ----------------------------------------------------------------------------------
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        """All stages by name, by level."""
+        return self.structure.stages
+
+    def vertices(self, name: str) -> Vertices:
+        """Return a stage with its parts."""
+        if name not in self._vertices:
+            made = Vertices(
+                self.structure, self.stages[name], self.streams, self.batch, self.half
+            )
+            self._vertices[name] = made
+        return self._vertices[name]
+
+    def levels(self) -> Iterator[tuple[int, list[Stage]]]:
+        """Yield the stages that compute, level by level; delays are the last."""
+        stages = [stage for stage in self.stages.values() if stage.kind != INPUT]
+        for level in sorted({stage.level for stage in stages}):
+            yield level, [stage for stage in stages if stage.level == level]
+
+    @cached_property
+    def placement(self) -> dict[str, Placement]:
+        """The placement of each stage."""
+        return {name: place for place in self.placements for name in place.stages}
+
+    def tile_of_parts(self, stage: str) -> Array:
+        """Return the tile of each part of a stage, [parts]."""
+        parts = self.streams[self.stages[stage].results[0]].cut.parts
+        return self.placement[stage].tile_of_parts(parts)
+
+    # --- What is sent ----------------------------------------------------------------------------
+
+    @cached_property
+    def images(self) -> dict[Value, Image]:
+        """What tiles receive of each value that is not read where it lies."""
+        needs: dict[Value, list[tuple[int, Array, Array, Array]]] = {}
+        for stage in self.stages.values():
+            if stage.kind == INPUT:
+                continue
+            tiles = self.tile_of_parts(stage.name)
+            leaves = self.vertices(stage.name).leaves
+            for read, leaf in zip(stage.reads, leaves, strict=True):
+                if not leaf.is_local:
+                    needs.setdefault(read.source, []).append((stage.level, tiles, *leaf.reach()))
+        return {value: self._image(value, found) for value, found in needs.items()}
+
+    def _image(self, value: Value, needs: list[tuple[int, Array, Array, Array]]) -> Image:
+        tiles, low, high = (np.concatenate([need[n] for need in needs]) for n in (1, 2, 3))
+        stream = self.streams[value]
+        high = np.maximum(high, low + 1)  # who needs nothing still has somewhere to look
+        lows = np.full(self.machine.all_tiles, stream.cut.size)
+        highs = np.zeros(self.machine.all_tiles, np.int64)
+        np.minimum.at(lows, tiles, low)
+        np.maximum.at(highs, tiles, high)
+        own = np.unique(tiles)
+        begin, end = stream.span(lows[own], highs[own])
+        return Image(value, min(need[0] for need in needs), own, begin, end)
+
+    # --- Memory ----------------------------------------------------------------------------------
+
+    def stage_bytes(self, name: str) -> Array:
+        """Return the bytes of each part of a stage but for images, [parts]."""
+        stage = self.stages[name]
+        if stage.kind != INPUT:
+            return self.vertices(name).part_bytes()
+        stream = self.streams[stage.results[0]]
+        return np.full(stream.cut.parts, rounded(stream.part_bytes), np.int64)
+
+    def image_bytes(self, image: Image) -> Array:
+        """Return the bytes that an image takes on each of its tiles."""
+        stream = self.streams[image.value]
+        return rounded((image.high - image.low) * self.batch * ITEM_BYTES[stream.item])
+
+    @cached_property
+    def tile_bytes(self) -> Array:
+        """The bytes that every tile of a replica needs, [tiles]."""
+        total = np.zeros(self.machine.all_tiles, np.int64)
+        for name in self.stages:
+            np.add.at(total, self.tile_of_parts(name), self.stage_bytes(name))
+        for image in self.images.values():
+            total[image.tiles] += self.image_bytes(image)
+        return total
+
+    # --- Exchange --------------------------------------------------------------------------------
+
+    def received(self, image: Image) -> Array:
+        """Return the bytes of an image that each of its tiles gets from other tiles."""
+        return self._from_elsewhere(image, 1)
+
+    def received_far(self, image: Image) -> Array:
+        """Return the bytes of an image that each of its tiles gets from other IPUs."""
+        return self._from_elsewhere(image, self.machine.tiles)
+
+    def _from_elsewhere(self, image: Image, tiles: int) -> Array:
+        """Count the bytes whose owner is not among the same so many tiles."""
+        stream = self.streams[image.value]
+        owner = self.tile_of_parts(image.value.node) // tiles
+        first = np.arange(stream.cut.parts, dtype=np.int64) * stream.unit
+        last = np.minimum(first + stream.unit, stream.width)
+        order = np.argsort(owner, kind="stable")
+        begin, end = (np.searchsorted(owner[order], image.tiles // tiles + n) for n in (0, 1))
+        items = image.high - image.low
+        for index in np.flatnonzero(end > begin):
+            parts = order[begin[index] : end[index]]
+            inner = np.minimum(last[parts], image.high[index]) - np.maximum(
+                first[parts], image.low[index]
+            )
+            items[index] -= np.maximum(inner, 0).sum()
+        return items * self.batch * ITEM_BYTES[stream.item]
+
+    # --- Time ------------------------------------------------------------------------------------
+
+    def cycles(self, stage: str) -> Array:
+        """Return the cycles that each part of a stage takes: a worker has every sixth one."""
+        work = self.vertices(stage).work(self.activity)
+        return np.ceil(work * WORKERS).astype(np.int64)
+
+    # --- Records ---------------------------------------------------------------------------------
+
+    def recordable_values(self) -> dict[str, Value]:
+        """Return the kept value behind the name of every node that has one."""
+        roots = {name: self.structure.root(Value(name)) for name in self.structure.graph.nodes}
+        return {name: root for name, root in roots.items() if root in self.streams}
+
+    def recordable_states(self) -> dict[str, tuple[str, Field]]:
+        """Return stage and field of every state of a population, by `NODE:STATE`."""
+        found = {}
+        for stage in self.computed:
+            if isinstance(self.structure.graph.nodes[stage.name].op, Step):
+                for item in self.vertices(stage.name).fields:
+                    if item.role == STATE:
+                        found[item.label] = (stage.name, item)
+        return found
+
+    @property
+    def has_delays(self) -> bool:
+        """Whether a step ends with delays."""
+        return any(stage.kind == DELAY for stage in self.stages.values())
+
+    @property
+    def computed(self) -> list[Stage]:
+        """The stages that give values within a step."""
+        return [stage for stage in self.stages.values() if stage.kind == COMPUTE]

@@ -1,0 +1,170 @@
+"""`--target ipu`: programs for Graphcore's IPU, with a plan of its tiles and an emulator."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.artefact import populations
+from snnir.c_build import NoCompiler
+from snnir.errors import Diagnostic, SnnirError, error
+from snnir.ir.graph import Graph
+from snnir.pipeline import LEVELS, PipelineResult
+from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
+from snnir.target import Compiled, Content, Target, still_continuous
+from snnir.targets.ipu.artefact import facts_of, model_source, program_files
+from snnir.targets.ipu.emulator import Emulation, Facts, Failed, emulate
+from snnir.targets.ipu.machine import MOST_IPUS, Machine
+from snnir.targets.ipu.partition import partition
+from snnir.targets.ipu.plan import Plan
+from snnir.targets.ipu.structure import Structure
+
+PRECISIONS = ("float32", "half")
+
+
+@dataclass(frozen=True)
+class IpuTarget(Target):
+    """A program for IPUs of the second generation.
+
+    Options:
+        ipus: IPUs of the machine; a model that needs several is split.
+        replicas: Copies of the model, each for other samples of a batch; they share the IPUs.
+        batch: Samples that a copy steps together.
+        precision: `float32`, or `half`: synaptic weights and biases are rounded to 16 bits;
+            everything is computed in float32.
+        reserve: Share of every tile that the plan leaves to what only the vendor's compiler
+            knows: code, stacks, message buffers.
+        keep: Keep every op's result, so that all of them can be recorded.
+    """
+
+    name: ClassVar[str] = "ipu"
+    summary: ClassVar[str] = "Poplar and PopTorch programs for Graphcore's IPU, with an emulator"
+    ipus: int = 1
+    replicas: int = 1
+    batch: int = 1
+    precision: str = "float32"
+    reserve: float = 0.15
+    keep: bool = False
+
+    def pipeline(self, level: int) -> str:
+        """Return the standard pipeline."""
+        return LEVELS[level]
+
+    def check(self, graph: Graph) -> list[Diagnostic]:
+        """Return everything that does not fit."""
+        return still_continuous(graph) or self._plan(graph)[1]
+
+    def _plan(self, graph: Graph) -> tuple[Plan | None, list[Diagnostic]]:
+        machine = Machine(self.ipus // self.replicas, self.reserve)
+        structure = Structure(graph, self.keep)
+        return partition(structure, machine, self.batch, self.replicas, self.precision == "half")
+
+    def build(self, graph: Graph, history: PipelineResult) -> Compiled:
+        """Return the program and its folder."""
+        plan, problems = self._plan(graph)
+        if plan is None:
+            raise SnnirError(problems)
+        facts = facts_of(plan, graph)
+        files = program_files(plan, graph.name)
+        files["model.py"] = model_source(facts).encode()
+        return IpuCompiled(graph, self, files, history, "model.py", plan, facts)
+
+
+@dataclass(frozen=True)
+class IpuCompiled(Compiled):
+    """A program for IPUs, emulated.
+
+    Attributes:
+        plan: What lies where.
+        facts: What a caller has to know of the program.
+    """
+
+    plan: Any = field(default=None, repr=False)
+    facts: Any = field(default=None, repr=False)
+
+    @cached_property
+    def _memory(self) -> dict[str, Any]:
+        return {}
+
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        made = tempfile.TemporaryDirectory(prefix="snnir-ipu-")
+        for name, content in self.files.items():
+            _write(Path(made.name, name), content)
+        return made
+
+    def run(
+        self,
+        x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+        record: Sequence[str] = (),
+        *,
+        resume: bool = False,
+    ) -> Result:
+        """Emulate the program.
+
+        Args:
+            x: [T, B, *shape] (or [T, *shape], a batch of one), or one such array per input name.
+            record: Nodes to record, as `node` or `node:state`.
+            resume: Go on from where the last call ended instead of from rest; what went before is
+                computed again.
+
+        Raises:
+            SnnirError: SNN601 if x does not fit, SNN602 if a node cannot be recorded, SNN503 if
+                there is no compiler, SNN502 if the program breaks a rule of the machine.
+        """
+        facts: Facts = self.facts
+        inputs = check_inputs(x, self.graph.inputs)
+        check_record(record, self.graph)
+        for name in record:
+            if name not in facts.records:
+                hint = "compile with --set keep=true"
+                raise error("SNN602", "has no memory of its own to record", node=name, hint=hint)
+        steps, batch = next(iter(inputs.values())).shape[:2]
+        before = self._memory.get("inputs") if resume else None
+        check_batch(batch, None if before is None else self._memory["batch"])
+        whole = dict(inputs)
+        if before is not None:
+            whole = {name: np.concatenate([before[name], inputs[name]]) for name in inputs}
+        self._memory.update(batch=batch, inputs=whole)
+        made = self.emulate(whole, record)
+        sums = dict(made.sums)
+        if before is not None:
+            for name, total in self._memory["sums"].items():
+                sums[name] -= total
+        self._memory["sums"] = made.sums
+        outputs, records = (
+            {name: y[-steps:] for name, y in side.items()} for side in (made.outputs, made.records)
+        )
+        return Result(
+            outputs, records, spike_stats(populations(self.graph), sums, steps * batch)
+        )
+
+    def emulate(
+        self, inputs: Mapping[str, Any], record: Sequence[str] = ()
+    ) -> Emulation:
+        """Run the program in the emulator from rest, and return what it measured as well.
+
+        Raises:
+            SnnirError: SNN503 if there is no compiler, SNN502 if the program breaks a rule.
+        """
+        try:
+            return emulate(Path(self._folder.name), self.facts, inputs, record)
+        except NoCompiler as problem:
+            raise error("SNN503", f"target 'ipu': {problem}") from None
+        except Failed as problem:
+            raise error("SNN502", f"target 'ipu': {problem}") from None
+
+
+def _write(path: Path, content: Content) -> None:
+    with path.open("wb") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
