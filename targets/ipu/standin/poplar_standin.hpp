@@ -232,8 +232,8 @@ class Graph {
 
 struct FloatingPointBehaviour {
   FloatingPointBehaviour() = default;
-  FloatingPointBehaviour(bool inv, bool div0, bool oflo, bool esr, bool nanoo)
-      : inv(inv), div0(div0), oflo(oflo), esr(esr), nanoo(nanoo) {}
+  FloatingPointBehaviour(bool invalid, bool division, bool overflow, bool stochastic, bool nan)
+      : inv(invalid), div0(division), oflo(overflow), esr(stochastic), nanoo(nan) {}
   bool inv = true, div0 = true, oflo = true, esr = true, nanoo = true;
 };
 

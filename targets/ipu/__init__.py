@@ -1,0 +1,1 @@
+"""Programs for Graphcore's IPU, and what runs them without one."""
