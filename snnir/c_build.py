@@ -39,15 +39,28 @@ def compiler() -> list[str]:
     Raises:
         NoCompiler: If there is none.
     """
-    wanted = os.environ.get("CC", "").split()
+    return _compiler_of("C", "CC", ("cc", "gcc", "clang"), "cc")
+
+
+def cpp_compiler() -> list[str]:
+    """Return the command of a C++ compiler: `$CXX`, one on the path, or the ziglang wheel's.
+
+    Raises:
+        NoCompiler: If there is none.
+    """
+    return _compiler_of("C++", "CXX", ("c++", "g++", "clang++"), "c++")
+
+
+def _compiler_of(language: str, variable: str, names: Sequence[str], zig: str) -> list[str]:
+    wanted = os.environ.get(variable, "").split()
     if wanted and shutil.which(wanted[0]):
         return wanted
-    for name in ("cc", "gcc", "clang"):
+    for name in names:
         if shutil.which(name):
             return [name]
     if importlib.util.find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "cc"]
-    raise NoCompiler("no C compiler was found; install one, or `pip install ziglang`")
+        return [sys.executable, "-m", "ziglang", zig]
+    raise NoCompiler(f"no {language} compiler was found; install one, or `pip install ziglang`")
 
 
 def machine() -> str:
