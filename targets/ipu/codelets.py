@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from snnir.c_values import HELPERS, literal, norm
+from snnir.c_values import HELPERS, literal
 from snnir.dynamics.c_source import c_names, c_operand, c_statements
 from snnir.embedding import plain_text
 from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Concat
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
-from snnir.ir.sparse import SparseLinear
 from snnir.ir.timing import Delay
-from snnir.targets.ipu.memory import BITS, LISTS, SCRATCH, STATE, Stream
+from snnir.targets.ipu.memory import BITS, LISTS, SCRATCH, STATE
 from snnir.targets.ipu.picks import Pick
 from snnir.targets.ipu.vertices import KEPT, Vertices
 
@@ -32,12 +32,6 @@ HEAD = """\
 #ifdef __clang__
 #pragma clang fp contract(off)
 #endif
-
-using poplar::InOut;
-using poplar::Input;
-using poplar::Output;
-using poplar::Vector;
-using poplar::VectorLayout;
 """
 
 
@@ -92,16 +86,13 @@ class Codelet:
 
     def declarations(self) -> list[str]:
         """Return the fields."""
-        found = [
-            _declared("Input", leaf.stream.item, leaf.given) for leaf in self.vertices.leaves
-        ]
+        found = [_declared("Input", leaf.stream.item, leaf.given) for leaf in self.vertices.leaves]
         for item in self.vertices.fields:
             access = "InOut" if item.role in (STATE, SCRATCH) else "Input"
             found.append(_declared(access, item.ctype, item.name))
         for index, value in enumerate(self.stage.results):
             stream = self.vertices.streams[value]
-            access = "InOut" if stream.form == LISTS else "Output"
-            found.append(_declared(access, stream.item, f"out{index}"))
+            found.append(_declared("Output", stream.item, f"out{index}"))
         return found + [f"unsigned {name};" for name in self.vertices.scalars]
 
     def body(self) -> list[str]:
@@ -284,4 +275,4 @@ def class_name(vertices: Vertices) -> str:
 
 
 def _declared(access: str, ctype: str, name: str) -> str:
-    return f"{access}<Vector<{ctype}, VectorLayout::ONE_PTR>> {name};"
+    return f"poplar::{access}<poplar::Vector<{ctype}, poplar::VectorLayout::ONE_PTR>> {name};"

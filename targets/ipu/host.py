@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,9 +10,9 @@ from snnir.artefact import populations
 from snnir.embedding import plain_text
 from snnir.ir.graph import Value
 from snnir.targets.ipu.codelets import class_name
-from snnir.targets.ipu.memory import CONSTANT, STATE, Array, Field, Stream
+from snnir.targets.ipu.memory import CONSTANT, Array, Field
 from snnir.targets.ipu.plan import Image, Placement, Plan
-from snnir.targets.ipu.structure import DELAY, INPUT, Stage
+from snnir.targets.ipu.structure import DELAY, Stage
 from snnir.targets.ipu.vertices import Vertices
 
 #: C++ types in Poplar's terms.
@@ -28,8 +27,8 @@ HEAD = """\
 //
 //     host FOLDER INPUT OUTPUT STEPS SAMPLES [NAME ...]
 //
-// FOLDER has tiles.bin; INPUT has the numbers of every input, 32 bits each, [time, sample, element],
-// one input after the other; so has OUTPUT of every output, then of every NAME that is recorded.
+// FOLDER has tiles.bin. INPUT has the numbers of every input, 32 bits each, as [time, sample,
+// element], one input after the other; so has OUTPUT of every output, then of every NAME.
 // To build it with the SDK: c++ -std=c++17 -O2 host.cpp -lpoplar -o host; run it in the folder,
 // where it finds codelets.cpp. Nothing here has run on an IPU.
 #include "network.hpp"
@@ -90,7 +89,8 @@ class Host:
         return "\n".join(
             [
                 HEAD, f"// Model: {plain_text(self.title)}", "", *tables, "",
-                "static void build(Network &net) {", *(f"  {line}" if line else "" for line in lines),
+                "static void build(Network &net) {",
+                *(f"  {line}" if line else "" for line in lines),
                 "}", "", main,
             ]
         )  # fmt: skip
@@ -172,7 +172,8 @@ class Host:
         yield f"for (unsigned part = 0; part < {results[0]}.parts; ++part) {{"
         yield f"  const unsigned tile = {self.places(stage.name)}.of(part);"
         yield f"  const unsigned first = part * {vertices.cut.per};"
-        yield f"  const auto vertex = net.graph.addVertex(level_{level}, {quoted(class_name(vertices))});"
+        kind = quoted(class_name(vertices))
+        yield f"  const auto vertex = net.graph.addVertex(level_{level}, {kind});"
         yield "  net.graph.setTileMapping(vertex, tile);"
         yield f"  net.graph.setPerfEstimate(vertex, {int(np.max(cycles))});"
         yield from self.given(vertices, results[0])
@@ -201,7 +202,7 @@ class Host:
         written = "true" if item.data is not None else "false"
         if item.data is not None:
             self.constants.append(item)
-        call = "state" if item.role == STATE else "field"
+        call = "field" if item.role == CONSTANT else "state"
         return (
             f"const Field {name} = net.{call}({label}, {kind}, {_sizes(item.room)}, {places}, "
             f"{written});"
@@ -226,7 +227,6 @@ class Host:
                 f"net.record({quoted(f'record/{name}')}, poplar::{TYPES[item.ctype]}, "
                 f"{self.names[stage]}_{item.name}, {cut.size}, {cut.per});"
             )
-
 
         for name in populations(graph):
             value = Value(name)

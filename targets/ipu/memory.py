@@ -145,8 +145,10 @@ class Field:
 
     @property
     def room(self) -> Array:
-        """Elements that each part's region has, [parts]: at least one, and whole words of 32 bits
-        where workers write, since they write no less."""
+        """Elements that each part's region has, [parts].
+
+        At least one, and whole words of 32 bits where workers write, since they write no less.
+        """
         sizes = np.maximum(self.sizes, 1)
         if self.role == CONSTANT:
             return sizes

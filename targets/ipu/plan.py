@@ -90,9 +90,7 @@ class Plan:
     def vertices(self, name: str) -> Vertices:
         """Return a stage with its parts."""
         if name not in self._vertices:
-            made = Vertices(
-                self.structure, self.stages[name], self.streams, self.batch, self.half
-            )
+            made = Vertices(self.structure, self.stages[name], self.streams, self.batch, self.half)
             self._vertices[name] = made
         return self._vertices[name]
 

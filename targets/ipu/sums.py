@@ -37,9 +37,14 @@ class Sum(Leaf):
         """Return a weight in the type of the sum."""
         return f"({self.total})w{self.number}[{at}]"
 
-    def times(self) -> str:
-        """Return what an event's weight is multiplied by."""
-        return " * x" if self.stream.form == VALUES else ""
+    def added(self, to: str, weight: str) -> str:
+        """Return the statement that adds the weight of an event; of a number x, their product.
+
+        Product and sum are two statements: compilers may round those of one only once.
+        """
+        if self.stream.form != VALUES:
+            return f"{to} += {weight};"
+        return f"{{ const {self.total} product = {weight} * x; {to} += product; }}"
 
     def element(self) -> str:
         """Return the sum."""
@@ -80,7 +85,7 @@ class Dense(Sum):
 
     def before(self) -> list[str]:
         """Sum over the events."""
-        add = f"sum{self.number}[j] += {self.weight('row + j')}{self.times()};"
+        add = self.added(f"sum{self.number}[j]", self.weight("row + j"))
         body = ["const unsigned row = k * count;", f"for (unsigned j = 0; j < count; ++j) {add}"]
         return [*self.cleared(), *self.each_event(body)]
 
@@ -216,7 +221,7 @@ class ByEvent(Sparse):
     def before(self) -> list[str]:
         """Sum over the events."""
         n = self.number
-        add = f"sum{n}[target{n}[e]] += {self.weight('e')}{self.times()};"
+        add = self.added(f"sum{n}[target{n}[e]]", self.weight("e"))
         body = [
             f"const unsigned end = starts{n}[k + 1];",
             f"for (unsigned e = starts{n}[k]; e < end; ++e) {add}",
@@ -299,16 +304,16 @@ class ByRow(Sparse):
     def inside(self) -> list[str]:
         """Sum over the row."""
         n = self.number
-        add = f"sum{n} += {self.weight('e')}"
+        add = self.added(f"sum{n}", self.weight("e"))
         column = f"column{n}[e]"
         if self.cut.size != self.rows:
             column = f"i / {self.rows}u * {self.columns}u + {column}"
         if self.stream.form == VALUES:
-            line = f"{add} * ({self.total}){self.item(column)};"
+            line = f"{{ const {self.total} x = ({self.total}){self.item(column)}; {add} }}"
         elif self.is_placed:
-            line = f"if ({self.bit(f'({column} >> 5)', f'({column} & 31u)')}) {add};"
+            line = f"if ({self.bit(f'({column} >> 5)', f'({column} & 31u)')}) {add}"
         else:
-            line = f"if ({self.item(column)}) {add};"
+            line = f"if ({self.item(column)}) {add}"
         return [
             f"{self.total} sum{n} = {self.zero};",
             f"for (unsigned e = starts{n}[j]; e < starts{n}[j + 1]; ++e) {line}",

@@ -21,7 +21,7 @@ from snnir.running import Result, check_batch, check_inputs, check_record, spike
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.ipu.artefact import facts_of, model_source, program_files
 from snnir.targets.ipu.emulator import Emulation, Facts, Failed, emulate
-from snnir.targets.ipu.machine import MOST_IPUS, Machine
+from snnir.targets.ipu.machine import Machine
 from snnir.targets.ipu.partition import partition
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.structure import Structure
@@ -142,13 +142,9 @@ class IpuCompiled(Compiled):
         outputs, records = (
             {name: y[-steps:] for name, y in side.items()} for side in (made.outputs, made.records)
         )
-        return Result(
-            outputs, records, spike_stats(populations(self.graph), sums, steps * batch)
-        )
+        return Result(outputs, records, spike_stats(populations(self.graph), sums, steps * batch))
 
-    def emulate(
-        self, inputs: Mapping[str, Any], record: Sequence[str] = ()
-    ) -> Emulation:
+    def emulate(self, inputs: Mapping[str, Any], record: Sequence[str] = ()) -> Emulation:
         """Run the program in the emulator from rest, and return what it measured as well.
 
         Raises:

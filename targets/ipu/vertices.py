@@ -169,9 +169,9 @@ class Vertices:
                 yield key, array.reshape(shape)
         elif isinstance(op, Scale):
             yield "scale", op.scale.numpy()
-        elif isinstance(op, Bias):
-            yield "bias", op.bias.numpy()
-        elif isinstance(op, (Linear, SparseLinear)) and op.bias is not None:
+        elif isinstance(op, Bias) or (
+            isinstance(op, (Linear, SparseLinear)) and op.bias is not None
+        ):
             yield "bias", op.bias.numpy()
         elif isinstance(op, (Conv1d, Conv2d)) and op.bias is not None:
             yield "bias", op.bias.numpy().reshape(-1, *(1,) * op.rank)
@@ -224,7 +224,9 @@ class Vertices:
             """Return each part's elements once per sample."""
             flat = np.broadcast_to(value, shape).reshape(-1)
             ends = zip(self.cut.firsts(), self.cut.lengths(), strict=True)
-            return np.concatenate([np.tile(flat[first : first + n], self.batch) for first, n in ends])
+            return np.concatenate(
+                [np.tile(flat[first : first + n], self.batch) for first, n in ends]
+            )
 
         return data
 
@@ -243,7 +245,7 @@ class Vertices:
 
     @property
     def scalars(self) -> list[str]:
-        """The numbers that are set for each vertex: its first element, how many, where items lie."""
+        """The numbers that each vertex is given: its elements, and where the items it reads lie."""
         found = ["first", "count"]
         for leaf in self.leaves:
             if not leaf.is_local:
@@ -253,8 +255,7 @@ class Vertices:
     # --- What it takes ---------------------------------------------------------------------------
 
     def vertex_bytes(self) -> int:
-        """Return the bytes of a vertex itself: a pointer for each field, its numbers, its code's
-        address."""
+        """Return the bytes of a vertex itself: a word for each field and number, and its code's."""
         pointers = len(self.leaves) + len(self.fields) + len(self.stage.results)
         return 4 * (pointers + len(self.scalars) + 1)
 

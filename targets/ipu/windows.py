@@ -49,8 +49,8 @@ class Window(Sum):
         n, width = self.number, self.space[1]
         return [
             f"const unsigned channel{n} = i / {self.places}u;",
-            f"const int y{n} = (int)(i / {width}u % {self.space[0]}u);",
-            f"const int x{n} = (int)(i % {width}u);",
+            f"const int high{n} = (int)(i / {width}u % {self.space[0]}u);",
+            f"const int wide{n} = (int)(i % {width}u);",
         ]
 
     def taps(self, body: list[str]) -> list[str]:
@@ -63,10 +63,10 @@ class Window(Sum):
 
         return [
             f"for (int ky = 0; ky < {kernel[0]}; ++ky) {{",
-            f"    const int row = {place(0, 'y', 'ky')};",
+            f"    const int row = {place(0, 'high', 'ky')};",
             f"    if (row < 0 || row >= {height}) continue;",
             f"    for (int kx = 0; kx < {kernel[1]}; ++kx) {{",
-            f"        const int column = {place(1, 'x', 'kx')};",
+            f"        const int column = {place(1, 'wide', 'kx')};",
             f"        if (column < 0 || column >= {width}) continue;",
             f"        const unsigned at = (unsigned)(row * {width} + column);",
             *(f"        {line}" for line in body),
@@ -139,16 +139,17 @@ class Convolution(Window):
         source = self.item(f"(group{n} + c) * {plane}u + at")
         weight = self.weight(f"(weights{n} + c * {high}u + ky) * {wide}u + kx")
         if self.stream.form == VALUES:
-            add = f"sum{n} += {weight} * ({self.total}){source};"
+            product = f"const {self.total} product = {weight} * ({self.total}){source};"
+            add = [product, f"sum{n} += product;"]
         else:
-            add = f"if ({source}) sum{n} += {weight};"
+            add = [f"if ({source}) sum{n} += {weight};"]
         return [
             *self.coordinates(),
             f"const unsigned group{n} = channel{n} / {self.outer}u * {inner}u;",
             f"const unsigned weights{n} = (channel{n} - channels{n}) * {taps // wide}u;",
             f"{self.total} sum{n} = {self.zero};",
             f"for (unsigned c = 0; c < {inner}u; ++c) {{",
-            *(f"    {line}" for line in self.taps([add])),
+            *(f"    {line}" for line in self.taps(add)),
             "}",
         ]
 

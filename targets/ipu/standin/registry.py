@@ -47,8 +47,8 @@ def codelets(source: str) -> list[Codelet]:
             f"{vertices} mentions of vertices, {len(found)} classes of the known form"
         )
     names = [codelet.name for codelet in found]
-    if not names or len(set(names)) != len(names):
-        raise UnknownCodelet(f"no codelets, or two of one name: {', '.join(names)}")
+    if len(set(names)) != len(names):
+        raise UnknownCodelet(f"two codelets of one name: {', '.join(names)}")
     return found
 
 
