@@ -217,7 +217,8 @@ void check_field(const Machine& machine, unsigned id, std::size_t place) {
   const Field& field = node.kind->fields[place];
   const Connected& connected = node.fields[place];
   const std::string who = machine.vertex_text(id) + ": field " + quoted(field.name);
-  if (!connected.set) fail(who + " is not connected");
+  if (!connected.set)
+    fail(who + (field.access == Access::scalar ? " has no value" : " is not connected"));
   if (field.access == Access::scalar) return;
   const Range& range = connected.range;
   const Region& region = machine.region_of(range.variable, range.begin);

@@ -82,16 +82,16 @@ def registration(source: str, file: str = "codelets.cpp") -> str:
 
 def _registration_of(codelet: Codelet) -> str:
     name = codelet.name
-    fields = [
-        f'    snnir_standin::field_of<{name}, decltype({name}::{field}), &{name}::{field}>("{field}"),'
-        for field in codelet.fields
-    ]
+    places = [(field, f"{name}::{field}") for field in codelet.fields]
     return "\n".join(
         [
             f"const snnir_standin::Field fields_of_{name}[] = {{",
-            *fields,
+            *(
+                f'    snnir_standin::field_of<{name}, decltype({at}), &{at}>("{field}"),'
+                for field, at in places
+            ),
             "};",
             f"const bool known_{name} = snnir_standin::add_kind(snnir_standin::kind_of<{name}>(",
-            f'    "{name}", fields_of_{name}, {len(codelet.fields)}));',
+            f'    "{name}", fields_of_{name}, {len(places)}));',
         ]
     )
