@@ -159,7 +159,7 @@ class Network {
   Network(const poplar::Target &target, unsigned replicas, unsigned batch)
       : graph(target, poplar::replication_factor(replicas)), replicas_(replicas), batch_(batch) {
     // Rounding is to the nearest number, never at random.
-    poplar::setStochasticRounding(graph, step_, false, "rounding");
+    poplar::setStochasticRounding(graph, load_, false, "rounding");
     graph.addCodelets("codelets.cpp", poplar::CodeletFileType::Auto, "-O3");
   }
 
@@ -182,10 +182,7 @@ class Network {
     for (std::size_t part = 0; part < sizes.size(); ++part) {
       graph.setTileMapping(made.part(part), places.of(part));
     }
-    if (is_written) {
-      graph.createHostWrite(name, made.tensor);
-      constants_.push_back({name, bytes_of(type) * made.starts.back()});
-    }
+    if (is_written) fill(load_, name, type, made.tensor, true);
     return made;
   }
 
@@ -193,12 +190,12 @@ class Network {
   Field state(const std::string &name, const poplar::Type &type, const std::vector<unsigned> &sizes,
               const Places &places, bool is_written) {
     Field made = field(name, type, sizes, places, false);
-    keep(name, type, made.tensor, made.starts.back(), is_written);
+    fill(reset_, name, type, made.tensor, is_written);
     return made;
   }
 
   void starts_at_zero(const std::string &name, const poplar::Type &type, const Stream &stream) {
-    keep(name, type, stream.tensor.flatten(), stream.tensor.numElements(), false);
+    fill(reset_, name, type, stream.tensor.flatten(), false);
   }
 
   Image image(const std::string &name, const poplar::Type &type, std::vector<Window> windows) {
@@ -289,9 +286,10 @@ class Network {
 
   void run(const poplar::Device &device, const std::string &folder, const std::string &given,
            const std::string &made, unsigned steps, unsigned samples) {
-    poplar::Engine engine(graph, {poplar::program::Repeat(steps, step_)});
+    poplar::Engine engine(graph, {load_, reset_, poplar::program::Repeat(steps, step_)});
     engine.load(device);
-    write_constants(engine, folder + "/tiles.bin");
+    connect_fills(engine, folder + "/tiles.bin");
+    engine.run(0);
     const std::vector<char> numbers = contents(given);
     std::vector<const char *> sources;
     std::size_t read = 0;
@@ -306,7 +304,7 @@ class Network {
       results.emplace_back(port.what == What::count ? 2 : rows * port.stream.size);
     }
     for (unsigned first = 0; first < samples; first += replicas_ * batch_) {
-      reset(engine);
+      engine.run(1);
       transfer(engine, sources, results, steps, samples, first);
     }
     std::FILE *file = std::fopen(made.c_str(), "wb");
@@ -321,13 +319,10 @@ class Network {
   std::vector<std::string> wanted;  // names to record
 
  private:
-  struct Constant {
-    std::string name;
-    std::size_t bytes;
-  };
-  struct State {
-    std::string name;
-    std::vector<char> rest;
+  // Memory that the host fills: with bytes of the file, or with zeros.
+  struct Fill {
+    std::string handle;
+    std::vector<char> bytes;
     bool is_written;
   };
 
@@ -336,33 +331,29 @@ class Network {
     return type == poplar::SIGNED_CHAR || type == poplar::UNSIGNED_CHAR ? 1 : 2;
   }
 
-  void keep(const std::string &name, const poplar::Type &type, const poplar::Tensor &tensor,
-            std::size_t elements, bool is_written) {
-    graph.createHostWrite(name, tensor);
-    if (is_written) constants_.push_back({name, bytes_of(type) * elements});
-    states_.push_back({name, std::vector<char>(bytes_of(type) * elements), is_written});
+  void fill(poplar::program::Sequence &when, const std::string &name, const poplar::Type &type,
+            const poplar::Tensor &tensor, bool is_written) {
+    const std::size_t count = tensor.numElements();
+    const auto fifo = graph.addHostToDeviceFIFO("fill:" + name, type, count);
+    when.add(poplar::program::Copy(fifo, tensor));
+    fills_.push_back({"fill:" + name, std::vector<char>(bytes_of(type) * count), is_written});
   }
 
-  // The file has the constants and the states at rest in the order in which they were declared.
-  void write_constants(poplar::Engine &engine, const std::string &path) {
-    const std::vector<char> bytes = contents(path);
-    std::size_t at = 0;
-    for (const Constant &constant : constants_) {
-      if (bytes.size() - at < constant.bytes) fail(path + " is too short");
-      const char *begin = bytes.data() + at;
-      at += constant.bytes;
-      State *state = nullptr;
-      for (State &other : states_) if (other.name == constant.name) state = &other;
-      if (state) std::memcpy(state->rest.data(), begin, constant.bytes);
-      else engine.writeTensor(constant.name, begin, begin + constant.bytes);
+  // The file has what is written in the order in which it was declared.
+  void connect_fills(poplar::Engine &engine, const std::string &path) {
+    std::FILE *file = std::fopen(path.c_str(), "rb");
+    if (!file) fail("cannot open " + path);
+    for (Fill &one : fills_) {
+      const std::size_t wanted = one.is_written ? one.bytes.size() : 0;
+      if (std::fread(one.bytes.data(), 1, wanted, file) != wanted) fail(path + " is too short");
+      for (unsigned replica = 0; replica < replicas_; ++replica) {
+        engine.connectStreamToCallback(one.handle, replica, [&one](void *items) {
+          std::memcpy(items, one.bytes.data(), one.bytes.size());
+        });
+      }
     }
-    if (at != bytes.size()) fail(path + " is too long");
-  }
-
-  void reset(poplar::Engine &engine) {
-    for (State &state : states_) {
-      engine.writeTensor(state.name, state.rest.data(), state.rest.data() + state.rest.size());
-    }
+    if (std::fgetc(file) != EOF) fail(path + " is too long");
+    std::fclose(file);
   }
 
   // Runs all steps for as many samples as the replicas take at once, from `first` on.
@@ -387,7 +378,7 @@ class Network {
         });
       }
     }
-    engine.run(0);
+    engine.run(2);
   }
 
   static void add_up(const std::vector<std::uint32_t> &numbers, bool are_whole, std::uint32_t *sum) {
@@ -443,9 +434,8 @@ class Network {
   }
 
   unsigned replicas_, batch_;
-  poplar::program::Sequence step_;
-  std::vector<Constant> constants_;
-  std::vector<State> states_;
+  poplar::program::Sequence load_, reset_, step_;
+  std::vector<Fill> fills_;
   std::vector<Port> inputs_, outputs_;
 };
 
