@@ -57,7 +57,8 @@ class Cut:
 
     def lengths(self) -> Array:
         """Return the number of elements of each part, [parts]."""
-        return np.minimum(self.per, self.size - self.firsts())
+        found: Array = np.minimum(self.per, self.size - self.firsts())
+        return found
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ class Field:
     @property
     def bytes(self) -> Array:
         """Bytes that each part's region takes, [parts]."""
-        return rounded(self.room * ITEM_BYTES[self.ctype])
+        found: Array = rounded(self.room * ITEM_BYTES[self.ctype])
+        return found
 
     def content(self) -> Array:
         """Return the elements of all regions, in the type that tiles keep them in."""

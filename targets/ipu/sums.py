@@ -14,14 +14,14 @@ from snnir.ir.synapses import Linear, without_zero
 from snnir.targets.ipu.leaf import READ, TURN, Leaf
 from snnir.targets.ipu.memory import BITS, CONSTANT, SCRATCH, VALUES, Array, Field
 
-_TYPES = {"i1": "signed char", "i2": "short", "i4": "int"}
+_WHOLE = {"i1": "signed char", "i2": "short", "i4": "int"}
 
 
-def weight_type(weight: Array, half: bool) -> str:
-    """Return the C++ type in which weights are kept."""
+def weight_type(weight: Array, half: bool = False) -> str:
+    """Return the C++ type in which constants are kept; whole numbers take few bits."""
     if weight.dtype.kind == "f":
         return "half" if half else "float"
-    return _TYPES[narrowed(weight).dtype.str[1:]]
+    return _WHOLE[narrowed(weight.astype(np.int64)).dtype.str[1:]]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class Dense(Sum):
         """Events times elements."""
         lengths = self.cut.lengths()
         each = self.events(activity) * (1 + (TURN + 3) * lengths)
-        return self.scanning(activity) + each + 2 * (TURN + 1) * lengths
+        total: Array = self.scanning(activity) + each + 2 * (TURN + 1) * lengths
+        return total
 
 
 @dataclass(frozen=True)
@@ -232,10 +233,10 @@ class ByEvent(Sparse):
         """Events, and the entries of their columns."""
         share = self.events(activity) / self.columns
         looked = self.events(activity) * (2 * READ + 1)
-        return (
-            self.scanning(activity) + looked + share * self.counts * (TURN + 5)
-            + 2 * (TURN + 1) * self.cut.lengths()
-        )  # fmt: skip
+        hits = share * self.counts * (TURN + 5)
+        cleared = 2 * (TURN + 1) * self.cut.lengths()
+        total: Array = self.scanning(activity) + looked + hits + cleared
+        return total
 
 
 @dataclass(frozen=True)
@@ -262,8 +263,8 @@ class ByRow(Sparse):
     def reach(self) -> tuple[Array, Array]:
         """Return the range of the columns of each part."""
         if self.cut.size != self.rows or not len(self.held.columns):
-            high = self.stream.cut.size if len(self.held.columns) else 0
-            return np.zeros(self.cut.parts, np.int64), np.full(self.cut.parts, high)
+            last = self.stream.cut.size if len(self.held.columns) else 0
+            return np.zeros(self.cut.parts, np.int64), np.full(self.cut.parts, last)
         ends = np.concatenate([[0], np.cumsum(self.counts)])
         filled = np.flatnonzero(self.counts)
         low, high = np.zeros((2, self.cut.parts), np.int64)
@@ -325,4 +326,5 @@ class ByRow(Sparse):
 
     def work(self, activity: float) -> Array:
         """Entries, whether they are events or not."""
-        return self.counts * (TURN + 6) + (2 * READ + TURN) * self.cut.lengths()
+        total: Array = self.counts * (TURN + 6) + (2 * READ + TURN) * self.cut.lengths()
+        return total

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from snnir.c_values import narrowed, norm
+from snnir.c_values import norm
 from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.sparse import SparseLinear
@@ -31,12 +31,11 @@ from snnir.targets.ipu.memory import (
 )
 from snnir.targets.ipu.picks import Best, Pick, spread, tables
 from snnir.targets.ipu.structure import DELAY, Read, Stage, Structure
-from snnir.targets.ipu.sums import ByEvent, ByRow, Dense, entries_of
+from snnir.targets.ipu.sums import ByEvent, ByRow, Dense, entries_of, weight_type
 from snnir.targets.ipu.windows import Convolution, Pool
 
 #: Types of states in C as those that tiles keep them in.
 KEPT = {"float": "float", "int16_t": "int", "int32_t": "int"}
-_WIDTHS = {"i1": "signed char", "i2": "short", "i4": "int"}
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ class Vertices:
     def _constant(self, key: tuple[str, str], constant: Constant) -> Field:
         assert constant.array is not None
         array = constant.array
-        kind = "float" if array.dtype.kind == "f" else _WIDTHS[narrowed(array).dtype.str[1:]]
+        kind = weight_type(array)
         label, name = ".".join(key), self.constant_name(*key)
         return Field(name, kind, CONSTANT, self.cut.lengths(), lambda: array, label)
 
@@ -275,7 +274,8 @@ class Vertices:
         op = self.node.op
         body = len(op.program.body) + 4 * len(op.program.states) if isinstance(op, Step) else 3
         inner = TURN + body + (READ + 1) * len(self.stage.inside)
-        return self.batch * (each + inner * self.cut.lengths() + 10) + 20
+        total: Array = self.batch * (each + inner * self.cut.lengths() + 10) + 20
+        return total
 
 
 def _three(shape: tuple[int, ...]) -> Any:
