@@ -1,6 +1,6 @@
 // What a host program sees of Poplar, for compilers of this machine: our own code, names and forms
-// as in Graphcore's public sources. Only these names exist, so that a program that needs others does
-// not compile. `poplar_standin.cpp` runs it and checks every rule of the machine.
+// as in Graphcore's public sources. Only these names exist, so that a program that needs others
+// does not compile. `poplar_standin.cpp` runs it and checks every rule of the machine.
 #pragma once
 
 #include <cstddef>
