@@ -83,6 +83,7 @@ struct Machine {
   poplar::Target target;  // of one replica
   unsigned replicas = 1;
   bool has_codelets = false;
+  bool compiled = false;
   std::vector<Variable> variables;
   std::vector<Node> vertices;
   std::vector<Set> sets;
@@ -90,6 +91,7 @@ struct Machine {
   std::vector<std::pair<std::string, Tensor>> writes, reads;
 
   std::string vertex_text(unsigned id) const {
+    if (id >= vertices.size()) fail("a vertex that is not of this graph");
     const Node& node = vertices[id];
     std::string where = node.tile == nowhere ? "" : ", tile " + text(node.tile);
     return "vertex " + text(id) + " (" + node.kind->name + " of compute set " +

@@ -1,7 +1,7 @@
 // Runs a host program written for Poplar on this machine, and checks every rule of the IPU that can
 // be checked without one: where elements and vertices are, what a tile holds, who writes what, what
 // moves between tiles. A broken rule ends the program with code 3 and one line. Our own code; it
-// models no timing, no exchange code in memory and no cross-replica operation.
+// models no timing, no code or buffers of the exchange in memory, and nothing between replicas.
 #include "poplar_standin.hpp"
 
 #include <cmath>
@@ -89,6 +89,12 @@ Graph::Graph(const Target& target, replication_factor factor)
 const Target& Graph::getTarget() const { return machine_->target; }
 unsigned Graph::getReplicationFactor() const { return machine_->replicas; }
 
+// What the graph has, to be changed.
+Machine& Graph::open() const {
+  if (machine_->compiled) fail("the graph is changed after an engine was made of it");
+  return *machine_;
+}
+
 void Graph::addCodelets(const std::string& path, CodeletFileType, const std::string&) {
   std::FILE* file = std::fopen(path.c_str(), "r");
   if (!file) fail("Graph::addCodelets: there is no file " + quoted(path));
@@ -98,7 +104,7 @@ void Graph::addCodelets(const std::string& path, CodeletFileType, const std::str
 
 Tensor Graph::addVariable(const Type& type, const std::vector<std::size_t>& shape,
                           const std::string& name) {
-  const unsigned id = static_cast<unsigned>(machine_->variables.size());
+  const unsigned id = static_cast<unsigned>(open().variables.size());
   const std::size_t elements = product(shape);
   machine_->variables.push_back({name.empty() ? "variable " + text(id) : name,
                                  type.standin_name(), type.standin_bytes(), elements, {}});
@@ -118,7 +124,7 @@ static void check_tile(const Machine& machine, unsigned tile, const std::string&
 }
 
 void Graph::setTileMapping(const Tensor& tensor, unsigned tile) {
-  machine_->check_owner(tensor, "Graph::setTileMapping");
+  open().check_owner(tensor, "Graph::setTileMapping");
   for (const Range& range : tensor.standin_ranges()) {
     Variable& variable = machine_->variables[range.variable];
     check_tile(*machine_, tile, "variable " + quoted(variable.name));
@@ -127,19 +133,19 @@ void Graph::setTileMapping(const Tensor& tensor, unsigned tile) {
 }
 
 void Graph::setTileMapping(const VertexRef& vertex, unsigned tile) {
-  check_tile(*machine_, tile, machine_->vertex_text(vertex.id_));
+  check_tile(*machine_, tile, open().vertex_text(vertex.id_));
   machine_->vertices[vertex.id_].tile = tile;
 }
 
 ComputeSet Graph::addComputeSet(const std::string& name) {
   ComputeSet set;
-  set.id_ = static_cast<unsigned>(machine_->sets.size());
+  set.id_ = static_cast<unsigned>(open().sets.size());
   machine_->sets.push_back({name.empty() ? text(set.id_) : name, {}});
   return set;
 }
 
 VertexRef Graph::addVertex(ComputeSet set, const std::string& codelet) {
-  if (set.id_ >= machine_->sets.size()) fail("Graph::addVertex: no compute set of this graph");
+  if (set.id_ >= open().sets.size()) fail("Graph::addVertex: no compute set of this graph");
   const VertexKind* kind = nullptr;
   for (const VertexKind& known : kinds())
     if (codelet == known.name) kind = &known;
@@ -156,6 +162,7 @@ VertexRef Graph::addVertex(ComputeSet set, const std::string& codelet) {
 
 static std::size_t place_of(const Machine& machine, unsigned vertex, const std::string& name,
                             bool scalar) {
+  if (vertex >= machine.vertices.size()) fail("field " + quoted(name) + " of no vertex");
   const VertexKind& kind = *machine.vertices[vertex].kind;
   for (std::size_t place = 0; place < kind.field_count; ++place)
     if (name == kind.fields[place].name) {
@@ -169,7 +176,7 @@ static std::size_t place_of(const Machine& machine, unsigned vertex, const std::
 }
 
 void Graph::connect(FieldRef field, const Tensor& tensor) {
-  machine_->check_owner(tensor, "Graph::connect");
+  open().check_owner(tensor, "Graph::connect");
   const std::size_t place = place_of(*machine_, field.vertex_, field.name_, false);
   Node& node = machine_->vertices[field.vertex_];
   const std::string who = machine_->vertex_text(field.vertex_) + ": field " + quoted(field.name_);
@@ -220,20 +227,21 @@ static void set_value(Machine& machine, unsigned vertex, const std::string& name
 }
 
 void Graph::set_real(const FieldRef& field, double value) {
-  set_value(*machine_, field.vertex_, field.name_, false, 0, value);
+  set_value(open(), field.vertex_, field.name_, false, 0, value);
 }
 
 void Graph::set_whole(const FieldRef& field, long long value) {
-  set_value(*machine_, field.vertex_, field.name_, true, value, 0);
+  set_value(open(), field.vertex_, field.name_, true, value, 0);
 }
 
 void Graph::setPerfEstimate(const VertexRef& vertex, std::uint64_t cycles, std::uint64_t) {
+  if (vertex.id_ >= open().vertices.size()) fail("a vertex that is not of this graph");
   machine_->vertices[vertex.id_].cycles = cycles;
 }
 
 DataStream Graph::add_stream(const std::string& handle, const Type& type, std::size_t elements,
                              bool to_device) {
-  for (const Stream& stream : machine_->streams)
+  for (const Stream& stream : open().streams)
     if (stream.handle == handle) fail("there are two streams " + quoted(handle));
   DataStream made;
   made.id_ = static_cast<unsigned>(machine_->streams.size());
@@ -260,12 +268,12 @@ static void add_handle(std::vector<std::pair<std::string, Tensor>>& handles,
 }
 
 void Graph::createHostWrite(const std::string& handle, const Tensor& tensor) {
-  machine_->check_owner(tensor, "Graph::createHostWrite");
+  open().check_owner(tensor, "Graph::createHostWrite");
   add_handle(machine_->writes, handle, tensor);
 }
 
 void Graph::createHostRead(const std::string& handle, const Tensor& tensor) {
-  machine_->check_owner(tensor, "Graph::createHostRead");
+  open().check_owner(tensor, "Graph::createHostRead");
   add_handle(machine_->reads, handle, tensor);
 }
 
@@ -381,6 +389,7 @@ Engine::Engine(const Graph& graph, const std::vector<program::Program>& programs
                const OptionFlags& options) {
   for (const std::pair<std::string, std::string>& flag : options.flags_) check_option(flag.first);
   executor_ = std::make_unique<Executor>(graph.machine_, programs);
+  graph.machine_->compiled = true;
 }
 
 Engine::~Engine() = default;

@@ -223,6 +223,7 @@ class Graph {
 
  private:
   friend class Engine;
+  snnir_standin::Machine& open() const;
   void set_real(const FieldRef& field, double value);
   void set_whole(const FieldRef& field, long long value);
   DataStream add_stream(const std::string& handle, const Type& type, std::size_t elements,
