@@ -202,7 +202,8 @@ class Plan:
     def cycles(self, stage: str) -> Array:
         """Return the cycles that each part of a stage takes: a worker has every sixth one."""
         work = self.vertices(stage).work(self.activity)
-        return np.ceil(work * WORKERS).astype(np.int64)
+        cycles: Array = np.ceil(work * WORKERS).astype(np.int64)
+        return cycles
 
     # --- Records ---------------------------------------------------------------------------------
 

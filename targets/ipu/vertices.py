@@ -168,12 +168,10 @@ class Vertices:
                 yield key, array.reshape(shape)
         elif isinstance(op, Scale):
             yield "scale", op.scale.numpy()
-        elif isinstance(op, Bias) or (
-            isinstance(op, (Linear, SparseLinear)) and op.bias is not None
-        ):
-            yield "bias", op.bias.numpy()
-        elif isinstance(op, (Conv1d, Conv2d)) and op.bias is not None:
-            yield "bias", op.bias.numpy().reshape(-1, *(1,) * op.rank)
+        elif isinstance(op, (Bias, Linear, SparseLinear, Conv1d, Conv2d)):
+            axes = op.rank if isinstance(op, (Conv1d, Conv2d)) else 0
+            if op.bias is not None:
+                yield "bias", op.bias.numpy().reshape(*op.bias.shape, *(1,) * axes)
         elif isinstance(op, Step):
             yield from ((name, value.numpy()) for name, value in op.params.items())
         elif isinstance(op, Delay) and not isinstance(op.steps, int):
