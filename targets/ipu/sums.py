@@ -224,8 +224,8 @@ class ByEvent(Sparse):
         n = self.number
         add = self.added(f"sum{n}[target{n}[e]]", self.weight("e"))
         body = [
-            f"const unsigned end = starts{n}[k + 1];",
-            f"for (unsigned e = starts{n}[k]; e < end; ++e) {add}",
+            f"const unsigned until = starts{n}[k + 1];",
+            f"for (unsigned e = starts{n}[k]; e < until; ++e) {add}",
         ]
         return [*self.cleared(), *self.each_event(body)]
 

@@ -20,6 +20,7 @@ from snnir.ir.timing import Delay
 from snnir.ir.winner import Winner
 from snnir.targets.ipu.leaf import READ, TURN, Leaf, Same
 from snnir.targets.ipu.memory import (
+    BITS,
     CONSTANT,
     LISTS,
     STATE,
@@ -32,10 +33,14 @@ from snnir.targets.ipu.memory import (
 from snnir.targets.ipu.picks import Best, Pick, spread, tables
 from snnir.targets.ipu.structure import DELAY, Read, Stage, Structure
 from snnir.targets.ipu.sums import ByEvent, ByRow, Dense, entries_of, weight_type
-from snnir.targets.ipu.windows import Convolution, Pool
+from snnir.targets.ipu.windows import Convolution, Pool, Scattered
 
 #: Types of states in C as those that tiles keep them in.
 KEPT = {"float": "float", "int16_t": "int", "int32_t": "int"}
+
+
+#: Share of spikes that is 1 for which a convolution of bits is chosen.
+USUAL = 0.1
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ class Vertices:
             return self._matrix(op, node, given)
         if isinstance(op, (Conv1d, Conv2d)):
             shape, space = (graph.signals[node.operands[0]].shape, graph.signal(node.name).shape)
-            return Convolution(**given, shape=_three(shape), space=_three(space)[1:])
+            given |= {"shape": _three(shape), "space": _three(space)[1:]}
+            return self._convolution(given)
         if isinstance(op, Winner):
             return Best(**{**given, "total": stream.ctype})
         if isinstance(op, (Slice, Permute, Pad, Concat)):
@@ -117,6 +123,15 @@ class Vertices:
             return Same(**given)
         small = graph.signals[node.operands[place]].shape
         return Pick(**given, table=spread(small, graph.signal(node.name).shape))
+
+    def _convolution(self, given: dict[str, Any]) -> Leaf:
+        """Return a convolution by event or by element: lists have only events, bits both."""
+        by_element, by_event = Convolution(**given), Scattered(**given)
+        form = given["stream"].form
+        if form == VALUES:
+            return by_element
+        slower = by_event.work(USUAL).max() > by_element.work(USUAL).max()
+        return by_element if form == BITS and slower else by_event
 
     def _matrix(self, op: Linear | SparseLinear, node: Node, given: dict[str, Any]) -> Leaf:
         graph = self.structure.graph
