@@ -130,7 +130,7 @@ class Leaf:
             end,
             f"for (unsigned word = {given}_first; word {until}; ++word) {{",
             f"    for (unsigned bits = {given}[{base} + word]; bits; bits &= bits - 1) {{",
-            f"        const unsigned k = word * {min(per, 32)}u + __builtin_ctz(bits);",
+            f"        const unsigned k = word * {min(per, 32)}u + 31u - __builtin_clz(bits & -bits);",
             *inner, "    }", "}",
         ]  # fmt: skip
 
