@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from snnir.folder_program import read_inputs, write_results
-
 
 def arguments_of(text: str, ipus: int, replicas: int, argv: Any = None) -> argparse.Namespace:
     """Read the command line."""
@@ -19,11 +17,13 @@ def arguments_of(text: str, ipus: int, replicas: int, argv: Any = None) -> argpa
     parser.add_argument("input", help="a .npy, or a .npz with one array per input")
     parser.add_argument("-o", "--output", default="output.npz", help="default: output.npz")
     parser.add_argument("--stand-in", action="store_true", help="run on the CPU without PopTorch")
-    parser.add_argument("--ipus", type=int, default=ipus, help="IPUs of a replica; default: %(default)s")
-    parser.add_argument("--replicas", type=int, default=replicas, help="copies of the network that share the batch; default: %(default)s")
+    what = "IPUs of a copy of the network; default: %(default)s"
+    parser.add_argument("--ipus", type=int, default=ipus, metavar="N", help=what)
+    what = "copies that share the batch; default: %(default)s"
+    parser.add_argument("--replicas", type=int, default=replicas, metavar="N", help=what)
     arguments = parser.parse_args(argv)
     if not 1 <= arguments.ipus <= ipus:
-        raise SystemExit("--ipus must be 1 to {}, the parts of the network".format(ipus))
+        raise SystemExit(f"--ipus must be 1 to {ipus}, the parts of the network")
     if arguments.replicas < 1:
         raise SystemExit("--replicas must be at least 1")
     return arguments
@@ -51,7 +51,7 @@ def options_of(poptorch: Any, parts: int, replicas: int) -> Any:
     options.autoRoundNumIPUs(True)
     options.Precision.enableStochasticRounding(False)
     if parts > 1:
-        stages = [poptorch.Stage("part_{}".format(k + 1)) for k in range(parts)]
+        stages = [poptorch.Stage(f"part_{k + 1}") for k in range(parts)]
         options.setExecutionStrategy(poptorch.ShardedExecution(*stages))
     return options
 
@@ -63,10 +63,10 @@ def sequences(given: Any, replicas: int) -> Any:
     """
     sizes = {array.shape[:2] for array in given.values()}
     if len(sizes) > 1:
-        raise SystemExit("the inputs differ in steps or samples: {}".format(sorted(sizes)))
+        raise SystemExit(f"the inputs differ in steps or samples: {sorted(sizes)}")
     steps, batch = sizes.pop()
     if not steps or not batch:
-        raise SystemExit("the inputs have {} steps and {} samples".format(steps, batch))
+        raise SystemExit(f"the inputs have {steps} steps and {batch} samples")
     found = []
     for array in given.values():
         room = np.zeros((-(-batch // replicas) * replicas, steps) + array.shape[2:], np.float32)
@@ -83,7 +83,7 @@ def read_weights(path: pathlib.Path) -> Any:
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as problem:
-        raise SystemExit("cannot read {}: {}".format(path.name, problem)) from None
+        raise SystemExit(f"cannot read {path.name}: {problem}") from None
 
 
 def results(network: Any, poptorch: Any, options: Any, given: Any, replicas: int) -> Any:
@@ -92,6 +92,3 @@ def results(network: Any, poptorch: Any, options: Any, given: Any, replicas: int
     found = poptorch.inferenceModel(network.eval(), options)(*tensors)
     found = [found] if isinstance(found, torch.Tensor) else list(found)
     return [np.moveaxis(y.detach().numpy()[:batch], 1, 0) for y in found]
-
-
-__all__ = ["read_inputs", "write_results"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from dataclasses import dataclass, field
 #: What the script uses besides the names of a network.
 USED = frozenset(
     {
-        *("self", "super", "body", "batch", "steps", "t", "inf", "nan", "int", "list", "len"),
+        *("self", "body", "batch", "steps", "t", "inf", "nan", "weights", "ipus"),
         *("argparse", "pathlib", "np", "torch", "nn", "functional", "poptorch", "main"),
         *keyword.kwlist,
+        *dir(builtins),
     }
 )
 

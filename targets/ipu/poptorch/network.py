@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +17,13 @@ from snnir.ir.timing import Delay
 from snnir.targets.ipu.poptorch.names import Names
 from snnir.targets.ipu.poptorch.ops import Site, expression
 from snnir.targets.ipu.poptorch.parts import Part, parts
-from snnir.targets.ipu.poptorch.sources import piece_names
+from snnir.targets.ipu.poptorch.sources import PIECES, functions
 from snnir.targets.ipu.poptorch.steps import step_source
 from snnir.tensors import Tensor
 
 Array = npt.NDArray[Any]
 INDENT = "    "
+WIDTH = 92
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Writer:
         self.parts = parts(graph, ipus)
         self.weights: dict[str, Array] = {}
         self.names = Names()
-        self.names.taken |= {*piece_names(), "Network"}
+        self.names.taken |= {*functions(PIECES), "Network"}
         self.steps: dict[Dynamics, tuple[str, str]] = {}
         self.notes: dict[str, str] = {}
         self.local: dict[Value, str] = {}
@@ -115,9 +115,8 @@ class Writer:
         found = []
         for number, part in enumerate(self.parts, 1):
             takes = ", ".join(self.sequence[value] for value in part.takes)
-            gives = "".join(f"{self.sequence[value]}, " for value in part.gives).strip()
-            call = f"self.part_{number}({takes})"
-            call = f"{gives if ' ' in gives else f'[{gives[:-1]}]'} = {call}" if gives else call
+            gives = ", ".join(self.sequence[value] for value in part.gives)
+            call = f"{gives if ', ' in gives else f'[{gives}]'} = self.part_{number}({takes})"
             if len(self.parts) > 1:
                 ipu = f"{number - 1} * self.ipus // {len(self.parts)}"
                 found.append(f'with poptorch.Block("part_{number}", ipu_id={ipu}):')
@@ -144,27 +143,25 @@ class Writer:
         read = [f"{self.local[v]} = at({self.sequence[v]}, t)" for v in part.takes]
         kept = [f"{self.sequence[v]} = put({self.sequence[v]}, {self.local[v]}, t)"
                 for v in part.gives]  # fmt: skip
-        carried = ", ".join(["t", *gives, *takes, *loop.states])
+        carried = [*gives, *takes, *loop.states]
         first = [
             "torch.zeros(1, dtype=torch.int32)",
             *(f"torch.zeros(batch, steps{self._extents(v)})" for v in part.gives),
             *takes,
             *loop.states.values(),
         ]
-        returned = carried.replace("t, ", "t + 1, ", 1)
-        end = f"[1:{1 + len(gives)}]" if gives else ""
         lines = [
             f"def part_{number}(self, {', '.join(takes)}):",
             f"    batch, steps = {takes[0]}.shape[:2]",
             "",
-            f"    def body({carried}):",
+            *_wrapped("    def body(", ["t", *carried], "):"),
             *(f"        {line}" for line in (*read, *loop.early, *loop.body, *kept, *loop.late)),
-            f"        return {returned}",
+            *_wrapped("        return (", ["t + 1", *carried], ")"),
             "",
             "    start = [",
             *(f"        {text}," for text in first),
             "    ]",
-            f"    return poptorch.for_loop(steps, body, start){end}",
+            f"    return poptorch.for_loop(steps, body, start)[1:{1 + len(gives)}]",
         ]
         return ["", *(f"{INDENT}{line}" for line in lines)]
 
@@ -197,7 +194,7 @@ class Writer:
             if isinstance(state.initial, str):
                 loop.states[name] = f"{params[state.initial]}.expand(batch{shape})"
             else:
-                loop.states[name] = f"torch.full((batch{shape},), {_number(state.initial)})"
+                loop.states[name] = _constant(f"batch{shape}", state.initial)
         arguments = [self.local[v] for v in node.operands]
         arguments += [*states, *(params[key] for key, _ in program.params)]
         outputs = [self.local[Value(node.name, i)] for i in range(len(program.outputs))]
@@ -271,6 +268,23 @@ def _rounded(array: Array, half: bool) -> Array:
     return short if half and exact else kept
 
 
-def _number(value: float) -> str:
+def _constant(shape: str, value: float) -> str:
+    """Return the expression of a state that is the same number everywhere."""
     with np.errstate(over="ignore"):
-        return repr(float(np.float32(value)))
+        number = float(np.float32(value))
+    return (
+        f"torch.full(({shape},), {number!r})" if str(number) != "0.0" else f"torch.zeros({shape})"
+    )
+
+
+def _wrapped(before: str, names: Sequence[str], after: str) -> list[str]:
+    """Return a list of names on lines of readable length."""
+    line = f"{before}{', '.join(names)}{after}"
+    if len(line) <= WIDTH:
+        return [line]
+    space = " " * (len(before) - len(before.lstrip()) + 4)
+    words = [f"{name}," for name in names]
+    rows = textwrap.wrap(
+        " ".join(words), WIDTH - len(space), break_long_words=False, break_on_hyphens=False
+    )
+    return [before, *(f"{space}{row}" for row in rows), f"{space[:-4]}{after}"]

@@ -28,7 +28,8 @@ class Part:
 def parts(graph: Graph, ipus: int) -> list[Part]:
     """Divide a graph into at most so many parts of about the same weights.
 
-    A recurrence is never divided, and what flows between parts flows forward. Parts that nobody reads are left out.
+    A recurrence is never divided, and what flows between parts flows forward. Parts that nobody
+    reads are left out.
     """
     groups = [
         [name for name in stage.nodes if not isinstance(graph.nodes[name].op, Input)]

@@ -47,9 +47,7 @@ def later(sequence: Any, steps: int) -> Any:
     count = sequence.shape[1]
     if steps >= count:
         return torch.zeros_like(sequence)
-    return torch.cat(
-        [torch.zeros_like(sequence[:, :steps]), sequence[:, : count - steps]], 1
-    )
+    return torch.cat([torch.zeros_like(sequence[:, :steps]), sequence[:, : count - steps]], 1)
 
 
 def sparse_linear(x: Any, columns: Any, values: Any, outputs: int) -> Any:
@@ -76,5 +74,3 @@ def winner(x: Any) -> Any:
     largest = (x == torch.amax(x, 1, keepdim=True)).float()
     first = largest * (torch.cumsum(largest, 1) == 1).float()
     return first * (x > 0).float()
-
-

@@ -11,11 +11,14 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from snnir import folder_program
+from snnir.embedding import function_sources
 from snnir.ir.graph import Graph
 from snnir.target import Content
 from snnir.targets.ipu.poptorch.network import Writer
-from snnir.targets.ipu.poptorch.sources import STANDIN, body_of, piece_names, pieces, text_of
+from snnir.targets.ipu.poptorch.sources import COMMAND, PIECES, STANDIN, functions, text_of
 
+HALF = " Weights and biases are\nkept in float16 and cast before use."
 PROGRAM, WEIGHTS = "model_poptorch.py", "weights.npz"
 
 _HEAD = '''\
@@ -29,9 +32,9 @@ Inputs and outputs of the files are [steps, batch, *shape]. The network itself t
     model = poptorch.inferenceModel(Network(weights), options)
     y = model(x)
 
-Written for Python 3.8, torch 2.0 and PopTorch 3.4. This file was run with the stand-in beside it,
-never on an IPU. Everything is computed in float32{half}, one operation at a time; sums are
-in the order that torch or the device chooses.
+Written for Python 3.8, torch 2.0 and PopTorch 3.4. Scripts like this were tested with the stand-in
+beside this file, never on an IPU. Everything is computed in float32, every operation of a neuron
+rounds once, and sums are in the order that torch or the device chooses.{half}
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+from collections.abc import Mapping
 from math import inf, nan
+from typing import Any
 
 try:
     import numpy as np
@@ -73,13 +78,13 @@ def main(argv=None):
     try:
         network = Network(weights, arguments.ipus)
     except KeyError as missing:
-        raise SystemExit("{} has no array {}".format(WEIGHTS, missing)) from None
+        raise SystemExit(f"{WEIGHTS} has no array {missing}") from None
     options = options_of(poptorch, PARTS, arguments.replicas)
     found = results(network, poptorch, options, given, arguments.replicas)
     outputs = {name: found[place] for name, place in OUTPUTS.items()}
     write_results(arguments.output, outputs, {}, {})
     for name, y in outputs.items():
-        print("{}: {}, sum {:g}".format(name, y.shape, y.sum(dtype=np.float64)))
+        print(f"{name}: {y.shape}, sum {y.sum(dtype=np.float64):g}")
 
 
 if __name__ == "__main__":
@@ -125,16 +130,18 @@ def _head(graph: Graph, options: ScriptOptions, writer: Writer) -> str:
     return _HEAD.format(
         program=PROGRAM, weights=WEIGHTS, inputs=ascii(inputs), outputs=ascii(writer.outputs()),
         parts=max(1, len(writer.parts)), replicas=options.replicas,
-        half=" (weights and biases are kept in\nfloat16)" if options.half else "",
+        half=HALF if options.half else "",
     )  # fmt: skip
 
 
 def _assembled(head: str, own: str) -> str:
     """Return the script: the network first, then what is the same for every network."""
-    every = {"constant", "at", "put"}
-    used = every | {name for name in piece_names() if re.search(rf"\b{name}\(", own)}
+    used = {name for name in functions(PIECES) if re.search(rf"\b{name}\(", own)}
     rule = "# ---- the same for every network " + "-" * 50
-    parts = [head, *pieces(used), own, rule, body_of("command.py"), body_of("folder_program")]
+    running = functions(COMMAND).values()
+    files = function_sources(folder_program, {"read_inputs", "write_results"})
+    called = [text for name, text in functions(PIECES).items() if name in used]
+    parts = [head, *called, own, rule, *running, *files]
     return "\n\n\n".join(part.strip("\n") for part in parts) + "\n" + _MAIN
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
-PIECES = "pieces.py"
-STANDIN = "poptorch_standin.py"
+COMMAND, PIECES, STANDIN = "command.py", "pieces.py", "poptorch_standin.py"
 
 
 @cache
@@ -18,20 +16,11 @@ def text_of(name: str) -> str:
 
 
 @cache
-def _functions() -> dict[str, str]:
-    source = text_of(PIECES)
+def functions(name: str) -> dict[str, str]:
+    """Return the source of every function of a file of this package, in its order."""
+    source = text_of(name)
     return {
         node.name: str(ast.get_source_segment(source, node))
         for node in ast.parse(source).body
         if isinstance(node, ast.FunctionDef)
     }
-
-
-def pieces(used: Collection[str]) -> list[str]:
-    """Return the source of functions of `pieces`, in its order."""
-    return [source for name, source in _functions().items() if name in used]
-
-
-def piece_names() -> list[str]:
-    """Return the names of all of them."""
-    return list(_functions())
