@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import pathlib
-import sys
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,13 @@ def arguments_of(text: str, ipus: int, replicas: int, argv: Any = None) -> argpa
 def chosen(poptorch: Any, stand_in: bool) -> Any:
     """Return PopTorch, or what stands beside this file for it."""
     if stand_in:
-        sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-        try:
-            import poptorch_standin
-        except ImportError:
-            raise SystemExit("poptorch_standin.py is not beside this file") from None
-        return poptorch_standin
+        path = pathlib.Path(__file__).resolve().parent / "poptorch_standin.py"
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise SystemExit(f"{path.name} is not beside this file")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
     if poptorch is None:
         raise SystemExit("PopTorch is not installed; --stand-in runs the network on the CPU")
     return poptorch

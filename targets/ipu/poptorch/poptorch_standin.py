@@ -11,6 +11,7 @@ device's memory, speed or rounding. Needs torch 2.0 or newer and Python 3.8 or n
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 import torch
@@ -111,7 +112,7 @@ def _own(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def for_loop(count: int, body: Callable[..., Any], inputs: list[torch.Tensor]) -> list[Any]:
+def for_loop(count: Any, body: Callable[..., Any], inputs: Any) -> list[Any]:
     """Run the body so many times, each time on what it returned.
 
     Raises:
@@ -126,23 +127,27 @@ def for_loop(count: int, body: Callable[..., Any], inputs: list[torch.Tensor]) -
         if not isinstance(tensor, torch.Tensor):
             _refuse(f"element {place} of for_loop's list is no tensor but {tensor!r}")
         _check_type(tensor, f"element {place} of for_loop's list")
-    facts = [(tuple(tensor.shape), tensor.dtype) for tensor in inputs]
-    now = _copies(inputs)
+    facts = [(list(tensor.shape), tensor.dtype) for tensor in inputs]
+    now: list[Any] = _copies(inputs)
     for _ in range(count):
-        with _Supported():
+        with _Supported() if Block._running is None else nullcontext():
             after = body(*now)
         after = list(after) if isinstance(after, (list, tuple)) else [after]
-        if len(after) != len(now):
-            _refuse(f"the body takes {len(now)} tensors and returns {len(after)}")
-        for place, (tensor, known) in enumerate(zip(after, facts)):
-            if not isinstance(tensor, torch.Tensor):
-                _refuse(f"the body returns {tensor!r} as element {place}")
-            if (tuple(tensor.shape), tensor.dtype) != known:
-                what = "the body takes {} {} as element {} and returns {} {}"
-                now_is = (list(tensor.shape), tensor.dtype)
-                _refuse(what.format(list(known[0]), known[1], place, *now_is))
+        _check_returned(after, facts)
         now = _copies(after)
     return now
+
+
+def _check_returned(after: list[Any], facts: list[Any]) -> None:
+    if len(after) != len(facts):
+        _refuse(f"the body takes {len(facts)} tensors and returns {len(after)}")
+    for place, (tensor, known) in enumerate(zip(after, facts)):
+        if not isinstance(tensor, torch.Tensor):
+            _refuse(f"the body returns {tensor!r} as element {place}")
+        found = (list(tensor.shape), tensor.dtype)
+        if found != known:
+            what = "the body takes {} {} as element {} and returns {} {}"
+            _refuse(what.format(*known, place, *found))
 
 
 @_own

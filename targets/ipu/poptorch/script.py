@@ -40,8 +40,8 @@ rounds once, and sums are in the order that torch or the device chooses.{half}
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import pathlib
-import sys
 from collections.abc import Mapping
 from math import inf, nan
 from typing import Any
