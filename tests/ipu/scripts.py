@@ -17,7 +17,10 @@ from snnir.ir import Graph
 from snnir.targets.ipu.poptorch.script import ScriptOptions, poptorch_files
 
 
-def write(built: Graph, folder: Path, options: ScriptOptions = ScriptOptions()) -> None:
+PLAIN = ScriptOptions()
+
+
+def write(built: Graph, folder: Path, options: ScriptOptions = PLAIN) -> None:
     """Write the files of a script."""
     for name, content in poptorch_files(built, options).items():
         with open(folder / name, "wb") as file:
@@ -34,9 +37,7 @@ def load(path: Path) -> Any:
     return module
 
 
-def run(
-    built: Graph, xs: Mapping[str, Any], options: ScriptOptions = ScriptOptions()
-) -> dict[str, Any]:
+def run(built: Graph, xs: Mapping[str, Any], options: ScriptOptions = PLAIN) -> dict[str, Any]:
     """Return what the script gives for [steps, batch, *shape], with the stand-in."""
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -70,7 +71,7 @@ def reference(built: Graph, xs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(
-    built: Graph, xs: Mapping[str, Any], options: ScriptOptions = ScriptOptions(), rtol: float = 0.0
+    built: Graph, xs: Mapping[str, Any], options: ScriptOptions = PLAIN, rtol: float = 0.0
 ) -> None:
     """Every value of the graph is that of the NumPy target."""
     discrete = snnir.compile(built, "numpy", level=0).graph

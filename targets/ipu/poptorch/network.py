@@ -188,7 +188,10 @@ class Writer:
     def _neuron(self, node: Node, op: Step, loop: Loop) -> None:
         program = op.program
         function = self._step(program)
-        params = {key: self._keep(node, key, value.numpy()) for key, value in op.params.items()}
+        params = {
+            key: self._keep(node, key, value.numpy(), whole=program.is_whole)
+            for key, value in op.params.items()
+        }
         shape, states = self._extents(Value(node.name)), []
         for state in program.states:
             name = self.names.fresh(f"{self.local[Value(node.name)]}_{state.name}")
@@ -196,7 +199,7 @@ class Writer:
             if isinstance(state.initial, str):
                 loop.states[name] = f"{params[state.initial]}.expand(batch{shape})"
             else:
-                loop.states[name] = _constant(f"batch{shape}", state.initial)
+                loop.states[name] = _constant(f"batch{shape}", state.initial, program.is_whole)
         arguments = [self.local[v] for v in node.operands]
         arguments += [*states, *(params[key] for key, _ in program.params)]
         outputs = [self.local[Value(node.name, i)] for i in range(len(program.outputs))]
@@ -239,7 +242,7 @@ class Writer:
         loop.states[line] = f"torch.zeros(batch, {longest}{self._extents(Value(node.name))})"
         places = (longest - steps.astype(np.int64)) * steps.size
         index = places.reshape(-1) + np.arange(steps.size)
-        picked = f"{name} = pick({line}, {self._keep(node, 'index', index.astype(np.int32))})"
+        picked = f"{name} = pick({line}, {self._keep(node, 'index', index, whole=True)})"
         joined = f"{line} = torch.cat([{line}, {x}.unsqueeze(1)], 1)"
         dropped = f"{line} = {line}[:, 1:]"
         if steps.min():
@@ -250,12 +253,12 @@ class Writer:
 
     # ---- tensors ---------------------------------------------------------------------------------
 
-    def _keep(self, node: Node, key: str, array: Array, half: bool = False) -> str:
+    def _keep(
+        self, node: Node, key: str, array: Array, half: bool = False, whole: bool = False
+    ) -> str:
         """Keep a tensor of a node in the weights; return its expression in float32 or int32."""
         name = self.names.attribute(node.name, key)
-        kept = array if array.dtype == np.int32 and key in ("columns", "index") else _rounded(
-            array, half and self.half
-        )  # fmt: skip
+        kept = array.astype(np.int32) if whole else _rounded(array, half and self.half)
         self.weights[name] = kept
         self.notes[name] = f"{key} of {plain_text(node.name)!r}, {list(kept.shape)}"
         return f"self.{name}.float()" if kept.dtype == np.float16 else f"self.{name}"
@@ -270,13 +273,14 @@ def _rounded(array: Array, half: bool) -> Array:
     return short if half and exact else kept
 
 
-def _constant(shape: str, value: float) -> str:
+def _constant(shape: str, value: float, whole: bool) -> str:
     """Return the expression of a state that is the same number everywhere."""
     with np.errstate(over="ignore"):
-        number = float(np.float32(value))
-    return (
-        f"torch.full(({shape},), {number!r})" if str(number) != "0.0" else f"torch.zeros({shape})"
-    )
+        number = int(value) if whole else float(np.float32(value))
+    kind = ", dtype=torch.int32" if whole else ""
+    if str(number) in ("0", "0.0"):
+        return f"torch.zeros({shape}{kind})"
+    return f"torch.full(({shape},), {number!r}{kind})"
 
 
 def _wrapped(before: str, names: Sequence[str], after: str) -> list[str]:

@@ -13,7 +13,8 @@ from snnir.ir.op import KernelCall
 from snnir.ir.synapses import without_zero
 
 Array = npt.NDArray[Any]
-#: Gives an expression of a tensor of the op: its key, its array, whether it may be kept in half.
+#: Gives an expression of a tensor of the op: its key, its array, whether it may be kept in float16
+#: (`half`), whether it is kept in int32 (`whole`).
 Keep = Callable[..., str]
 
 #: A sparse product is a dense one unless its weights with their padding are this many times fewer:
@@ -30,7 +31,7 @@ class Site:
         call: Its kernel in `snnir.kernels`.
         operands: Expressions of its operands.
         rank: Axes of its first operand, without the batch.
-        keep: Takes `(key, array, half=...)` and returns the expression of that tensor.
+        keep: Keeps a tensor and returns its expression.
     """
 
     op: Any
@@ -82,7 +83,10 @@ def _sparse(site: Site) -> str:
     place = np.arange(len(groups)) - op.starts.numpy()[groups]
     columns[groups, place] = op.columns.numpy()
     values[groups, place] = op.values.numpy()
-    tensors = site.keep("columns", columns.reshape(-1)), site.keep("values", values, half=True)
+    tensors = (
+        site.keep("columns", columns.reshape(-1), whole=True),
+        site.keep("values", values, half=True),
+    )
     return _biased(f"sparse_linear({site.x}, {', '.join(tensors)}, {op.outputs})", site)
 
 

@@ -69,6 +69,22 @@ def sum_pool(x: Any, kernel: Any, stride: Any) -> Any:
     return functional.conv2d(x, ones, None, stride, (0, 0), (1, 1), channels)
 
 
+def trunc(x: Any) -> Any:
+    """Return x without its fraction; PopTorch's own goes through int32 and back."""
+    return torch.where(x < 0.0, -torch.floor(-x), torch.floor(x))
+
+
+def shifted(x: Any, bits: int) -> Any:
+    """Return x / 2**bits rounded down, both int32; float32 holds it exactly."""
+    whole = x - torch.bitwise_and(x, 2**bits - 1)
+    return (whole.float() * 2.0**-bits).int()
+
+
+def quotient(x: Any, y: Any) -> Any:
+    """Return x / y rounded down, all int32 and below 2**24."""
+    return torch.floor(x.float() / y.float()).int()
+
+
 def winner(x: Any) -> Any:
     """Return 1 for the first largest element of each row if it is above 0, else 0."""
     largest = (x == torch.amax(x, 1, keepdim=True)).float()

@@ -20,11 +20,11 @@ from torch.overrides import TorchFunctionMode
 #: Functions and methods of torch that are let through, by the name of the function. Operators
 #: have the name of their function: `a + b` is add.
 FUNCTIONS = {
-    *("abs", "add", "amax", "cat", "conv1d", "conv2d", "cumsum", "div", "eq", "exp", "expand"),
-    *("expand_as", "float", "floor", "full", "full_like", "ge", "getitem", "gt", "index_select"),
-    *("int", "le", "linear", "log", "logical_and", "logical_not", "logical_or", "lt"),
-    *("max_pool2d", "maximum", "minimum", "mul", "neg", "ones", "pad", "permute", "pow"),
-    *("reshape", "round", "rsub", "sqrt", "squeeze", "sub", "sum", "tanh", "trunc"),
+    *("abs", "add", "amax", "bitwise_and", "cat", "conv1d", "conv2d", "cumsum", "div", "eq"),
+    *("exp", "expand", "expand_as", "float", "floor", "full", "full_like", "ge", "getitem"),
+    *("gt", "index_select", "int", "le", "linear", "log", "logical_and", "logical_not"),
+    *("logical_or", "lt", "max_pool2d", "maximum", "minimum", "mul", "neg", "ones", "pad"),
+    *("permute", "pow", "reshape", "round", "rsub", "sqrt", "squeeze", "sub", "sum", "tanh"),
     *("unsqueeze", "where", "zeros", "zeros_like"),
 }  # fmt: skip
 #: What may be asked of a tensor: nothing that depends on its values.

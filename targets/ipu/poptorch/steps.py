@@ -9,13 +9,26 @@ import numpy as np
 
 from snnir.dynamics.program import Dynamics, Let, Operand
 from snnir.dynamics.source import Expressions, renamed
-from snnir.dynamics.whole import as_float
 from snnir.embedding import plain_text
 from snnir.targets.ipu.poptorch.names import USED
 
+#: What stands for formats of NumPy, and for what PopTorch does in another way.
+_CALLS = {
+    "np.right_shift(": "shifted(", "np.floor_divide(": "quotient(", "torch.trunc(": "trunc(",
+}  # fmt: skip
+
 
 class Printer(Expressions):
-    """Prints a literal as a tensor where torch would compute with it in Python, or otherwise."""
+    """Prints a literal as a tensor where torch would compute with it in Python, or otherwise.
+
+    Args:
+        program: The program, in float32 or of integers in int32.
+    """
+
+    def __init__(self, program: Dynamics) -> None:
+        number = f"torch.full_like({program.inputs[0]}, {{!r}})"
+        super().__init__(program, "torch", number, "{!r}")
+        self.kind = "int" if program.is_whole else "float"
 
     def expression(self, let: Let) -> tuple[str, int]:
         """Return the right side of one operation and how strongly it binds.
@@ -27,31 +40,46 @@ class Printer(Expressions):
             self.plain = self.number
         text, precedence = super().expression(let)
         self.plain = plain
-        return text.replace(".to(kind)", ".float()"), precedence
+        for call, own in _CALLS.items():
+            text = text.replace(call, own)
+        return text.replace(".to(kind)", f".{self.kind}()"), precedence
+
+    def argument(
+        self, arg: str | float, precedence: int, index: int, is_method: bool = False, op: str = ""
+    ) -> str:
+        """Return an operand; a shift is by a number."""
+        if op == "shr" and index == 1:
+            return str(arg)
+        return super().argument(arg, precedence, index, is_method, op)
 
 
 def step_source(program: Dynamics, name: str) -> str:
     """Return the function of one step: (inputs, states, params) to (outputs, new states).
 
+    States and parameters of a program of integers are int32; its inputs and outputs are streams of
+    whole numbers in float32, see `fit`.
+
     Args:
-        program: The step program; integers are computed in float32, see `fit`.
+        program: The step program.
         name: Identifier of the function.
     """
-    safe = _safe(as_float(program))
+    safe = _safe(program)
     inputs, states = list(safe.inputs), [state.name for state in safe.states]
     arguments = [*inputs, *states, *(param for param, _ in safe.params)]
-    printer = Printer(safe, "torch", f"torch.full_like({inputs[0]}, {{!r}})", "{!r}")
+    printer = Printer(safe)
     updates = dict(safe.updates)
-    results: list[Operand] = [*(n for n, _ in safe.outputs), *(updates[s] for s in states)]
-    body = printer.statements()
-    given = ", ".join(_filled(printer, safe, result) for result in results)
+    lines = [f"{name} = {name}.int()" for name in inputs] if safe.is_whole else []
+    lines += printer.statements()
+    after = ".float()" if safe.is_whole else ""
+    results = [f"{_filled(printer, safe, n)}{after}" for n, _ in safe.outputs]
+    results += [_filled(printer, safe, updates[state]) for state in states]
     outputs = ", ".join(n for n, _ in safe.outputs)
     return "\n".join(
         [
             f"def {name}({', '.join(arguments)}):",
             f'    """One step of {plain_text(program.name)}: {_said(outputs, states)}."""',
-            *(f"    {line}" for line in body),
-            f"    return {given}",
+            *(f"    {line}" for line in lines),
+            f"    return {', '.join(results)}",
         ]
     )
 
@@ -79,11 +107,12 @@ def _shaped(program: Dynamics) -> set[str]:
 
 
 def _safe(program: Dynamics) -> Dynamics:
-    """Return the program with names in ASCII that nothing else has, and literals of float32."""
+    """Return the program with names in ASCII that nothing else has, and literals of its type."""
     safe = renamed(program, _word)
+    literal = _integer if program.is_whole else _finite
     with np.errstate(over="ignore"):
-        body = tuple(replace(let, args=tuple(map(_finite, let.args))) for let in safe.body)
-        updates = tuple((state, _finite(value)) for state, value in safe.updates)
+        body = tuple(replace(let, args=tuple(map(literal, let.args))) for let in safe.body)
+        updates = tuple((state, literal(value)) for state, value in safe.updates)
     return replace(safe, body=body, updates=updates)
 
 
@@ -98,3 +127,7 @@ def _finite(value: Operand) -> Operand:
     if isinstance(value, str):
         return value
     return float(value) if np.isfinite(np.float32(value)) else float(np.float32(value))
+
+
+def _integer(value: Operand) -> Operand:
+    return value if isinstance(value, str) else int(value)
