@@ -16,7 +16,6 @@ import snnir
 from snnir.ir import Graph
 from snnir.targets.ipu.poptorch.script import ScriptOptions, poptorch_files
 
-
 PLAIN = ScriptOptions()
 
 
@@ -94,3 +93,8 @@ def bytes_of(content: Any) -> bytes:
     stream = io.BytesIO()
     content(stream)
     return stream.getvalue()
+
+
+def files(built: Graph, options: ScriptOptions = PLAIN) -> Mapping[str, Any]:
+    """Return the files of a script."""
+    return poptorch_files(built, options)
