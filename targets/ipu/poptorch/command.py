@@ -81,7 +81,7 @@ def read_weights(path: pathlib.Path) -> Any:
     import zipfile
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as problem:
         raise SystemExit(f"cannot read {path.name}: {problem}") from None
