@@ -45,7 +45,7 @@ from snnir.targets.ipu.poptorch.script import ScriptOptions
 from snnir.targets.ipu.poptorch.sources import text_of
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
-from tests.helpers import dyadic, graph, lif_step, params, recurrent, spikes
+from tests.helpers import dyadic, feed_forward, graph, lif_step, params, recurrent, spikes
 from tests.ipu.scripts import bytes_of, check, files, load, reference, run, write
 from tests.passes.test_quantize import readout
 from tests.strategies import adaptive, graphs, lif_steps
