@@ -45,7 +45,17 @@ from snnir.targets.ipu.poptorch.script import ScriptOptions
 from snnir.targets.ipu.poptorch.sources import text_of
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
-from tests.helpers import dyadic, feed_forward, graph, lif_step, params, recurrent, spikes
+from tests.corpora.test_corpus import READABLE
+from tests.helpers import (
+    dyadic,
+    feed_forward,
+    graph,
+    lif_step,
+    params,
+    quiet_load,
+    recurrent,
+    spikes,
+)
 from tests.ipu.scripts import bytes_of, check, files, load, reference, run, write
 from tests.passes.test_quantize import readout
 from tests.strategies import adaptive, graphs, lif_steps
@@ -189,6 +199,21 @@ def test_any_graph_runs_equal_or_is_refused(built: Graph, seed: int, ipus: int) 
         if isinstance(node.op, BatchNorm):  # of 1 and -1: else sums depend on their order
             edited.set_op(node.name, dataclasses.replace(node.op, eps=0.0))
     check(edited.graph(), inputs(built, 9, 2, seed), ScriptOptions(ipus=ipus))
+
+
+@pytest.mark.parametrize("semantics", ["snntorch", "norse", "sinabs"])
+@pytest.mark.parametrize("path", READABLE, ids=lambda p: p.name)
+def test_published_models(path: Path, semantics: str) -> None:
+    built = snnir.compile(quiet_load(path, semantics=semantics, repair=True)).graph
+    edited = built.edit()
+    for name in snnir.populations(built):
+        edited.outputs[f"population {name}"] = Value(name)
+    every = edited.graph()
+    x = {name: spikes((12, 2, *s.shape)) for name, s in every.inputs.items()}
+    want = reference(every, x)
+    for ipus in (1, 2):
+        got = run(every, x, ScriptOptions(ipus=ipus))
+        assert sum(int((got[name] != y).sum()) for name, y in want.items()) == 0
 
 
 # ---- integers and float16 ------------------------------------------------------------------------
