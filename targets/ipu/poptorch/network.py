@@ -25,7 +25,7 @@ from snnir.tensors import Tensor
 
 Array = npt.NDArray[Any]
 INDENT = "    "
-WIDTH = 92
+WIDTH = 84
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Writer:
         self.names = Names()
         self.names.taken |= {*functions(PIECES), "Network"}
         self.steps: dict[Dynamics, tuple[str, str]] = {}
-        self.notes: dict[str, str] = {}
+        self.held: dict[str, list[str]] = {}
         self.local: dict[Value, str] = {}
         self.sequence: dict[Value, str] = {}
         for node in graph.nodes.values():
@@ -95,10 +95,7 @@ class Writer:
     def network(self) -> str:
         """Return the class."""
         loops = [self._part(number, part) for number, part in enumerate(self.parts, 1)]
-        tensors = [
-            f"        self.{name} = constant(weights[{name!r}])  # {self.notes[name]}"
-            for name in self.weights
-        ]
+        tensors = [f"        {line}" for lines in self.held.values() for line in lines]
         lines = [
             "class Network(nn.Module):",
             f'    """{plain_text(self.graph.name) or "A network"}, run over all steps at once."""',
@@ -204,7 +201,7 @@ class Writer:
         arguments += [*states, *(params[key] for key, _ in program.params)]
         outputs = [self.local[Value(node.name, i)] for i in range(len(program.outputs))]
         results = ", ".join([*outputs, *states])
-        loop.body.append(f"{results} = {function}({', '.join(arguments)})")
+        loop.body += _wrapped(f"{results} = {function}(", arguments, ")")
 
     def _step(self, program: Dynamics) -> str:
         if program not in self.steps:
@@ -260,7 +257,11 @@ class Writer:
         name = self.names.attribute(node.name, key)
         kept = array.astype(np.int32) if whole else _rounded(array, half and self.half)
         self.weights[name] = kept
-        self.notes[name] = f"{key} of {plain_text(node.name)!r}, {list(kept.shape)}"
+        lines = self.held.setdefault(node.name, [f"# {plain_text(node.name)}"])
+        if kept.dtype == np.int32:
+            lines.append(f'self.register_buffer("{name}", torch.from_numpy(weights["{name}"]))')
+        else:
+            lines.append(f'self.{name} = constant(weights["{name}"])')
         return f"self.{name}.float()" if kept.dtype == np.float16 else f"self.{name}"
 
 

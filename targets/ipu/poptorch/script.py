@@ -18,7 +18,7 @@ from snnir.target import Content
 from snnir.targets.ipu.poptorch.network import Writer
 from snnir.targets.ipu.poptorch.sources import COMMAND, PIECES, STANDIN, functions, text_of
 
-HALF = " Weights and biases are\nkept in float16 and cast before use."
+HALF = "Weights and biases are kept in float16 and cast before use.\n"
 PROGRAM, WEIGHTS = "model_poptorch.py", "weights.npz"
 
 _HEAD = '''\
@@ -33,9 +33,9 @@ Inputs and outputs of the files are [steps, batch, *shape]. The network itself t
     y = model(x)
 
 Written for Python 3.8, torch 2.0 and PopTorch 3.4. Scripts like this were tested with the stand-in
-beside this file, never on an IPU. Everything is computed in float32, every operation of a neuron
-rounds once, and sums are in the order that torch or the device chooses.{half}
-"""
+beside this file, never on an IPU. Everything is computed in float32, programs of integers in int32.
+Every operation of a neuron rounds once; sums are in the order that torch or the device chooses.
+{half}"""
 
 from __future__ import annotations
 

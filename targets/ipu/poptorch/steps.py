@@ -12,10 +12,14 @@ from snnir.dynamics.source import Expressions, renamed
 from snnir.embedding import plain_text
 from snnir.targets.ipu.poptorch.names import USED
 
-#: What stands for formats of NumPy, and for what PopTorch does in another way.
+#: What stands for formats of NumPy, and for what PopTorch does in another way; the printer writes
+#: `kind` for `dtype`.
 _CALLS = {
-    "np.right_shift(": "shifted(", "np.floor_divide(": "quotient(", "torch.trunc(": "trunc(",
-}  # fmt: skip
+    "kind=torch": "dtype=torch",
+    "np.right_shift(": "shifted(",
+    "np.floor_divide(": "quotient(",
+    "torch.trunc(": "trunc(",
+}
 
 
 class Printer(Expressions):
@@ -26,8 +30,8 @@ class Printer(Expressions):
     """
 
     def __init__(self, program: Dynamics) -> None:
-        number = f"torch.full_like({program.inputs[0]}, {{!r}})"
-        super().__init__(program, "torch", number, "{!r}")
+        kind = ", dtype=torch.int32" if program.is_whole else ""
+        super().__init__(program, "torch", f"torch.full((1,), {{!r}}{kind})", "{!r}")
         self.kind = "int" if program.is_whole else "float"
 
     def expression(self, let: Let) -> tuple[str, int]:
@@ -92,7 +96,7 @@ def _said(outputs: str, states: list[str]) -> str:
 def _filled(printer: Expressions, program: Dynamics, result: Operand) -> str:
     """Return a result in the shape of the population."""
     text = printer.value(result)
-    if not isinstance(result, str) or result in _shaped(program):
+    if isinstance(result, str) and result in _shaped(program):
         return text
     return f"{text}.expand_as({program.inputs[0]})"
 
