@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import io
 import json
 import re
 import subprocess
@@ -309,6 +310,16 @@ def test_half() -> None:
     assert unsupported(alone(large, (1,))) == []
 
 
+def test_whole_weights_that_float16_does_not_hold_stay_wider() -> None:
+    whole = np.array([[2049, 1], [2048, 3]], np.int16)
+    for weight, kind in ((whole, np.float32), (whole[1:], np.float16)):
+        built = alone(Linear(snnir.Tensor(weight)), (2,), kind=Kind.SPIKES)
+        half = ScriptOptions(half=True)
+        with np.load(io.BytesIO(bytes_of(files(built, half)["weights.npz"]))) as held:
+            assert held["op_weight"].dtype == kind
+        check(built, {"x0": spikes((9, 2, 2), 0.5)}, half)
+
+
 def test_what_has_no_form_is_refused() -> None:
     wide = np.full((1, 1), 2**25 + 1, np.int64)
     large = alone(Linear(snnir.Tensor(wide)), (1,))
@@ -338,6 +349,17 @@ def test_odd_names() -> None:
     found = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     known = {"argparse", "importlib.util", "pathlib", "numpy", "torch", "poptorch", "zipfile"}
     assert found <= known
+
+
+def test_parameters_that_are_called_like_methods() -> None:
+    lets = (Let("y", "mul", ("x", "dict")),)
+    program = Dynamics("p", ("x",), (("dict", "1"),), (), lets, (), (("y", Kind.ANALOG),))
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.ANALOG, (3,))), []),
+        "load state": (Step(program, FrozenDict({"dict": t(3)})), ["x"]),
+    }
+    built = graph(nodes, "load state", dt=1e-3)
+    check(built, inputs(built))
 
 
 def test_no_attribute_hides_one_of_the_module() -> None:
