@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import io
-import json
 import re
 import subprocess
 import sys
@@ -43,7 +42,6 @@ from snnir.streams import Kind
 from snnir.targets.ipu.poptorch.fit import unsupported
 from snnir.targets.ipu.poptorch.names import MODULE_WORDS
 from snnir.targets.ipu.poptorch.script import ScriptOptions
-from snnir.targets.ipu.poptorch.sources import text_of
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
 from tests.corpora.test_corpus import READABLE
@@ -471,4 +469,3 @@ def test_a_large_and_a_deep_network_are_divided() -> None:
     for part in re.findall(r"def part_\d.*?for_loop", text, re.DOTALL):
         assert part.count("step_lif(") == 2  # as many weights in each
     check(built, {"x": spikes((10, 2, 8), 0.5)}, ScriptOptions(ipus=3))
-    assert json.loads(text_of("torch_names.json"))

@@ -5,8 +5,8 @@
 It has what scripts written by snnir use of PopTorch 3.4, runs it with torch, and refuses all else:
 other names and options, arguments of another kind, operators of torch that PopTorch's list of
 supported operators does not have, and types that the device does not have. It knows nothing of the
-device's memory, speed or rounding, and torch 2.0 does not show it what tensors are indexed by (later
-ones do). Needs torch 2.0 or newer and Python 3.8 or newer.
+device's memory, speed or rounding, and torch 2.0 does not show it what tensors are indexed by;
+later ones do. Needs torch 2.0 or newer and Python 3.8 or newer.
 """
 
 from __future__ import annotations
