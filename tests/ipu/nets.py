@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def layers(*sizes: int, density: float = 1.0) -> Graph:
     """Return populations one after the other."""
     nodes: Nodes = {"x": (Input(Signal(Kind.SPIKES, (sizes[0],))), [])}
     last = "x"
-    for number, (fan_in, size) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for number, (fan_in, size) in enumerate(pairwise(sizes)):
         nodes[f"fc{number}"] = (matrix(size, fan_in, number, density), [last])
         last = f"lif{number}"
         nodes[last] = (lif_step(reset="zero" if number % 2 else "subtract"), [f"fc{number}"])
@@ -86,7 +87,7 @@ def convolutional() -> Graph:
         "c2": (Conv2d(t(4, 3, 3, 2, seed=5), stride=(2, 1), groups=2), ["pool"]),
         "b": (lif_step(), ["c2"]),
         "flat": (Flatten(), ["b"]),
-        "fc": (Linear(t(7, 32, seed=6), t(7)), ["flat"]),
+        "fc": (Linear(t(7, 24, seed=6), t(7)), ["flat"]),
         "out": (lif_step(reset="zero"), ["fc"]),
     }
     return graph(nodes, "out", dt=1e-3)
