@@ -163,7 +163,7 @@ class Field:
     def content(self) -> Array:
         """Return the elements of all regions, in the type that tiles keep them in."""
         assert self.data is not None
-        data = np.asarray(self.data()).astype(DTYPES[self.ctype])
+        data = np.asarray(self.data()).astype(DTYPES[self.ctype], copy=False)
         if np.array_equal(self.room, self.sizes):
             return data
         found = np.zeros(int(self.room.sum()), data.dtype)

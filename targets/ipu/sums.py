@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.c_values import narrowed
 from snnir.ir.sparse import SparseLinear
-from snnir.ir.synapses import Linear, without_zero
+from snnir.ir.synapses import Conv1d, Conv2d, Linear, without_zero
 from snnir.targets.ipu.leaf import READ, TURN, Leaf
 from snnir.targets.ipu.memory import BITS, CONSTANT, SCRATCH, VALUES, Array, Field
 
@@ -21,12 +21,24 @@ def weight_type(weight: Array, half: bool) -> str:
     """Return the C++ type in which weights are kept."""
     if weight.dtype.kind == "f":
         return "half" if half else "float"
-    return _TYPES[narrowed(weight).dtype.str[1:]]
+    ends = np.array([weight.min(initial=0), weight.max(initial=0)])
+    return _TYPES[narrowed(ends).dtype.str[1:]]
+
+
+def weights_of(op: Linear | SparseLinear | Conv1d | Conv2d) -> Array:
+    """Return the weights of an op, less what stands for 0."""
+    return op.values.numpy() if isinstance(op, SparseLinear) else without_zero(op)
 
 
 @dataclass(frozen=True)
 class Sum(Leaf):
-    """A sum of weights."""
+    """A sum of weights.
+
+    Attributes:
+        kind: C++ type in which they are kept.
+    """
+
+    kind: str = "float"
 
     @property
     def zero(self) -> str:
@@ -62,20 +74,19 @@ class Sum(Leaf):
 
 @dataclass(frozen=True)
 class Dense(Sum):
-    """A matrix: every event adds a row of the part's weights to its sums."""
+    """A matrix: every event adds a row of the part's weights to its sums.
 
-    @cached_property
-    def matrix(self) -> Array:
-        """The weights, [elements, inputs]."""
-        assert isinstance(self.node.op, Linear)
-        return without_zero(self.node.op)
+    Attributes:
+        matrix: The weights, [elements, inputs].
+    """
+
+    matrix: Any = None
 
     def fields(self) -> list[Field]:
         """Return the weights, input by input, and the sums."""
         number, sizes = self.number, self.cut.lengths() * self.matrix.shape[1]
-        kind = weight_type(self.matrix, self.half)
         label = f"{self.node.name}.weight"
-        return [Field(f"w{number}", kind, CONSTANT, sizes, self.laid, label), self.sums()]
+        return [Field(f"w{number}", self.kind, CONSTANT, sizes, self.laid, label), self.sums()]
 
     def laid(self) -> Array:
         """Return the weights of all parts, each [inputs, elements]."""
@@ -162,9 +173,8 @@ class Sparse(Sum):
 
     def weights(self, data: Any) -> Field:
         """Return the weights as a field."""
-        kind = weight_type(self.held.values, self.half)
         label = f"{self.node.name}.weight"
-        return Field(f"w{self.number}", kind, CONSTANT, self.counts, data, label)
+        return Field(f"w{self.number}", self.kind, CONSTANT, self.counts, data, label)
 
 
 @dataclass(frozen=True)
@@ -264,12 +274,14 @@ class ByRow(Sparse):
         if self.cut.size != self.rows or not len(self.held.columns):
             high = self.stream.cut.size if len(self.held.columns) else 0
             return np.zeros(self.cut.parts, np.int64), np.full(self.cut.parts, high)
-        ends = np.concatenate([[0], np.cumsum(self.counts)])
-        filled = np.flatnonzero(self.counts)
-        low, high = np.zeros((2, self.cut.parts), np.int64)
-        low[filled] = np.minimum.reduceat(self.held.columns, ends[filled])
-        high[filled] = np.maximum.reduceat(self.held.columns, ends[filled]) + 1
-        return low, high
+        # Columns rise in each row, so the first and the last are enough.
+        starts, columns = self.held.starts, self.held.columns
+        low, high = (np.full(self.rows, end, np.int64) for end in (self.columns, 0))
+        filled = np.flatnonzero(np.diff(starts))
+        low[filled] = columns[starts[filled]]
+        high[filled] = columns[starts[filled + 1] - 1] + 1
+        highs = np.maximum.reduceat(high, self.cut.firsts())
+        return np.where(highs > 0, np.minimum.reduceat(low, self.cut.firsts()), 0), highs
 
     def fields(self) -> list[Field]:
         """Return where rows begin, and columns and weights of their entries."""
