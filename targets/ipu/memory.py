@@ -57,7 +57,8 @@ class Cut:
 
     def lengths(self) -> Array:
         """Return the number of elements of each part, [parts]."""
-        return np.minimum(self.per, self.size - self.firsts())
+        found: Array = np.minimum(self.per, self.size - self.firsts())
+        return found
 
 
 @dataclass(frozen=True)
@@ -149,16 +150,18 @@ class Field:
 
         At least one, and whole words of 32 bits where workers write, since they write no less.
         """
-        sizes = np.maximum(self.sizes, 1)
+        sizes: Array = np.maximum(self.sizes, 1)
         if self.role == CONSTANT:
             return sizes
         word = max(1, 4 // ITEM_BYTES[self.ctype])
-        return -(-sizes // word) * word
+        words: Array = -(-sizes // word) * word
+        return words
 
     @property
     def bytes(self) -> Array:
         """Bytes that each part's region takes, [parts]."""
-        return rounded(self.room * ITEM_BYTES[self.ctype])
+        found: Array = rounded(self.room * ITEM_BYTES[self.ctype])
+        return found
 
     def content(self) -> Array:
         """Return the elements of all regions, in the type that tiles keep them in."""

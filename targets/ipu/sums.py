@@ -104,7 +104,8 @@ class Dense(Sum):
         """Events times elements."""
         lengths = self.cut.lengths()
         each = self.events(activity) * (1 + (TURN + 3) * lengths)
-        return self.scanning(activity) + each + 2 * (TURN + 1) * lengths
+        total: Array = self.scanning(activity) + each + 2 * (TURN + 1) * lengths
+        return total
 
 
 @dataclass(frozen=True)
@@ -242,10 +243,11 @@ class ByEvent(Sparse):
         """Events, and the entries of their columns."""
         share = self.events(activity) / self.columns
         looked = self.events(activity) * (2 * READ + 1)
-        return (
+        total: Array = (
             self.scanning(activity) + looked + share * self.counts * (TURN + 5)
             + 2 * (TURN + 1) * self.cut.lengths()
         )  # fmt: skip
+        return total
 
 
 @dataclass(frozen=True)
@@ -272,16 +274,18 @@ class ByRow(Sparse):
     def reach(self) -> tuple[Array, Array]:
         """Return the range of the columns of each part."""
         if self.cut.size != self.rows or not len(self.held.columns):
-            high = self.stream.cut.size if len(self.held.columns) else 0
-            return np.zeros(self.cut.parts, np.int64), np.full(self.cut.parts, high)
+            last = self.stream.cut.size if len(self.held.columns) else 0
+            return np.zeros(self.cut.parts, np.int64), np.full(self.cut.parts, last)
         # Columns rise in each row, so the first and the last are enough.
         starts, columns = self.held.starts, self.held.columns
-        low, high = (np.full(self.rows, end, np.int64) for end in (self.columns, 0))
+        low: Array = np.full(self.rows, self.columns, np.int64)
+        high: Array = np.zeros(self.rows, np.int64)
         filled = np.flatnonzero(np.diff(starts))
         low[filled] = columns[starts[filled]]
         high[filled] = columns[starts[filled + 1] - 1] + 1
-        highs = np.maximum.reduceat(high, self.cut.firsts())
-        return np.where(highs > 0, np.minimum.reduceat(low, self.cut.firsts()), 0), highs
+        low = np.minimum.reduceat(low, self.cut.firsts())
+        high = np.maximum.reduceat(high, self.cut.firsts())
+        return np.where(high > 0, low, 0), high
 
     def fields(self) -> list[Field]:
         """Return where rows begin, and columns and weights of their entries."""
@@ -337,4 +341,6 @@ class ByRow(Sparse):
 
     def work(self, activity: float) -> Array:
         """Entries, whether they are events or not."""
-        return self.counts * (TURN + 6) + (2 * READ + TURN) * self.cut.lengths()
+        found = READ if self.is_placed else self.lookup
+        total: Array = self.counts * (TURN + 4 + found) + (2 * READ + TURN) * self.cut.lengths()
+        return total

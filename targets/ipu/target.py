@@ -22,7 +22,7 @@ from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.ipu.artefact import facts_of, model_source, program_files
 from snnir.targets.ipu.emulator import Emulation, Facts, Failed, emulate
 from snnir.targets.ipu.machine import Machine
-from snnir.targets.ipu.partition import partition
+from snnir.targets.ipu.partition import Wishes, partition
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.structure import Structure
 
@@ -42,6 +42,9 @@ class IpuTarget(Target):
         reserve: Share of every tile that the plan leaves to what only the vendor's compiler
             knows: code, stacks, message buffers.
         keep: Keep every op's result, so that all of them can be recorded.
+        events: Form in which spikes travel where they can: `lists` of those that fired, `bits`, or
+            `auto`: what is estimated to be faster.
+        activity: Share of spikes that estimates take to be 1.
     """
 
     name: ClassVar[str] = "ipu"
@@ -52,6 +55,8 @@ class IpuTarget(Target):
     precision: str = "float32"
     reserve: float = 0.15
     keep: bool = False
+    events: str = "auto"
+    activity: float = 0.1
 
     def pipeline(self, level: int) -> str:
         """Return the standard pipeline."""
@@ -63,8 +68,10 @@ class IpuTarget(Target):
 
     def _plan(self, graph: Graph) -> tuple[Plan | None, list[Diagnostic]]:
         machine = Machine(self.ipus // self.replicas, self.reserve)
-        structure = Structure(graph, self.keep)
-        return partition(structure, machine, self.batch, self.replicas, self.precision == "half")
+        wishes = Wishes(
+            self.batch, self.replicas, self.precision == "half", self.events, self.activity
+        )
+        return partition(Structure(graph, self.keep), machine, wishes)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the program and its folder."""

@@ -37,6 +37,9 @@ from snnir.targets.ipu.windows import Convolution, Pool
 
 #: Types of states in C as those that tiles keep them in.
 KEPT = {"float": "float", "int16_t": "int", "int32_t": "int"}
+#: Instructions of operations that take more than one: of float32 as graphcore/poplibs,
+#: lib/popops/popopsCycleEstimators.hpp, has them, two elements at a time.
+INSTRUCTIONS = {"div": 5, "floordiv": 24, "exp": 3, "log": 7, "tanh": 6, "pow": 312}
 _WIDTHS = {"i1": "signed char", "i2": "short", "i4": "int"}
 
 
@@ -102,9 +105,7 @@ class Vertices:
         }  # fmt: skip
         op = node.op
         if isinstance(op, (Linear, SparseLinear, Conv1d, Conv2d)):
-            given["kind"] = self.structure.once(
-                "weights", node.name, lambda: weight_type(weights_of(op), self.half)
-            )
+            given["kind"] = kept_type(self.structure, node, self.half)
         if isinstance(op, (Linear, SparseLinear)):
             return self._matrix(op, node, given)
         if isinstance(op, (Conv1d, Conv2d)):
@@ -176,9 +177,7 @@ class Vertices:
                 yield key, array.reshape(shape)
         elif isinstance(op, Scale):
             yield "scale", op.scale.numpy()
-        elif isinstance(op, Bias) or (
-            isinstance(op, (Linear, SparseLinear)) and op.bias is not None
-        ):
+        elif isinstance(op, (Bias, Linear, SparseLinear)) and op.bias is not None:
             yield "bias", op.bias.numpy()
         elif isinstance(op, (Conv1d, Conv2d)) and op.bias is not None:
             yield "bias", op.bias.numpy().reshape(-1, *(1,) * op.rank)
@@ -284,9 +283,24 @@ class Vertices:
         for leaf in self.leaves:
             each = each + leaf.work(activity)
         op = self.node.op
-        body = len(op.program.body) + 4 * len(op.program.states) if isinstance(op, Step) else 3
+        body = instructions(op) if isinstance(op, Step) else 3
         inner = TURN + body + (READ + 1) * len(self.stage.inside)
-        return self.batch * (each + inner * self.cut.lengths() + 10) + 20
+        total: Array = self.batch * (each + inner * self.cut.lengths() + 10) + 20
+        return total
+
+
+def instructions(op: Step) -> int:
+    """Return the instructions of a step of a neuron."""
+    body = sum(INSTRUCTIONS.get(let.op, 1) for let in op.program.body)
+    return body + 4 * len(op.program.states)
+
+
+def kept_type(structure: Structure, node: Node, half: bool) -> str:
+    """Return the C++ type in which the weights of an op are kept."""
+    op = node.op
+    assert isinstance(op, (Linear, SparseLinear, Conv1d, Conv2d))
+    what = "half weights" if half else "weights"
+    return structure.once(what, node.name, lambda: weight_type(weights_of(op), half))
 
 
 def _three(shape: tuple[int, ...]) -> Any:

@@ -154,7 +154,7 @@ class Convolution(Window):
 
     def work(self, activity: float) -> Array:
         """Every tap of every element."""
-        return self.cut.lengths() * (12 + prod(self.kernels.shape[1:]) * (TURN + 10))
+        return self.cut.lengths() * (12 + prod(self.kernels.shape[1:]) * (TURN + 8 + self.lookup))
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Pool(Window):
 
     def work(self, activity: float) -> Array:
         """Every tap of every element."""
-        return self.cut.lengths() * (12 + prod(self.op.kernel) * (TURN + 8))
+        return self.cut.lengths() * (12 + prod(self.op.kernel) * (TURN + 6 + self.lookup))
 
 
 def _pair(numbers: tuple[int, ...]) -> Pair:
