@@ -23,7 +23,7 @@ STATED, INFERRED, ASSUMED = "stated", "inferred", "assumed"
 EXCHANGE_BYTES = 4
 #: Cycles until all tiles of an IPU have met.
 SYNC = 200
-#: Cycles until the tiles of several IPUs have.
+#: Cycles until the tiles of several IPUs have, before values that go from one to another.
 LINK_SYNC = 800
 #: Cycles from the start of a compute set to the first instruction of its workers.
 LAUNCH = 20
@@ -117,16 +117,16 @@ class LevelCost:
 
 def level_costs(plan: Plan) -> list[LevelCost]:
     """Return the estimated cycles of every level of a step."""
-    sync = SYNC if plan.machine.ipus == 1 else LINK_SYNC
     found = []
     for level, stages in plan.levels():
         images = [image for image in plan.images.values() if image.level == level]
+        links = [link_cycles(plan, image) for image in images]
         found.append(
             LevelCost(
                 level,
                 sum(exchange_cycles(plan, image) for image in images),
-                sum(link_cycles(plan, image) for image in images),
-                sync * (len(images) + 1),
+                sum(links),
+                SYNC + sum(LINK_SYNC if link else SYNC for link in links),
                 LAUNCH + int(compute_cycles(plan, stages).max(initial=0)),
             )
         )

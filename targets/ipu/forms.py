@@ -19,8 +19,8 @@ EVENTS = (AUTO, LISTS, BITS)
 MOST_LISTED = 2**16 - 1
 #: Bits of a word.
 WORD = 32
-#: Sizes of parts: any; those of bits, one word or whole words; and those from which a bit is found
-#: without a division.
+#: Sizes of parts: any; one word or whole words of bits, which are gone through word by word; and
+#: those from which a bit is found without a division.
 ANY, WORDS, POWERS = "any", "words", "powers"
 
 
@@ -67,10 +67,12 @@ def grain_of(structure: Structure, stages: Iterable[Stage], forms: Mapping[Value
     bits = [v for stage in stages for v in stage.results if forms[v] == BITS]
     if not bits:
         return ANY
-    found = any(
-        _is_random(structure, *one) for value in bits for one in _readings(structure, value)
-    )
-    return POWERS if found else WORDS
+    readings = [one for value in bits for one in _readings(structure, value)]
+    if any(_is_random(structure, *one) for one in readings):
+        return POWERS
+    # Of sparse matrices the place of every bit is in a table.
+    placed = all(same or isinstance(node.op, SparseLinear) for node, same in readings)
+    return ANY if placed else WORDS
 
 
 def sizes_near(per: int, grain: str) -> tuple[int, ...]:

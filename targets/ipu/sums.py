@@ -122,6 +122,24 @@ class Entries:
     columns: Array
     values: Array
 
+    @cached_property
+    def counts(self) -> Array:
+        """Entries of each row, [rows]."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def ends(self) -> tuple[Array, Array]:
+        """First column of each row and one more than the last, [rows]; of an empty row no column.
+
+        Since columns rise, nothing else is looked at.
+        """
+        low: Array = np.full(len(self.counts), np.iinfo(np.int32).max, np.int64)
+        high: Array = np.zeros(len(self.counts), np.int64)
+        filled = np.flatnonzero(self.counts)
+        low[filled] = self.columns[self.starts[filled]]
+        high[filled] = self.columns[self.starts[filled + 1] - 1] + 1
+        return low, high
+
 
 def entries_of(op: Linear | SparseLinear) -> Entries:
     """Return the entries of a matrix; those of a sparse one that are zero are left out."""
@@ -167,7 +185,7 @@ class Sparse(Sum):
     @cached_property
     def counts(self) -> Array:
         """Entries of each part, [parts]."""
-        each = np.diff(self.held.starts)
+        each = self.held.counts
         if self.cut.size != self.rows:
             each = np.tile(each, self.cut.size // self.rows)
         return np.add.reduceat(each, self.cut.firsts())
@@ -259,16 +277,18 @@ class ByRow(Sparse):
         """Whether columns are given as places of bits, so that nothing is divided to find them."""
         return self.stream.form == BITS and self.cut.size == self.rows
 
-    @cached_property
-    def places(self) -> Array:
-        """Where the bits of a sample lie, [columns]."""
-        columns, per = np.arange(self.columns), self.stream.cut.per
-        return columns if per >= 32 else columns // per * 32 + columns % per
+    def placed(self, columns: Array) -> Array:
+        """Return where the bits of columns lie."""
+        per, bits = self.stream.cut.per, 32 * self.stream.unit
+        found: Array = columns // per * bits + columns % per
+        return found
 
     @property
     def column_type(self) -> str:
         """Type of the table of columns."""
-        last = self.places[-1] if self.is_placed else self.columns - 1
+        last: Any = np.int64(self.columns - 1)
+        if self.is_placed:
+            last = self.placed(last)
         return "unsigned short" if last < 2**16 else "unsigned"
 
     def reach(self) -> tuple[Array, Array]:
@@ -276,13 +296,7 @@ class ByRow(Sparse):
         if self.cut.size != self.rows or not len(self.held.columns):
             last = self.stream.cut.size if len(self.held.columns) else 0
             return np.zeros(self.cut.parts, np.int64), np.full(self.cut.parts, last)
-        # Columns rise in each row, so the first and the last are enough.
-        starts, columns = self.held.starts, self.held.columns
-        low: Array = np.full(self.rows, self.columns, np.int64)
-        high: Array = np.zeros(self.rows, np.int64)
-        filled = np.flatnonzero(np.diff(starts))
-        low[filled] = columns[starts[filled]]
-        high[filled] = columns[starts[filled + 1] - 1] + 1
+        low, high = self.held.ends
         low = np.minimum.reduceat(low, self.cut.firsts())
         high = np.maximum.reduceat(high, self.cut.firsts())
         return np.where(high > 0, low, 0), high
@@ -311,7 +325,7 @@ class ByRow(Sparse):
     def laid_columns(self) -> Array:
         """Return the columns, or the places of their bits, all parts."""
         columns = self.held.columns
-        return self.repeated(self.places[columns] if self.is_placed else columns)
+        return self.repeated(self.placed(columns) if self.is_placed else columns)
 
     def repeated(self, array: Array) -> Array:
         """Return something of the entries for all elements."""

@@ -15,6 +15,7 @@ from snnir.ir.synapses import Conv1d, Conv2d, Linear
 from snnir.targets.ipu.machine import MOST_IPUS, Machine
 from snnir.targets.ipu.memory import ITEM_BYTES
 from snnir.targets.ipu.plan import KINDS, Plan
+from snnir.targets.ipu.sizes import Sizer
 from snnir.targets.ipu.structure import INPUT, Structure
 from snnir.targets.ipu.vertices import kept_type
 
@@ -43,40 +44,31 @@ def least_bytes(structure: Structure, batch: int, half: bool) -> int:
 
 def too_large(plan: Plan, fits: Fits) -> list[Diagnostic]:
     """Return why a plan does not fit: of every stage of which one part is too much, or of all."""
-    found = [*_parts(plan)] or [_whole(plan)]
+    found = _neurons(plan) or [_whole(plan)]
     hint = _help(plan, fits)
     return [replace(problem, hint=hint) for problem in found]
 
 
-def _parts(plan: Plan) -> list[Diagnostic]:
-    """Return the stages of which the smallest part needs more than a tile."""
+def _neurons(plan: Plan) -> list[Diagnostic]:
+    """Return the stages of which one element alone needs more than a tile."""
     usable, found = plan.machine.usable, []
-    for name, stage in plan.stages.items():
+    for stage in plan.stages.values():
         if stage.kind == INPUT:
             continue
-        vertices = plan.vertices(name)
-        own = vertices.part_bytes()
-        received = {read.source for read, leaf in zip(stage.reads, vertices.leaves, strict=True)
-                    if not leaf.is_local}  # fmt: skip
-        images = np.zeros_like(own)
-        for value in received:
-            image = plan.images[value]
-            each = np.zeros(plan.machine.all_tiles, np.int64)
-            each[image.tiles] = plan.image_bytes(image)
-            images += each[plan.tile_of_parts(name)]
-        needed = own + images
-        if needed.min() > usable:
-            worst = int(np.argmin(needed))
-            elements = int(vertices.cut.lengths()[worst])
-            found.append(
-                Diagnostic(
-                    "SNN504",
-                    f"{elements} of its {stage.size} elements need {needed[worst]:,} bytes of one "
-                    f"tile: their own {own[worst]:,}, what they read {images[worst]:,}; "
-                    f"a tile has {_room(plan.machine)}",
-                    name,
-                )
+        alone = {value: plan.streams[value].with_form(plan.streams[value].form, 1)
+                 for value in stage.results}  # fmt: skip
+        sizer = Sizer(plan.structure, plan.batch, plan.half, plan.activity)
+        one = sizer.bundles(stage, {**plan.streams, **alone}, 1)
+        read = np.sum([size for _, _, size in one.images.values()], axis=0, dtype=np.int64)
+        needed = one.own + read
+        worst = int(np.argmax(needed))
+        if needed[worst] > usable:
+            received = int(needed[worst] - one.own[worst])
+            text = (
+                f"element {worst} alone needs {needed[worst]:,} bytes of a tile, {received:,} of "
+                f"them for what it reads; a tile has {_room(plan.machine)}"
             )
+            found.append(Diagnostic("SNN504", text, stage.name))
     return found
 
 
