@@ -18,7 +18,7 @@ from snnir.target import Content
 from snnir.targets.ipu import command, emulator
 from snnir.targets.ipu.codelets import codelets
 from snnir.targets.ipu.emulator import Facts, Port
-from snnir.targets.ipu.host import Host
+from snnir.targets.ipu.host import Host, count_handle, record_handle
 from snnir.targets.ipu.memory import Field
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.standin import build, registry
@@ -61,16 +61,19 @@ def facts_of(plan: Plan, graph: Graph) -> Facts:
     """Return what callers of a program have to know."""
     structure = plan.structure
 
-    def port(name: str, value: Value) -> Port:
+    def port(name: str, value: Value, handle: str = "") -> Port:
         """Return how a value leaves or enters the program."""
         ctype = plan.streams[structure.root(value)].ctype
-        return Port(name, tuple(graph.signals[value].shape), ctype)
+        return Port(name, tuple(graph.signals[value].shape), ctype, handle)
 
     inputs = tuple(port(name, Value(name)) for name in graph.inputs)
     outputs = tuple(port(name, value) for name, value in graph.outputs.items())
-    records = {name: port(name, Value(name)) for name in plan.recordable_values()}
+    records = {
+        name: port(name, Value(name), record_handle(plan, name))
+        for name in plan.recordable_values()
+    }
     for name, (stage, item) in plan.recordable_states().items():
-        records[name] = Port(name, tuple(graph.signal(stage).shape), item.ctype)
-    return Facts(
-        inputs, outputs, records, tuple(populations(graph)), "float32", graph.record_offset
-    )
+        shape = tuple(graph.signal(stage).shape)
+        records[name] = Port(name, shape, item.ctype, record_handle(plan, name))
+    counted = {name: count_handle(plan, name) for name in populations(graph)}
+    return Facts(inputs, outputs, records, counted, "float32", graph.record_offset)

@@ -15,7 +15,7 @@ import numpy as np
 from snnir.ir.graph import Value
 from snnir.targets.ipu.machine import WORKERS, Machine
 from snnir.targets.ipu.memory import ITEM_BYTES, Array, Stream, rounded
-from snnir.targets.ipu.plan import Placement
+from snnir.targets.ipu.plan import Placement, Sent
 from snnir.targets.ipu.search import Choice, Search
 from snnir.targets.ipu.sizes import Bundles
 from snnir.targets.ipu.structure import INPUT, Stage
@@ -53,7 +53,7 @@ class Tiles:
     streams: Mapping[Value, Stream]
     bytes: Array = field(init=False)
     busy: dict[int, Array] = field(default_factory=dict)
-    windows: dict[Value, tuple[Array, Array]] = field(default_factory=dict)
+    windows: dict[Sent, tuple[Array, Array]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bytes = np.zeros(self.machine.all_tiles, np.int64)
@@ -65,27 +65,27 @@ class Tiles:
             found += self.busy.get(level, 0)
         return found
 
-    def window(self, value: Value) -> tuple[Array, Array]:
+    def window(self, key: Sent) -> tuple[Array, Array]:
         """Return what each tile receives of a value; of nothing the end comes before the begin."""
-        if value not in self.windows:
-            count, width = self.machine.all_tiles, self.streams[value].width
-            self.windows[value] = np.full(count, width, np.int64), np.zeros(count, np.int64)
-        return self.windows[value]
+        if key not in self.windows:
+            count, width = self.machine.all_tiles, self.streams[key[0]].width
+            self.windows[key] = np.full(count, width, np.int64), np.zeros(count, np.int64)
+        return self.windows[key]
 
-    def size(self, value: Value, low: Array, high: Array) -> Array:
+    def size(self, key: Sent, low: Array, high: Array) -> Array:
         """Return the bytes of items low to high - 1 of every sample."""
-        stream = self.streams[value]
+        stream = self.streams[key[0]]
         width = np.maximum(high - low, 0) * stream.batch * ITEM_BYTES[stream.item]
         found: Array = rounded(width)
         return found
 
-    def extra(self, value: Value, low: Array, high: Array) -> Array:
+    def extra(self, key: Sent, low: Array, high: Array) -> Array:
         """Return the bytes that each tile would need more to receive the same window."""
         if (low != low[0]).any() or (high != high[0]).any():
-            return np.full(self.machine.all_tiles, int(self.size(value, low, high).max()))
-        own, end = self.window(value)
-        wider = self.size(value, np.minimum(own, low[0]), np.maximum(end, high[0]))
-        more: Array = wider - self.size(value, own, end)
+            return np.full(self.machine.all_tiles, int(self.size(key, low, high).max()))
+        own, end = self.window(key)
+        wider = self.size(key, np.minimum(own, low[0]), np.maximum(end, high[0]))
+        more: Array = wider - self.size(key, own, end)
         return more
 
     def put(self, tiles: Array, bundles: Bundles, levels: Mapping[int, Array]) -> None:
@@ -94,12 +94,12 @@ class Tiles:
         for level, cycles in levels.items():
             self.busy.setdefault(level, np.zeros(self.machine.all_tiles, np.int64))
             np.add.at(self.busy[level], tiles, cycles)
-        for value, (low, high, _) in bundles.images.items():
-            own, end = self.window(value)
-            before = self.size(value, own, end)
+        for key, (low, high, _) in bundles.images.items():
+            own, end = self.window(key)
+            before = self.size(key, own, end)
             np.minimum.at(own, tiles, low)
             np.maximum.at(end, tiles, high)
-            self.bytes += self.size(value, own, end) - before
+            self.bytes += self.size(key, own, end) - before
 
 
 def assign(
@@ -151,7 +151,7 @@ def _together(
 ) -> tuple[Bundles, dict[int, Array]]:
     """Return what each tile has of all stages of a group, and its cycles by level."""
     levels: dict[int, Array] = {}
-    images: dict[Value, tuple[Array, Array, Array]] = {}
+    images: dict[Sent, tuple[Array, Array, Array]] = {}
     own = cycles = np.zeros(1, np.int64)
     for stage in group:
         bundles = search.sizer.bundles(stage, streams, workers)
@@ -159,8 +159,8 @@ def _together(
         if stage.kind != INPUT:
             cycles = cycles + bundles.cycles
             levels[stage.level] = levels.get(stage.level, 0) + bundles.cycles
-        for value, window in bundles.images.items():
-            images[value] = _joined(images.get(value, window), window)
+        for key, window in bundles.images.items():
+            images[key] = _joined(images.get(key, window), window)
     return Bundles(own, cycles, images), levels
 
 
@@ -184,8 +184,8 @@ def _by_room(
     """Return the tiles of a room, best first, and the bytes of each with what it would receive."""
     tiles = np.arange(room.start, room.stop)
     filled = state.bytes.copy()
-    for value, (low, high, _) in bundles.images.items():
-        filled += state.extra(value, low, high)
+    for key, (low, high, _) in bundles.images.items():
+        filled += state.extra(key, low, high)
     filled = filled[tiles]
     busy = state.work(set(levels))[tiles] if apart else np.zeros_like(filled)
     order = np.lexsort((filled, busy))

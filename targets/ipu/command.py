@@ -43,7 +43,7 @@ import numpy as np
 '''
 
 # What the part of the folder's file before this one defines.
-FACTS = Facts((), (), {}, ())
+FACTS = Facts((), (), {}, {})
 
 
 def main() -> None:

@@ -96,7 +96,7 @@ class LevelCost:
     """Cycles of one level of a step.
 
     Attributes:
-        level: Its number.
+        level: Its number; 0 is where values of the step before are sent.
         exchange: In which tiles receive what they read.
         link: In which IPUs receive what comes from others.
         sync: In which all wait for each other.
@@ -117,20 +117,21 @@ class LevelCost:
 
 def level_costs(plan: Plan) -> list[LevelCost]:
     """Return the estimated cycles of every level of a step."""
-    found = []
+    late = [image for image in plan.images.values() if image.late]
+    found = [LevelCost(0, *_sent(plan, late), 0)] if late else []
     for level, stages in plan.levels():
-        images = [image for image in plan.images.values() if image.level == level]
-        links = [link_cycles(plan, image) for image in images]
-        found.append(
-            LevelCost(
-                level,
-                sum(exchange_cycles(plan, image) for image in images),
-                sum(links),
-                SYNC + sum(LINK_SYNC if link else SYNC for link in links),
-                LAUNCH + int(compute_cycles(plan, stages).max(initial=0)),
-            )
-        )
+        images = [i for i in plan.images.values() if i.level == level and not i.late]
+        exchange, link, sync = _sent(plan, images)
+        compute = LAUNCH + int(compute_cycles(plan, stages).max(initial=0))
+        found.append(LevelCost(level, exchange, link, sync + SYNC, compute))
     return found
+
+
+def _sent(plan: Plan, images: list[Image]) -> tuple[int, int, int]:
+    """Return the cycles in which values are sent: of tiles, of links, and of waiting."""
+    links = [link_cycles(plan, image) for image in images]
+    exchange = sum(exchange_cycles(plan, image) for image in images)
+    return exchange, sum(links), sum(LINK_SYNC if link else SYNC for link in links)
 
 
 def step_cycles(plan: Plan) -> int:

@@ -31,11 +31,13 @@ class Port:
         name: Its name.
         shape: Of a sample.
         ctype: Type of its numbers in the program, `float` or `int`.
+        handle: The word by which the program is asked for it, if it has to be.
     """
 
     name: str
     shape: tuple[int, ...]
     ctype: str = "float"
+    handle: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Facts:
     Attributes:
         inputs, outputs: In the order of the graph.
         records: Everything that can be recorded, by name.
-        populations: Names of those whose spikes are counted.
+        populations: The word by which the spikes of each population are counted, by name.
         dtype: Of outputs and records, as NumPy calls it.
         offset: Steps by which outputs and records are reported late.
     """
@@ -53,7 +55,7 @@ class Facts:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     records: Mapping[str, Port]
-    populations: tuple[str, ...]
+    populations: Mapping[str, str]
     dtype: str = "float32"
     offset: int = 0
 
@@ -91,8 +93,7 @@ def emulate(
     """
     program = build_host(folder)
     steps, batch = next(iter(inputs.values())).shape[:2]
-    wanted = [f"record/{name}" for name in record]
-    wanted += [f"count/{name}" for name in facts.populations]
+    wanted = [*(facts.records[name].handle for name in record), *facts.populations.values()]
     with tempfile.TemporaryDirectory(prefix="snnir-ipu-") as scratch:
         given, made, measured = (pathlib.Path(scratch, name) for name in ("in", "out", "report"))
         with given.open("wb") as file:

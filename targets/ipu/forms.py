@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from snnir.ir.graph import Node, Value
+from snnir.ir.op import Op
 from snnir.ir.sparse import SparseLinear
-from snnir.ir.synapses import Linear
+from snnir.ir.synapses import Conv1d, Conv2d, Linear
 from snnir.streams import Kind
 from snnir.targets.ipu.machine import WORKERS
 from snnir.targets.ipu.memory import BITS, LISTS, VALUES, Cut, Stream
@@ -28,22 +29,26 @@ def forms_of(structure: Structure, value: Value, events: str = AUTO) -> tuple[st
     """Return the forms in which a value may travel, the one to begin with first."""
     if structure.graph.signals[value].kind is not Kind.SPIKES:
         return (VALUES,)
-    readers = [node for node, _ in _readings(structure, value)]
-    listed = bool(readers) and all(is_event_driven(structure, node) for node in readers)
+    readings = _readings(structure, value)
+    if not readings:
+        return (BITS,)
+    listed = all(is_event_driven(structure, node) and not same for node, same in readings)
     listed = listed and structure.stage_of(value).size <= MOST_LISTED and events != BITS
     if listed and events == LISTS:
         return (LISTS,)
-    if listed:
-        return (BITS, LISTS)
-    sought = readers and all(_is_random(structure, *one) for one in _readings(structure, value))
-    return (BITS, VALUES) if sought else (BITS,)
+    sought = all(_is_random(structure, *one) for one in readings)
+    return (BITS, *([LISTS] if listed else []), *([VALUES] if sought else []))
 
 
 def is_event_driven(structure: Structure, node: Node) -> bool:
-    """Return whether an op can go through a list of events: a matrix over all of its operand."""
+    """Return whether an op can go through a list of events: one that sums over all its operand."""
     op, size = node.op, structure.graph.signal(node.name).size
     if isinstance(op, Linear):
         return op.weight.shape[0] == size
+    return isinstance(op, (Conv1d, Conv2d)) or _is_sparse(op, size)
+
+
+def _is_sparse(op: Op, size: int) -> bool:
     return isinstance(op, SparseLinear) and op.outputs == size
 
 
@@ -59,7 +64,8 @@ def _readings(structure: Structure, value: Value) -> list[tuple[Node, bool]]:
 
 def _is_random(structure: Structure, node: Node, same: bool) -> bool:
     """Return whether an op looks bits up by place, in a way that may need a division."""
-    return not same and not is_event_driven(structure, node)
+    is_window = isinstance(node.op, (Conv1d, Conv2d))
+    return not same and (is_window or not is_event_driven(structure, node))
 
 
 def grain_of(structure: Structure, stages: Iterable[Stage], forms: Mapping[Value, str]) -> str:

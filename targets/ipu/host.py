@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -101,6 +101,10 @@ class Host:
         """Return the variable of a value."""
         return f"{self.names[value.node]}_{value.result}"
 
+    def image_name(self, value: Value, late: bool) -> str:
+        """Return the variable of what tiles receive of a value."""
+        return f"{self.stream_name(value)}_{_image(late)}"
+
     def places(self, stage: str) -> str:
         """Return the table of a stage's tiles."""
         return f"places_{self.groups[stage]}"
@@ -117,17 +121,17 @@ class Host:
                     f"const Stream {name} = net.stream({quoted(s.ident)}, Form::{s.form}, {kind}, "
                     f"{s.cut.size}, {s.cut.per}, {s.unit}, {self.places(stage.name)});"
                 )
-                if stage.kind == DELAY:
+                if stage.kind == DELAY or (value, True) in self.plan.images:
                     yield f"net.starts_at_zero({quoted(s.ident)}, {kind}, {name});"
 
     def images(self) -> Iterator[str]:
         """Yield what tiles receive of them."""
-        for value, image in self.plan.images.items():
-            name = self.stream_name(value)
-            stream = self.plan.streams[value]
+        for image in self.plan.images.values():
+            stream = self.plan.streams[image.value]
             yield (
-                f"const Image {name}_image = net.image({quoted(f'{stream.ident}.image')}, "
-                f"poplar::{TYPES[stream.item]}, {_windows(image)});"
+                f"const Image {self.image_name(image.value, image.late)} = net.image("
+                f"{quoted(f'{stream.ident}.{_image(image.late)}')}, poplar::{TYPES[stream.item]}, "
+                f"{_windows(image)});"
             )
 
     # --- One step --------------------------------------------------------------------------------
@@ -135,10 +139,11 @@ class Host:
     def steps(self) -> Iterator[str]:
         """Yield what happens in a step, in order."""
         graph = self.plan.structure.graph
+        yield from self.sent(image for image in self.plan.images.values() if image.late)
         for name in graph.inputs:
             value = Value(name)
             kind = f"poplar::{TYPES[self.plan.streams[value].item]}"
-            yield f"net.input({quoted(name)}, {kind}, {self.stream_name(value)});"
+            yield f"net.input({quoted(self.names[name])}, {kind}, {self.stream_name(value)});"
         levels = list(self.plan.levels())
         for level, stages in levels:
             if stages[0].kind == DELAY:
@@ -150,15 +155,19 @@ class Host:
 
     def level(self, level: int, stages: Sequence[Stage]) -> Iterator[str]:
         """Yield one level: what is sent before it, its vertices, their execution."""
-        for value, image in self.plan.images.items():
-            if image.level == level:
-                name = self.stream_name(value)
-                label = quoted(self.plan.streams[value].name)
-                yield f"net.send({name}, {name}_image, {label});"
+        now = (image for image in self.plan.images.values() if not image.late)
+        yield from self.sent(image for image in now if image.level == level)
         yield f"const auto level_{level} = net.level({quoted(f'level {level}')});"
         for stage in stages:
             yield from self.stage(stage, level)
         yield f"net.execute(level_{level});"
+
+    def sent(self, images: Iterable[Image]) -> Iterator[str]:
+        """Yield what sends values to the tiles that read them."""
+        for image in images:
+            label = quoted(f"{self.plan.streams[image.value].ident} {_image(image.late)}")
+            given, made = self.stream_name(image.value), self.image_name(image.value, image.late)
+            yield f"net.send({given}, {made}, {label});"
 
     def stage(self, stage: Stage, level: int) -> Iterator[str]:
         """Yield a stage: its fields, and a vertex for every part."""
@@ -193,11 +202,15 @@ class Host:
             if leaf.is_local:
                 yield f'  net.connect(vertex, "{leaf.given}", {source}.tensor[part].flatten());'
             else:
-                yield f'  net.connect(vertex, "{leaf.given}", {source}_image, tile);'
+                image = self.image_name(read.source, read.late)
+                yield f'  net.connect(vertex, "{leaf.given}", {image}, tile);'
 
     def field(self, stage: Stage, item: Field) -> str:
         """Return the declaration of a field."""
-        name, label = f"{self.names[stage.name]}_{item.name}", quoted(f"{stage.name}/{item.name}")
+        name, label = (
+            f"{self.names[stage.name]}_{item.name}",
+            quoted(f"{self.names[stage.name]}.{item.name}"),
+        )
         kind, places = f"poplar::{TYPES[item.ctype]}", self.places(stage.name)
         written = "true" if item.data is not None else "false"
         if item.data is not None:
@@ -214,24 +227,37 @@ class Host:
         """Yield what a step gives: outputs, and what is recorded if it is asked for."""
         graph, structure = self.plan.structure.graph, self.plan.structure
         yield ""
-        for name, value in graph.outputs.items():
-            root = structure.root(value)
-            kind = f"poplar::{TYPES[self.plan.streams[root].item]}"
-            yield f"net.output({quoted(f'output/{name}')}, {kind}, {self.stream_name(root)});"
+        for number, value in enumerate(graph.outputs.values()):
+            yield f'net.output("output {number}", {self.given_out(structure.root(value))});'
         for name, value in self.plan.recordable_values().items():
-            kind = f"poplar::{TYPES[self.plan.streams[value].item]}"
-            yield f"net.record({quoted(f'record/{name}')}, {kind}, {self.stream_name(value)});"
+            yield f'net.record("{record_handle(self.plan, name)}", {self.given_out(value)});'
         for name, (stage, item) in self.plan.recordable_states().items():
             cut = self.plan.vertices(stage).cut
             yield (
-                f"net.record({quoted(f'record/{name}')}, poplar::{TYPES[item.ctype]}, "
+                f'net.record("{record_handle(self.plan, name)}", poplar::{TYPES[item.ctype]}, '
                 f"{self.names[stage]}_{item.name}, {cut.size}, {cut.per});"
             )
-
         for name in populations(graph):
-            value = Value(name)
-            kind = f"poplar::{TYPES[self.plan.streams[value].item]}"
-            yield f"net.count({quoted(f'count/{name}')}, {kind}, {self.stream_name(value)});"
+            yield f'net.count("{count_handle(self.plan, name)}", {self.given_out(Value(name))});'
+
+    def given_out(self, value: Value) -> str:
+        """Return a value as an argument: its type and its variable."""
+        kind = TYPES[self.plan.streams[value].item]
+        return f"poplar::{kind}, {self.stream_name(value)}"
+
+
+def record_handle(plan: Plan, name: str) -> str:
+    """Return the word by which a node or `NODE:STATE` is recorded; nodes may have any name."""
+    names = plan.structure.layout.names
+    if name in names:
+        return f"record {names[name]}"
+    node, _, state = name.rpartition(":")
+    return f"record {names[node]}:{state}"
+
+
+def count_handle(plan: Plan, name: str) -> str:
+    """Return the word by which a population's spikes are counted."""
+    return f"count {plan.structure.layout.names[name]}"
 
 
 def quoted(text: str) -> str:
@@ -241,6 +267,10 @@ def quoted(text: str) -> str:
         plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
         found.append(chr(byte) if plain else f"\\{byte:03o}")
     return '"' + "".join(found) + '"'
+
+
+def _image(late: bool) -> str:
+    return "before" if late else "image"
 
 
 def _places(number: int, place: Placement) -> str:

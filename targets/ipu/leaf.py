@@ -114,27 +114,30 @@ class Leaf:
         return f"({self.given}[{self.base} + {word}] >> {bit} & 1u)"
 
     def each_event(self, body: list[str]) -> list[str]:
-        """Return a loop over the elements k that are not zero; of values over all, as x."""
-        given, base, per = self.given, self.base, self.stream.cut.per
-        size, parts, unit = self.stream.cut.size, self.stream.cut.parts, self.stream.unit
+        """Return a loop over the elements k received that are not zero; of values over all."""
+        given, base, per, unit = self.given, self.base, self.stream.cut.per, self.stream.unit
+        end = f"const unsigned end{self.number} = {given}_first + {given}_width;"
+        until = f"< end{self.number}"
         inner = [f"        {line}" for line in body]
         if self.stream.form == VALUES:
             return [
-                f"for (unsigned k = 0; k < {size}u; ++k) {{",
+                end,
+                f"for (unsigned k = {given}_first; k {until}; ++k) {{",
                 f"    const {self.total} x = {given}[{base} + k];",
                 *(line[4:] for line in inner), "}",
             ]  # fmt: skip
         if self.stream.form == LISTS:
             return [
-                f"for (unsigned part = 0; part < {parts}u; ++part) {{",
-                f"    const unsigned list = {base} + part * {unit}u;",
-                f"    const unsigned last = list + {given}[list];",
+                end,
+                f"for (unsigned list = {given}_first; list {until}; list += {unit}u) {{",
+                f"    const unsigned last = list + {given}[{base} + list];",
                 "    for (unsigned e = list + 1; e <= last; ++e) {",
-                f"        const unsigned k = {given}[e];",
+                f"        const unsigned k = {given}[{base} + e];",
                 *inner, "    }", "}",
             ]  # fmt: skip
         return [
-            f"for (unsigned word = 0; word < {parts * unit}u; ++word) {{",
+            end,
+            f"for (unsigned word = {given}_first; word {until}; ++word) {{",
             f"    for (unsigned bits = {given}[{base} + word]; bits; bits &= bits - 1) {{",
             f"        const unsigned k = word * {min(per, 32)}u + __builtin_ctz(bits);",
             *inner, "    }", "}",

@@ -31,6 +31,10 @@ KINDS = ("constants", "states", "scratch", "values", "images", "vertices")
 _KIND_OF = {CONSTANT: "constants", STATE: "states", SCRATCH: "scratch"}
 
 
+#: A value as it is sent: it, and whether what it was in the step before.
+Sent = tuple[Value, bool]
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where the parts of a group of stages lie.
@@ -58,12 +62,14 @@ class Image:
 
     Attributes:
         value: The value.
-        level: The level before which it is sent.
+        late: Whether it is what the value was in the step before: then it is sent first of all.
+        level: The level before which it is sent otherwise.
         tiles: The tiles that receive it, rising.
         low, high: The items of a sample that each receives: low to high - 1.
     """
 
     value: Value
+    late: bool
     level: int
     tiles: Array
     low: Array
@@ -128,9 +134,9 @@ class Plan:
     # --- What is sent ----------------------------------------------------------------------------
 
     @cached_property
-    def images(self) -> dict[Value, Image]:
-        """What tiles receive of each value that is not read where it lies."""
-        needs: dict[Value, list[tuple[int, Array, Array, Array]]] = {}
+    def images(self) -> dict[Sent, Image]:
+        """What tiles receive of each value that is not read where it lies; of some a step late."""
+        needs: dict[Sent, list[tuple[int, Array, Array, Array]]] = {}
         for stage in self.stages.values():
             if stage.kind == INPUT:
                 continue
@@ -138,10 +144,13 @@ class Plan:
             leaves = self.vertices(stage.name).leaves
             for read, leaf in zip(stage.reads, leaves, strict=True):
                 if not leaf.is_local:
-                    needs.setdefault(read.source, []).append((stage.level, tiles, *leaf.reach()))
-        return {value: self._image(value, found) for value, found in needs.items()}
+                    need = (stage.level, tiles, *leaf.reach())
+                    needs.setdefault((read.source, read.late), []).append(need)
+        return {key: self._image(*key, found) for key, found in needs.items()}
 
-    def _image(self, value: Value, needs: list[tuple[int, Array, Array, Array]]) -> Image:
+    def _image(
+        self, value: Value, late: bool, needs: list[tuple[int, Array, Array, Array]]
+    ) -> Image:
         tiles, low, high = (np.concatenate([need[n] for need in needs]) for n in (1, 2, 3))
         stream = self.streams[value]
         high = np.maximum(high, low + 1)  # who needs nothing still has somewhere to look
@@ -151,14 +160,15 @@ class Plan:
         np.maximum.at(highs, tiles, high)
         own = np.unique(tiles)
         begin, end = stream.span(lows[own], highs[own])
-        return Image(value, min(need[0] for need in needs), own, begin, end)
+        return Image(value, late, min(need[0] for need in needs), own, begin, end)
 
     # --- Memory ----------------------------------------------------------------------------------
 
     def image_bytes(self, image: Image) -> Any:
         """Return the bytes that an image takes on each of its tiles."""
         stream = self.streams[image.value]
-        return rounded((image.high - image.low) * self.batch * ITEM_BYTES[stream.item])
+        found: Array = rounded((image.high - image.low) * self.batch * ITEM_BYTES[stream.item])
+        return found
 
     @cached_property
     def bytes_by_kind(self) -> dict[str, Array]:
@@ -241,15 +251,16 @@ class Plan:
                 first[parts], image.low[index]
             )
             items[index] -= np.maximum(inner, 0).sum()
-        return items * self.batch * ITEM_BYTES[stream.item]
+        found: Array = items * self.batch * ITEM_BYTES[stream.item]
+        return found
 
     # --- Time ------------------------------------------------------------------------------------
 
     def cycles(self, stage: str) -> Array:
         """Return the cycles that each part of a stage takes: a worker has every sixth one."""
         work = self.vertices(stage).work(self.activity)
-        found: Array = np.ceil(work * WORKERS).astype(np.int64)
-        return found
+        cycles: Array = np.ceil(work * WORKERS).astype(np.int64)
+        return cycles
 
     # --- Records ---------------------------------------------------------------------------------
 

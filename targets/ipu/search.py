@@ -17,6 +17,7 @@ from snnir.ir.graph import Value
 from snnir.targets.ipu.cost import EXCHANGE_BYTES
 from snnir.targets.ipu.forms import AUTO, cuts, forms_of, grain_of, stream_of
 from snnir.targets.ipu.memory import BITS, Stream
+from snnir.targets.ipu.plan import Sent
 from snnir.targets.ipu.sizes import Sizer
 from snnir.targets.ipu.structure import INPUT, Stage, Structure
 
@@ -163,24 +164,24 @@ class Search:
         own = self.streams_of(choice)
         known = ChainMap(own, streams)
         cycles = local = single = whole = 0
-        images: dict[Value, int] = {}
+        images: dict[Sent, int] = {}
         for stage in self.groups[number]:
             found = self.sizer.summary(stage, known, choice.workers)
             local += found.cycles
             single += found.own
             whole += found.whole
-            for value, size in found.images.items():
-                images[value] = max(images.get(value, 0), size)
+            for key, size in found.images.items():
+                images[key] = max(images.get(key, 0), size)
         local += sum(images.values()) // EXCHANGE_BYTES
-        received: dict[Value, int] = {}
+        received: dict[Sent, int] = {}
         for stage in self.readers(number):
             workers = choices[self.group_of[stage.name]].workers
             found = self.sizer.summary(stage, known, workers)
             cycles += found.cycles
-            for value in own:
-                if value in found.images:
-                    received[value] = max(received.get(value, 0), found.images[value])
-        for value, size in received.items():
+            for key, size in found.images.items():
+                if key[0] in own:
+                    received[key] = max(received.get(key, 0), size)
+        for (value, _), size in received.items():
             cycles += max(size, choice.workers * own[value].part_bytes) // EXCHANGE_BYTES
         together = sum(images.values())
         return Load(cycles + local, local, single + together, whole + choice.tiles * together)

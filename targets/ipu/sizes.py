@@ -11,6 +11,7 @@ import numpy as np
 from snnir.ir.graph import Value
 from snnir.targets.ipu.machine import WORKERS
 from snnir.targets.ipu.memory import ITEM_BYTES, Array, Stream, rounded
+from snnir.targets.ipu.plan import Sent
 from snnir.targets.ipu.structure import INPUT, Stage, Structure
 from snnir.targets.ipu.vertices import Vertices
 
@@ -30,7 +31,7 @@ class Bundles:
 
     own: Array
     cycles: Array
-    images: Mapping[Value, tuple[Array, Array, Array]]
+    images: Mapping[Sent, tuple[Array, Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Summary:
 
     own: int
     cycles: int
-    images: Mapping[Value, int]
+    images: Mapping[Sent, int]
     whole: int
     work: int
 
@@ -78,7 +79,7 @@ class Sizer:
 
     def _summary(self, stage: Stage, streams: Streams, workers: int) -> Summary:
         found = self.bundles(stage, streams, workers)
-        images = {value: int(size.max()) for value, (_, _, size) in found.images.items()}
+        images = {key: int(size.max()) for key, (_, _, size) in found.images.items()}
         own, cycles = int(found.own.max()), int(found.cycles.max())
         return Summary(own, cycles, images, int(found.own.sum()), int(found.cycles.sum()))
 
@@ -99,17 +100,18 @@ class Sizer:
 
     def _images(
         self, vertices: Vertices, firsts: Array
-    ) -> Mapping[Value, tuple[Array, Array, Array]]:
-        found: dict[Value, tuple[Array, Array, Array]] = {}
+    ) -> Mapping[Sent, tuple[Array, Array, Array]]:
+        found: dict[Sent, tuple[Array, Array, Array]] = {}
         for read, leaf in zip(vertices.stage.reads, vertices.leaves, strict=True):
             if leaf.is_local:
                 continue
             low, high = leaf.reach()
             low, high = leaf.stream.span(low, np.maximum(high, low + 1))
             low, high = np.minimum.reduceat(low, firsts), np.maximum.reduceat(high, firsts)
-            if read.source in found:
-                before = found[read.source]
+            key = read.source, read.late
+            if key in found:
+                before = found[key]
                 low, high = np.minimum(low, before[0]), np.maximum(high, before[1])
             size = rounded((high - low) * self.batch * ITEM_BYTES[leaf.stream.item])
-            found[read.source] = low, high, size
+            found[key] = low, high, size
         return found

@@ -48,11 +48,13 @@ class Read:
         node: The op that reads it.
         source: The value as it is kept.
         same: Whether element i of the op needs just element i.
+        late: Whether what the value was in the step before is read.
     """
 
     node: str
     source: Value
     same: bool
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,29 @@ class Structure:
             return False
         return self.graph.signal(name).size == self.graph.signal(readers[0].name).size
 
+    def is_previous(self, node: Node) -> bool:
+        """Return whether a node stands for what its operand was in the step before.
+
+        Such a value is sent at the beginning of a step, when its memory still holds it, and needs
+        no stage. Who reads element by element does so in place, which may be too late; delays are
+        a step ahead.
+        """
+        op = node.op
+        if self.keep or not isinstance(op, Delay) or op.shortest != 1 or op.longest != 1:
+            return False
+        value, source = Value(node.name), self.graph.nodes[self.root(node.operands[0]).node]
+        others = self.readers.get(value, [])
+        gathering = all(isinstance(other.op, (*GATHERING, Winner)) for other in others)
+        return gathering and value not in self.outputs and not isinstance(source.op, Delay)
+
     # --- Stages ----------------------------------------------------------------------------------
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
         """All stages by name: inputs, then by level, delays that end a step last."""
         found = [self._stage(node) for node in map(self.graph.nodes.get, self.graph.order) if node
-                 and not is_alias(node) and not self.is_inside(node.name)]  # fmt: skip
+                 and not is_alias(node) and not self.is_inside(node.name)
+                 and not self.is_previous(node)]  # fmt: skip
         levels = self._levels({stage.name: stage for stage in found})
         placed = [
             Stage(s.name, s.kind, s.size, s.inside, s.reads, s.results, levels[s.name])
@@ -176,6 +194,10 @@ class Structure:
             source = self.root(value)
             if self.is_inside(source.node):
                 continue
+            origin = self.graph.nodes[source.node]
+            if self.is_previous(origin):
+                yield Read(node.name, self.root(origin.operands[0]), False, late=True)
+                continue
             equal = self.graph.signals[source].size == self.graph.signal(node.name).size
             same = equal and not isinstance(node.op, (*GATHERING, Winner))
             yield Read(node.name, source, same)
@@ -184,7 +206,7 @@ class Structure:
         found = {name: 0 for name, stage in stages.items() if stage.kind != COMPUTE}
         for name in self.graph.order:
             if name in stages and name not in found:
-                sources = [read.source.node for read in stages[name].reads]
+                sources = [read.source.node for read in stages[name].reads if not read.late]
                 found[name] = 1 + max((found[source] for source in sources), default=0)
         last = 1 + max(found.values(), default=0)
         return {n: last if stages[n].kind == DELAY else level for n, level in found.items()}

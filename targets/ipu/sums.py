@@ -14,18 +14,18 @@ from snnir.ir.synapses import Conv1d, Conv2d, Linear, without_zero
 from snnir.targets.ipu.leaf import READ, TURN, Leaf
 from snnir.targets.ipu.memory import BITS, CONSTANT, SCRATCH, VALUES, Array, Field
 
-_TYPES = {"i1": "signed char", "i2": "short", "i4": "int"}
+_WHOLE = {"i1": "signed char", "i2": "short", "i4": "int"}
 
 
-def weight_type(weight: Array, half: bool) -> str:
-    """Return the C++ type in which weights are kept."""
+def weight_type(weight: Array, half: bool = False) -> str:
+    """Return the C++ type in which constants are kept; whole numbers take few bits."""
     if weight.dtype.kind == "f":
         return "half" if half else "float"
-    ends = np.array([weight.min(initial=0), weight.max(initial=0)])
-    return _TYPES[narrowed(ends).dtype.str[1:]]
+    ends = [int(weight.min(initial=0)), int(weight.max(initial=0))]
+    return _WHOLE[narrowed(np.array(ends, np.int64)).dtype.str[1:]]
 
 
-def weights_of(op: Linear | SparseLinear | Conv1d | Conv2d) -> Array:
+def centred_weights(op: Linear | SparseLinear | Conv1d | Conv2d) -> Array:
     """Return the weights of an op, less what stands for 0."""
     return op.values.numpy() if isinstance(op, SparseLinear) else without_zero(op)
 
@@ -252,8 +252,8 @@ class ByEvent(Sparse):
         n = self.number
         add = self.added(f"sum{n}[target{n}[e]]", self.weight("e"))
         body = [
-            f"const unsigned end = starts{n}[k + 1];",
-            f"for (unsigned e = starts{n}[k]; e < end; ++e) {add}",
+            f"const unsigned until = starts{n}[k + 1];",
+            f"for (unsigned e = starts{n}[k]; e < until; ++e) {add}",
         ]
         return [*self.cleared(), *self.each_event(body)]
 
@@ -261,10 +261,9 @@ class ByEvent(Sparse):
         """Events, and the entries of their columns."""
         share = self.events(activity) / self.columns
         looked = self.events(activity) * (2 * READ + 1)
-        total: Array = (
-            self.scanning(activity) + looked + share * self.counts * (TURN + 5)
-            + 2 * (TURN + 1) * self.cut.lengths()
-        )  # fmt: skip
+        hits = share * self.counts * (TURN + 5)
+        cleared = 2 * (TURN + 1) * self.cut.lengths()
+        total: Array = self.scanning(activity) + looked + hits + cleared
         return total
 
 

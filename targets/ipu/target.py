@@ -16,11 +16,14 @@ from snnir.artefact import populations
 from snnir.c_build import NoCompiler
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
+from snnir.loss_report import LossReport
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.ipu.artefact import facts_of, model_source, program_files
 from snnir.targets.ipu.emulator import Emulation, Facts, Failed, emulate
+from snnir.targets.ipu.half import halved, too_large
+from snnir.targets.ipu.losses import loss_report
 from snnir.targets.ipu.machine import Machine
 from snnir.targets.ipu.partition import Wishes, partition
 from snnir.targets.ipu.plan import Plan
@@ -64,7 +67,15 @@ class IpuTarget(Target):
 
     def check(self, graph: Graph) -> list[Diagnostic]:
         """Return everything that does not fit."""
-        return still_continuous(graph) or self._plan(graph)[1]
+        continuous = still_continuous(graph)
+        if continuous:
+            return continuous
+        found = too_large(graph) if self.precision == "half" else []
+        return found + self._plan(graph)[1]
+
+    def losses(self, graph: Graph) -> LossReport:
+        """Return what is kept of every node; half precision rounds weights."""
+        return loss_report(graph, self.precision == "half")
 
     def _plan(self, graph: Graph) -> tuple[Plan | None, list[Diagnostic]]:
         machine = Machine(self.ipus // self.replicas, self.reserve)
@@ -75,13 +86,16 @@ class IpuTarget(Target):
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the program and its folder."""
-        plan, problems = self._plan(graph)
+        report, kept = self.losses(graph), graph
+        if self.precision == "half":
+            kept = halved(graph)
+        plan, problems = self._plan(kept)
         if plan is None:
             raise SnnirError(problems)
-        facts = facts_of(plan, graph)
-        files = program_files(plan, graph.name)
+        facts = facts_of(plan, kept)
+        files = program_files(plan, kept.name)
         files["model.py"] = model_source(facts).encode()
-        return IpuCompiled(graph, self, files, history, "model.py", plan, facts)
+        return IpuCompiled(kept, self, files, history, "model.py", plan, facts, report)
 
 
 @dataclass(frozen=True)
@@ -91,10 +105,18 @@ class IpuCompiled(Compiled):
     Attributes:
         plan: What lies where.
         facts: What a caller has to know of the program.
+        report: What was kept of every node of the graph as it was given.
     """
 
     plan: Any = field(default=None, repr=False)
     facts: Any = field(default=None, repr=False)
+    report: Any = field(default=None, repr=False)
+
+    @cached_property
+    def losses(self) -> LossReport:
+        """What was kept of every node."""
+        found: LossReport = self.report
+        return found
 
     @cached_property
     def _memory(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from snnir.c_values import narrowed, norm
+from snnir.c_values import norm
 from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.sparse import SparseLinear
@@ -20,6 +20,7 @@ from snnir.ir.timing import Delay
 from snnir.ir.winner import Winner
 from snnir.targets.ipu.leaf import READ, TURN, Leaf, Same
 from snnir.targets.ipu.memory import (
+    BITS,
     CONSTANT,
     LISTS,
     STATE,
@@ -32,15 +33,16 @@ from snnir.targets.ipu.memory import (
 )
 from snnir.targets.ipu.picks import Best, Pick, spread, tables
 from snnir.targets.ipu.structure import DELAY, Read, Stage, Structure
-from snnir.targets.ipu.sums import ByEvent, ByRow, Dense, entries_of, weight_type, weights_of
-from snnir.targets.ipu.windows import Convolution, Pool
+from snnir.targets.ipu.sums import ByEvent, ByRow, Dense, centred_weights, entries_of, weight_type
+from snnir.targets.ipu.windows import Convolution, Pool, Scattered
 
 #: Types of states in C as those that tiles keep them in.
 KEPT = {"float": "float", "int16_t": "int", "int32_t": "int"}
 #: Instructions of operations that take more than one: of float32 as graphcore/poplibs,
 #: lib/popops/popopsCycleEstimators.hpp, has them, two elements at a time.
 INSTRUCTIONS = {"div": 5, "floordiv": 24, "exp": 3, "log": 7, "tanh": 6, "pow": 312}
-_WIDTHS = {"i1": "signed char", "i2": "short", "i4": "int"}
+#: Share of spikes that is 1 for which a convolution of bits is chosen.
+USUAL = 0.1
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class Vertices:
             return self._matrix(op, node, given)
         if isinstance(op, (Conv1d, Conv2d)):
             shape, space = (graph.signals[node.operands[0]].shape, graph.signal(node.name).shape)
-            return Convolution(**given, shape=_three(shape), space=_three(space)[1:])
+            given |= {"shape": _three(shape), "space": _three(space)[1:]}
+            return self._convolution(given)
         if isinstance(op, Winner):
             return Best(**{**given, "total": stream.ctype})
         if isinstance(op, (Slice, Permute, Pad, Concat)):
@@ -123,6 +126,15 @@ class Vertices:
             return Same(**given)
         small = graph.signals[node.operands[place]].shape
         return Pick(**given, table=spread(small, graph.signal(node.name).shape))
+
+    def _convolution(self, given: dict[str, Any]) -> Leaf:
+        """Return a convolution by event or by element: lists have only events, bits both."""
+        by_element, by_event = Convolution(**given), Scattered(**given)
+        form = given["stream"].form
+        if form == VALUES:
+            return by_element
+        slower = by_event.work(USUAL).max() > by_element.work(USUAL).max()
+        return by_element if form == BITS and slower else by_event
 
     def _matrix(self, op: Linear | SparseLinear, node: Node, given: dict[str, Any]) -> Leaf:
         graph = self.structure.graph
@@ -177,10 +189,10 @@ class Vertices:
                 yield key, array.reshape(shape)
         elif isinstance(op, Scale):
             yield "scale", op.scale.numpy()
-        elif isinstance(op, (Bias, Linear, SparseLinear)) and op.bias is not None:
-            yield "bias", op.bias.numpy()
-        elif isinstance(op, (Conv1d, Conv2d)) and op.bias is not None:
-            yield "bias", op.bias.numpy().reshape(-1, *(1,) * op.rank)
+        elif isinstance(op, (Bias, Linear, SparseLinear, Conv1d, Conv2d)):
+            axes = op.rank if isinstance(op, (Conv1d, Conv2d)) else 0
+            if op.bias is not None:
+                yield "bias", op.bias.numpy().reshape(*op.bias.shape, *(1,) * axes)
         elif isinstance(op, Step):
             yield from ((name, value.numpy()) for name, value in op.params.items())
         elif isinstance(op, Delay) and not isinstance(op.steps, int):
@@ -196,7 +208,7 @@ class Vertices:
     def _constant(self, key: tuple[str, str], constant: Constant) -> Field:
         assert constant.array is not None
         array = constant.array
-        kind = "float" if array.dtype.kind == "f" else _WIDTHS[narrowed(array).dtype.str[1:]]
+        kind = weight_type(array)
         label, name = ".".join(key), self.constant_name(*key)
         return Field(name, kind, CONSTANT, self.cut.lengths(), lambda: array, label)
 
@@ -300,7 +312,7 @@ def kept_type(structure: Structure, node: Node, half: bool) -> str:
     op = node.op
     assert isinstance(op, (Linear, SparseLinear, Conv1d, Conv2d))
     what = "half weights" if half else "weights"
-    return structure.once(what, node.name, lambda: weight_type(weights_of(op), half))
+    return structure.once(what, node.name, lambda: weight_type(centred_weights(op), half))
 
 
 def _three(shape: tuple[int, ...]) -> Any:

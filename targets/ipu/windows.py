@@ -158,6 +158,73 @@ class Convolution(Window):
 
 
 @dataclass(frozen=True)
+class Scattered(Convolution):
+    """A convolution: every event adds its weights to the sums of the part that it reaches."""
+
+    def fields(self) -> list[Field]:
+        """Return the weights and the sums."""
+        return [*super().fields(), self.sums()]
+
+    def before(self) -> list[str]:
+        """Sum over the events."""
+        n, (inner, high, wide) = self.number, self.kernels.shape[1:]
+        _, height, width = self.shape
+        kernel = f"(((o - channels{n}) * {inner}u + channel % {inner}u) * {high}u + ky) * {wide}u"
+        weight = self.weight(f"{kernel} + kx")
+        body = [
+            f"const unsigned channel = k / {height * width}u;",
+            f"const int y = (int)(k / {width}u % {height}u);",
+            f"const int x = (int)(k % {width}u);",
+            f"const unsigned group = channel / {inner}u * {self.outer}u;",
+            f"const unsigned low = group > channels{n} ? group : channels{n};",
+            f"const unsigned next = group + {self.outer}u;",
+            f"const unsigned most = next < after{n} ? next : after{n};",
+            f"for (int ky = 0; ky < {high}; ++ky) {{",
+            *self._reached(0, "row", "y", "ky"),
+            f"    for (int kx = 0; kx < {wide}; ++kx) {{",
+            *(f"    {line}" for line in self._reached(1, "column", "x", "kx")),
+            f"        const unsigned at = (unsigned)(row * {self.space[1]} + column) - first;",
+            "        for (unsigned o = low; o < most; ++o) {",
+            f"            const unsigned j = o * {self.places}u + at;",
+            f"            if (j < count) sum{n}[j] += {weight};",
+            "        }", "    }", "}",
+        ]  # fmt: skip
+        ends = f"const unsigned after{n} = (first + count - 1) / {self.places}u + 1;"
+        return [*super().before(), ends, *self.cleared(), *self.each_event(body)]
+
+    def _reached(self, axis: int, name: str, at: str, tap: str) -> list[str]:
+        """Return the statements that find the place which an event reaches by a tap."""
+        _, stride, dilation, zeros = self.geometry
+        step = stride[axis]
+        apart = f" || {name}_far % {step} != 0" if step > 1 else ""
+        return [
+            f"    const int {name}_far = {at} + {zeros[axis]} - {tap} * {dilation[axis]};",
+            f"    if ({name}_far < 0{apart}) continue;",
+            f"    const int {name} = {name}_far / {step};",
+            f"    if ({name} >= {self.space[axis]}) continue;",
+        ]
+
+    def inside(self) -> list[str]:
+        """Nothing: the sums are there."""
+        return []
+
+    def element(self) -> str:
+        """Return the sum."""
+        return f"sum{self.number}[j]"
+
+    def work(self, activity: float) -> Array:
+        """Events times the taps and channels that they reach."""
+        first, last = self.channels()
+        groups = self.kernels.shape[0] // self.outer
+        channels = np.minimum(last - first + 1, self.outer) / groups
+        taps = prod(self.kernels.shape[2:])
+        each = 40 + taps * (TURN + 10 + channels * (TURN + 10))
+        cleared = 2 * (TURN + 1) * self.cut.lengths()
+        total: Array = self.scanning(activity) + self.events(activity) * each + cleared
+        return total
+
+
+@dataclass(frozen=True)
 class Pool(Window):
     """The sum, mean or largest element of a window."""
 

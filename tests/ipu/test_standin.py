@@ -45,6 +45,7 @@ FAULTS = {
     "division": r"vertex 4 \(Wide .*\): a floating-point exception, division by zero",
     "field": "has no field 'z'",
     "inexact": "field 'factor' of float does not hold the value 0.1",
+    "late": "the graph is changed after an engine was made of it",
     "memory": "tile 1: 952 bytes of variables and 96 of vertices; it has 512",
     "never-written": "field 'x' reads element 0 of variable 'a', which was never written",
     "no-codelets": "no codelet 'Scale' before Graph::addCodelets",
@@ -61,6 +62,7 @@ FAULTS = {
     "read-unwritten": "handle 'b' reads element 0 of variable 'b', which was never written",
     "read-way": "no handle 'events' for this direction",
     "reads-writes": "vertex 2 .* and vertex 1 .*: the first reads what the second writes",
+    "refused": r"vertex 3 \(Sum .*: compute\(\) returned false",
     "replica-buffer": "stream 'in': a graph with replicas needs a callback",
     "replica-missing": "stream 'in' is not connected for replica 1",
     "replica-write": "handle 'x': a graph with replicas",
@@ -177,6 +179,12 @@ def test_replicas_have_memory_and_streams_of_their_own(program: Path, folder: Pa
 def test_without_a_fault_the_program_of_faults_runs(program: Path, folder: Path) -> None:
     done = run(program, folder, "none")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"4 4 15\n", b"")
+
+
+@needs_cpp
+def test_what_a_vertex_leaves_of_an_output_has_no_value(program: Path, folder: Path) -> None:
+    done = run(program, folder, "partial")
+    assert (done.returncode, done.stdout) == (0, b"0 1\n4 4 15\n")
 
 
 @needs_cpp

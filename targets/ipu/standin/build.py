@@ -18,7 +18,11 @@ from snnir.c_build import NoCompiler, cache_folder, cpp_compiler
 from snnir.targets.ipu.standin.registry import registration
 
 #: The stand-in, as it lies in a folder.
-STANDIN_FILES = ("poplar_standin.hpp", "vertex_standin.hpp", "poplar_standin.cpp")
+STANDIN_FILES = (
+    "poplar_standin.hpp", "vertex_standin.hpp", "machine_standin.hpp", "checks_standin.hpp",
+    "copies_standin.hpp", "memory_standin.hpp", "executor_standin.hpp", "report_standin.hpp",
+    "poplar_standin.cpp", "tensors_standin.cpp",
+)  # fmt: skip
 
 #: What a program may include of Poplar, and what stands for it.
 POPLAR_HEADERS = {
@@ -95,15 +99,19 @@ def _host_units(folder: Path, checked: bool) -> list[CppUnit]:
         for pattern in ("*.h", "*.hpp")
         for path in sorted(folder.glob(pattern))
     }
-    standin = {name: headers[name] for name in STANDIN_FILES if name in headers}
-    engine, codelets, host = (
-        (folder / name).read_text(encoding="utf-8")
-        for name in ("poplar_standin.cpp", "codelets.cpp", "host.cpp")
+    standin = {name: (folder / name).read_text(encoding="utf-8") for name in STANDIN_FILES}
+    own = {name: text for name, text in standin.items() if name.endswith(".hpp")}
+    host, codelets = (
+        (folder / name).read_text(encoding="utf-8") for name in ("host.cpp", "codelets.cpp")
     )
     checks = ("-DSNNIR_CHECKED",) if checked else ()
     known = registration(codelets)
     return [
-        CppUnit("poplar_standin.cpp", engine, standin, ("-O2",)),
+        *(
+            CppUnit(name, text, own, ("-O2",))
+            for name, text in standin.items()
+            if name.endswith(".cpp")
+        ),
         CppUnit("registry.cpp", known, {**headers, "codelets.cpp": codelets}, ("-O2", *checks)),
         CppUnit("host.cpp", host, headers, ("-O1",)),
     ]

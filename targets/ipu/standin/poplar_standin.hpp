@@ -1,6 +1,6 @@
 // What a host program sees of Poplar, for compilers of this machine: our own code, names and forms
-// as in Graphcore's public sources. Only these names exist, so that a program that needs others does
-// not compile. `poplar_standin.cpp` runs it and checks every rule of the machine.
+// as in Graphcore's public sources. Only these names exist, so that a program that needs others
+// does not compile. `poplar_standin.cpp` runs it and checks every rule of the machine.
 #pragma once
 
 #include <cstddef>
@@ -223,6 +223,7 @@ class Graph {
 
  private:
   friend class Engine;
+  snnir_standin::Machine& open() const;
   void set_real(const FieldRef& field, double value);
   void set_whole(const FieldRef& field, long long value);
   DataStream add_stream(const std::string& handle, const Type& type, std::size_t elements,

@@ -21,11 +21,11 @@ class Sum : public poplar::Vertex {
   unsigned length;
   bool compute() {
     for (unsigned i = 0; i < length; ++i) total[0] = static_cast<unsigned short>(total[0] + in[i]);
-    return true;
+    return length > 0;
   }
 };
 
-// As Sum, but its operand has to start at a multiple of eight bytes.
+// Writes one element only; its operand has to start at a multiple of eight bytes.
 class Wide : public poplar::Vertex {
  public:
   poplar::Input<poplar::Vector<float, poplar::VectorLayout::ONE_PTR, 8>> in;

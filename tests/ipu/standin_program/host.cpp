@@ -5,6 +5,7 @@
 #include <poplar/Graph.hpp>
 #include <poplar/Program.hpp>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -36,8 +37,8 @@ void to_output(const std::vector<T>& values) {
   std::fwrite(values.data(), sizeof(T), values.size(), stdout);
 }
 
-// Every tile scales its part; the parts are gathered on tile 0 and sent to all; the last tile's copy
-// and what tile 1 had go to the host. `steps` steps, as many values from the host in each.
+// Every tile scales its part; the parts are gathered on tile 0 and sent to all; what the last tile
+// received and what tile 1 sent go to the host.
 int steps_program(unsigned steps) {
   Device device = device_with(2);
   const unsigned tiles = device.getTarget().getNumTiles(), part = 4, all = tiles * part;
@@ -76,6 +77,7 @@ int steps_program(unsigned steps) {
   setStochasticRounding(graph, whole, false);
   setFloatingPointBehaviour(graph, whole, {true, true, true, false, true});
   whole.add(Repeat(steps, step, "steps"));
+  step.add(Execute(scale));  // too late for the program above
   Engine engine(graph, std::vector<Program>{whole}, {{"debug.instrument", "false"}});
   engine.load(device);
   std::vector<float> given = floats_from_input(steps * all), taken(steps * (all + part));
@@ -216,11 +218,11 @@ int faults_program() {
   if (is("reads-writes")) add_scale(b[1], b[2], scale);
   add_sum(events.slice(0, 3), totals.slice(0, 1), is("outside") ? 4 : 3);
   add_sum(events.slice(3, 6), is("same-word") ? totals.slice(1, 2) : totals.slice(2, 3),
-          is("outside") ? 4 : 3);
-  if (is("alignment") || is("division")) {
+          is("outside") ? 4 : is("refused") ? 0 : 3);
+  if (is("alignment") || is("division") || is("partial")) {
     VertexRef vertex = graph.addVertex(scale, "Wide");
     graph.setTileMapping(vertex, 1);
-    graph.connect(vertex["in"], a.flatten().slice(is("division") ? 8 : 9, 12));
+    graph.connect(vertex["in"], a.flatten().slice(is("alignment") ? 9 : 8, 12));
     graph.connect(vertex["out"], b[3]);
   }
 
@@ -231,6 +233,7 @@ int faults_program() {
   graph.createHostWrite("totals", totals);
   graph.createHostRead("totals", totals);
   graph.createHostRead("b", b);
+  graph.createHostRead("b3", b[3]);
   if (is("division")) setFloatingPointBehaviour(graph, program, {true, true, true, false, true});
   if (!is("never-written")) program.add(Copy(in, a.flatten()));
   if (is("copy-never-written")) program.add(Copy(b.flatten(), far));
@@ -249,6 +252,7 @@ int faults_program() {
   if (is("option")) options.set("debug.instrumentt", "true");
   Engine engine(graph, std::vector<Program>{start, program}, options);
   if (!is("not-loaded")) engine.load(device);
+  if (is("late")) graph.setTileMapping(totals, 1);
   std::vector<float> values(16), taken(16);
   std::vector<unsigned short> counts(8, 1);
   for (unsigned i = 0; i < 16; ++i) values[i] = i == 8 ? 0.0f : static_cast<float>(i);
@@ -260,6 +264,10 @@ int faults_program() {
   if (!is("not-connected")) engine.connectStream("out", &taken[0], &taken[0] + 16);
   engine.run(is("program") ? 2 : 1);
   engine.readTensor("totals", &counts[0], &counts[4]);
+  if (is("partial")) {
+    engine.readTensor("b3", &taken[0], &taken[4]);
+    std::printf("%d %d\n", std::isnan(taken[0]), std::isnan(taken[1]));
+  }
   std::printf("%u %u %g\n", counts[0], counts[2], taken[15]);
   return 0;
 }
