@@ -22,6 +22,8 @@ from snnir.targets.ipu.structure import INPUT, Stage
 
 #: Pieces of a group are dealt part by part if the largest is so much larger than their mean.
 UNEVEN = 1.1
+#: Pieces stay in order if the fullest tile is no more than this times fuller for it.
+NEARLY = 1.02
 
 
 @dataclass(frozen=True)
@@ -199,9 +201,14 @@ def _matched(
     count = len(bundles.own)
     tiles, filled = _by_room(state, bundles, levels, room, rules.apart)
     tiles, filled = tiles[:count], filled[:count]
-    found = np.empty(count, np.int64)
-    heaviest = np.argsort(-_weight(bundles), kind="stable")
-    found[heaviest] = tiles[np.lexsort((tiles, filled))]
+    weight = _weight(bundles)
+    order = np.empty(count, np.int64)
+    order[np.argsort(-weight, kind="stable")] = np.lexsort((tiles, filled))
+    # Neighbours stay neighbours, as those who read them want it, unless that fills a tile more.
+    plain = np.argsort(tiles)
+    if (filled[plain] + weight).max() <= NEARLY * (filled[order] + weight).max():
+        order = plain
+    found: Array = tiles[order]
     return found
 
 
