@@ -39,6 +39,7 @@ def program_files(plan: Plan, title: str) -> dict[str, Content]:
         "host.cpp": source.encode(),
         "codelets.cpp": codelets(stages, title).encode(),
         "network.hpp": own.joinpath("cpp", "network.hpp").read_bytes(),
+        "plan.schema.json": own.joinpath("plan.schema.json").read_bytes(),
         "tiles.bin": partial(write_tiles, host.constants),
     }
     for name in STANDIN_FILES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,6 +28,7 @@ from snnir.targets.ipu.losses import loss_report
 from snnir.targets.ipu.machine import MOST_IPUS, Machine
 from snnir.targets.ipu.partition import Wishes, partition
 from snnir.targets.ipu.plan import Plan
+from snnir.targets.ipu.plan_json import plan_text
 from snnir.targets.ipu.refusals import refused
 from snnir.targets.ipu.structure import Structure
 
@@ -121,6 +122,8 @@ class IpuTarget(Target):
             raise SnnirError(problems)
         facts = facts_of(plan, kept)
         files = program_files(plan, kept.name)
+        options = {item.name: getattr(self, item.name) for item in fields(self)}
+        files["plan.json"] = plan_text(plan, kept.name, options).encode()
         files["model.py"] = model_source(facts).encode()
         return IpuCompiled(kept, self, files, history, "model.py", plan, facts, report)
 
