@@ -7,6 +7,8 @@ from functools import partial
 from importlib.resources import files
 from typing import BinaryIO
 
+import numpy as np
+
 from snnir import c_build, folder_program
 from snnir.artefact import populations
 from snnir.embedding import folder_source
@@ -37,6 +39,7 @@ def program_files(plan: Plan, title: str) -> dict[str, Content]:
         "host.cpp": source.encode(),
         "codelets.cpp": codelets(stages, title).encode(),
         "network.hpp": own.joinpath("cpp", "network.hpp").read_bytes(),
+        "plan.schema.json": own.joinpath("plan.schema.json").read_bytes(),
         "tiles.bin": partial(write_tiles, host.constants),
     }
     for name in STANDIN_FILES:
@@ -47,7 +50,7 @@ def program_files(plan: Plan, title: str) -> dict[str, Content]:
 def write_tiles(constants: Sequence[Field], file: BinaryIO) -> None:
     """Write the fields one after the other, as the host program reads them."""
     for item in constants:
-        file.write(item.content().tobytes())
+        file.write(np.ascontiguousarray(item.content()).data)
 
 
 def model_source(facts: Facts) -> str:

@@ -14,8 +14,9 @@ import numpy as np
 from snnir.ir.graph import Node
 from snnir.targets.ipu.memory import BITS, LISTS, VALUES, Array, Cut, Field, Stream
 
-#: Instructions of a turn of a loop beside what it does, and of reading one element.
-TURN, READ = 2, 2
+#: Instructions of a turn of a loop beside what it does, of reading one element, and of dividing
+#: integers by a constant.
+TURN, READ, DIVIDE = 2, 2, 12
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,14 @@ class Leaf:
         return (READ + TURN) * self.cut.lengths()
 
     # --- C++ -------------------------------------------------------------------------------------
+
+    @property
+    def lookup(self) -> int:
+        """Instructions of `item`; where parts are no power of two, a word is found by dividing."""
+        if self.stream.form == VALUES:
+            return READ
+        per = min(self.stream.cut.per, 32)
+        return READ + 4 + (0 if per & (per - 1) == 0 else 2 * DIVIDE)
 
     def item(self, at: str) -> str:
         """Return the number that element `at` of the stream is."""

@@ -150,11 +150,12 @@ class Field:
 
         At least one, and whole words of 32 bits where workers write, since they write no less.
         """
-        sizes = np.maximum(self.sizes, 1)
+        sizes: Array = np.maximum(self.sizes, 1)
         if self.role == CONSTANT:
             return sizes
         word = max(1, 4 // ITEM_BYTES[self.ctype])
-        return -(-sizes // word) * word
+        words: Array = -(-sizes // word) * word
+        return words
 
     @property
     def bytes(self) -> Array:
@@ -165,7 +166,7 @@ class Field:
     def content(self) -> Array:
         """Return the elements of all regions, in the type that tiles keep them in."""
         assert self.data is not None
-        data = np.asarray(self.data()).astype(DTYPES[self.ctype])
+        data = np.asarray(self.data()).astype(DTYPES[self.ctype], copy=False)
         if np.array_equal(self.room, self.sizes):
             return data
         found = np.zeros(int(self.room.sum()), data.dtype)

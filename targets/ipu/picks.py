@@ -66,7 +66,7 @@ class Pick(Leaf):
 
     def work(self, activity: float) -> Array:
         """Two reads."""
-        return self.cut.lengths() * (3 * READ + TURN + 4)
+        return self.cut.lengths() * (2 * READ + TURN + self.lookup)
 
 
 def tables(graph: Graph, node: Node) -> list[Array]:
@@ -115,5 +115,5 @@ class Best(Leaf):
 
     def work(self, activity: float) -> Array:
         """A look at every element."""
-        each = (READ + TURN + 2) * self.stream.cut.size
+        each = (self.lookup + TURN + 2) * self.stream.cut.size
         return each + self.cut.lengths() * (TURN + 4)

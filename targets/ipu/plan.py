@@ -5,15 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from snnir.ir.graph import Value
 from snnir.ir.neuron import Step
 from snnir.targets.ipu.machine import WORKERS, Machine
-from snnir.targets.ipu.memory import ITEM_BYTES, STATE, Array, Field, Stream, rounded
+from snnir.targets.ipu.memory import (
+    CONSTANT,
+    ITEM_BYTES,
+    SCRATCH,
+    STATE,
+    Array,
+    Field,
+    Stream,
+    rounded,
+)
 from snnir.targets.ipu.structure import COMPUTE, DELAY, INPUT, Stage, Structure
 from snnir.targets.ipu.vertices import Vertices
+
+#: Kinds of what takes memory: weights and parameters, states, what vertices work with, values
+#: where they are computed, what is received of them, vertices.
+KINDS = ("constants", "states", "scratch", "values", "images", "vertices")
+_KIND_OF = {CONSTANT: "constants", STATE: "states", SCRATCH: "scratch"}
+
+
+#: A value as it is sent: it, and whether what it was in the step before.
+Sent = tuple[Value, bool]
 
 
 @dataclass(frozen=True)
@@ -80,7 +99,7 @@ class Plan:
     replicas: int = 1
     half: bool = False
     activity: float = 0.1
-    _vertices: dict[str, Vertices] = field(default_factory=dict)
+    _vertices: dict[str, Vertices] = field(default_factory=dict, repr=False)
 
     # --- Stages ----------------------------------------------------------------------------------
 
@@ -115,9 +134,9 @@ class Plan:
     # --- What is sent ----------------------------------------------------------------------------
 
     @cached_property
-    def images(self) -> dict[tuple[Value, bool], Image]:
+    def images(self) -> dict[Sent, Image]:
         """What tiles receive of each value that is not read where it lies; of some a step late."""
-        needs: dict[tuple[Value, bool], list[tuple[int, Array, Array, Array]]] = {}
+        needs: dict[Sent, list[tuple[int, Array, Array, Array]]] = {}
         for stage in self.stages.values():
             if stage.kind == INPUT:
                 continue
@@ -145,29 +164,45 @@ class Plan:
 
     # --- Memory ----------------------------------------------------------------------------------
 
-    def stage_bytes(self, name: str) -> Array:
-        """Return the bytes of each part of a stage but for images, [parts]."""
-        stage = self.stages[name]
-        if stage.kind != INPUT:
-            return self.vertices(name).part_bytes()
-        stream = self.streams[stage.results[0]]
-        return np.full(stream.cut.parts, rounded(stream.part_bytes), np.int64)
-
-    def image_bytes(self, image: Image) -> Array:
+    def image_bytes(self, image: Image) -> Any:
         """Return the bytes that an image takes on each of its tiles."""
         stream = self.streams[image.value]
         found: Array = rounded((image.high - image.low) * self.batch * ITEM_BYTES[stream.item])
         return found
 
     @cached_property
+    def bytes_by_kind(self) -> dict[str, Array]:
+        """The bytes that each tile of a replica needs, [tiles], by kind as in `KINDS`."""
+        found = {kind: np.zeros(self.machine.all_tiles, np.int64) for kind in KINDS}
+        for name, stage in self.stages.items():
+            tiles = self.tile_of_parts(name)
+            for value in stage.results:
+                np.add.at(found["values"], tiles, rounded(self.streams[value].part_bytes))
+            if stage.kind == INPUT:
+                continue
+            vertices = self.vertices(name)
+            np.add.at(found["vertices"], tiles, vertices.vertex_bytes())
+            for item in vertices.fields:
+                np.add.at(found[_KIND_OF[item.role]], tiles, item.bytes)
+        for image in self.images.values():
+            found["images"][image.tiles] += self.image_bytes(image)
+        return found
+
+    @cached_property
     def tile_bytes(self) -> Array:
         """The bytes that every tile of a replica needs, [tiles]."""
-        total = np.zeros(self.machine.all_tiles, np.int64)
-        for name in self.stages:
-            np.add.at(total, self.tile_of_parts(name), self.stage_bytes(name))
-        for image in self.images.values():
-            total[image.tiles] += self.image_bytes(image)
+        total: Array = np.sum(list(self.bytes_by_kind.values()), axis=0)
         return total
+
+    @property
+    def fullest(self) -> int:
+        """Bytes of the tile that needs most."""
+        return int(self.tile_bytes.max())
+
+    @property
+    def fits(self) -> bool:
+        """Whether every tile holds what it needs."""
+        return self.fullest <= self.machine.usable
 
     # --- Exchange --------------------------------------------------------------------------------
 
@@ -177,7 +212,29 @@ class Plan:
 
     def received_far(self, image: Image) -> Array:
         """Return the bytes of an image that each of its tiles gets from other IPUs."""
+        if self.machine.ipus == 1:
+            return np.zeros_like(image.tiles)
         return self._from_elsewhere(image, self.machine.tiles)
+
+    def link_bytes(self, image: Image) -> Array:
+        """Return the bytes that each IPU gets from others, [IPUs].
+
+        What several of its tiles need counts once.
+        """
+        found = np.zeros(self.machine.ipus, np.int64)
+        if self.machine.ipus == 1:
+            return found
+        stream = self.streams[image.value]
+        owner = self.tile_of_parts(image.value.node) // self.machine.tiles
+        ipus = image.tiles // self.machine.tiles
+        for ipu in np.unique(ipus):
+            change = np.zeros(stream.width + 1, np.int64)
+            np.add.at(change, image.low[ipus == ipu], 1)
+            np.add.at(change, image.high[ipus == ipu], -1)
+            needed = np.cumsum(change[:-1]) > 0
+            away = np.repeat(owner != ipu, stream.unit)[: stream.width]
+            found[ipu] = np.count_nonzero(needed & away)
+        return found * self.batch * ITEM_BYTES[stream.item]
 
     def _from_elsewhere(self, image: Image, tiles: int) -> Array:
         """Count the bytes whose owner is not among the same so many tiles."""
@@ -187,7 +244,7 @@ class Plan:
         last = np.minimum(first + stream.unit, stream.width)
         order = np.argsort(owner, kind="stable")
         begin, end = (np.searchsorted(owner[order], image.tiles // tiles + n) for n in (0, 1))
-        items = image.high - image.low
+        items: Array = image.high - image.low
         for index in np.flatnonzero(end > begin):
             parts = order[begin[index] : end[index]]
             inner = np.minimum(last[parts], image.high[index]) - np.maximum(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 from snnir.c_layout import Layout
 from snnir.ir.graph import Graph, Node, Value
@@ -25,6 +26,8 @@ from snnir.ir.structure import (
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
 from snnir.ir.winner import Winner
+
+T = TypeVar("T")
 
 #: Ops that give each element of a result from the same element of their operands.
 ELEMENTWISE = (Add, Scale, Bias, BatchNorm)
@@ -89,9 +92,17 @@ class Structure:
     graph: Graph
     keep: bool = False
     layout: Layout = field(init=False)
+    _known: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.layout = Layout(self.graph)
+
+    def once(self, what: str, node: str, make: Callable[[], T]) -> T:
+        """Return something of a node that is the same however its stage is cut; made once."""
+        if (what, node) not in self._known:
+            self._known[what, node] = make()
+        found: T = self._known[what, node]
+        return found
 
     # --- Values ----------------------------------------------------------------------------------
 

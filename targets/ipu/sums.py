@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.c_values import narrowed
 from snnir.ir.sparse import SparseLinear
-from snnir.ir.synapses import Linear, without_zero
+from snnir.ir.synapses import Conv1d, Conv2d, Linear, without_zero
 from snnir.targets.ipu.leaf import READ, TURN, Leaf
 from snnir.targets.ipu.memory import BITS, CONSTANT, SCRATCH, VALUES, Array, Field
 
@@ -21,12 +21,24 @@ def weight_type(weight: Array, half: bool = False) -> str:
     """Return the C++ type in which constants are kept; whole numbers take few bits."""
     if weight.dtype.kind == "f":
         return "half" if half else "float"
-    return _WHOLE[narrowed(weight.astype(np.int64)).dtype.str[1:]]
+    ends = [int(weight.min(initial=0)), int(weight.max(initial=0))]
+    return _WHOLE[narrowed(np.array(ends, np.int64)).dtype.str[1:]]
+
+
+def centred_weights(op: Linear | SparseLinear | Conv1d | Conv2d) -> Array:
+    """Return the weights of an op, less what stands for 0."""
+    return op.values.numpy() if isinstance(op, SparseLinear) else without_zero(op)
 
 
 @dataclass(frozen=True)
 class Sum(Leaf):
-    """A sum of weights."""
+    """A sum of weights.
+
+    Attributes:
+        kind: C++ type in which they are kept.
+    """
+
+    kind: str = "float"
 
     @property
     def zero(self) -> str:
@@ -62,20 +74,19 @@ class Sum(Leaf):
 
 @dataclass(frozen=True)
 class Dense(Sum):
-    """A matrix: every event adds a row of the part's weights to its sums."""
+    """A matrix: every event adds a row of the part's weights to its sums.
 
-    @cached_property
-    def matrix(self) -> Array:
-        """The weights, [elements, inputs]."""
-        assert isinstance(self.node.op, Linear)
-        return without_zero(self.node.op)
+    Attributes:
+        matrix: The weights, [elements, inputs].
+    """
+
+    matrix: Any = None
 
     def fields(self) -> list[Field]:
         """Return the weights, input by input, and the sums."""
         number, sizes = self.number, self.cut.lengths() * self.matrix.shape[1]
-        kind = weight_type(self.matrix, self.half)
         label = f"{self.node.name}.weight"
-        return [Field(f"w{number}", kind, CONSTANT, sizes, self.laid, label), self.sums()]
+        return [Field(f"w{number}", self.kind, CONSTANT, sizes, self.laid, label), self.sums()]
 
     def laid(self) -> Array:
         """Return the weights of all parts, each [inputs, elements]."""
@@ -110,6 +121,24 @@ class Entries:
     starts: Array
     columns: Array
     values: Array
+
+    @cached_property
+    def counts(self) -> Array:
+        """Entries of each row, [rows]."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def ends(self) -> tuple[Array, Array]:
+        """First column of each row and one more than the last, [rows]; of an empty row no column.
+
+        Since columns rise, nothing else is looked at.
+        """
+        low: Array = np.full(len(self.counts), np.iinfo(np.int32).max, np.int64)
+        high: Array = np.zeros(len(self.counts), np.int64)
+        filled = np.flatnonzero(self.counts)
+        low[filled] = self.columns[self.starts[filled]]
+        high[filled] = self.columns[self.starts[filled + 1] - 1] + 1
+        return low, high
 
 
 def entries_of(op: Linear | SparseLinear) -> Entries:
@@ -156,16 +185,15 @@ class Sparse(Sum):
     @cached_property
     def counts(self) -> Array:
         """Entries of each part, [parts]."""
-        each = np.diff(self.held.starts)
+        each = self.held.counts
         if self.cut.size != self.rows:
             each = np.tile(each, self.cut.size // self.rows)
         return np.add.reduceat(each, self.cut.firsts())
 
     def weights(self, data: Any) -> Field:
         """Return the weights as a field."""
-        kind = weight_type(self.held.values, self.half)
         label = f"{self.node.name}.weight"
-        return Field(f"w{self.number}", kind, CONSTANT, self.counts, data, label)
+        return Field(f"w{self.number}", self.kind, CONSTANT, self.counts, data, label)
 
 
 @dataclass(frozen=True)
@@ -248,16 +276,18 @@ class ByRow(Sparse):
         """Whether columns are given as places of bits, so that nothing is divided to find them."""
         return self.stream.form == BITS and self.cut.size == self.rows
 
-    @cached_property
-    def places(self) -> Array:
-        """Where the bits of a sample lie, [columns]."""
-        columns, per = np.arange(self.columns), self.stream.cut.per
-        return columns if per >= 32 else columns // per * 32 + columns % per
+    def placed(self, columns: Array) -> Array:
+        """Return where the bits of columns lie."""
+        per, bits = self.stream.cut.per, 32 * self.stream.unit
+        found: Array = columns // per * bits + columns % per
+        return found
 
     @property
     def column_type(self) -> str:
         """Type of the table of columns."""
-        last = self.places[-1] if self.is_placed else self.columns - 1
+        last: Any = np.int64(self.columns - 1)
+        if self.is_placed:
+            last = self.placed(last)
         return "unsigned short" if last < 2**16 else "unsigned"
 
     def reach(self) -> tuple[Array, Array]:
@@ -265,12 +295,10 @@ class ByRow(Sparse):
         if self.cut.size != self.rows or not len(self.held.columns):
             last = self.stream.cut.size if len(self.held.columns) else 0
             return np.zeros(self.cut.parts, np.int64), np.full(self.cut.parts, last)
-        ends = np.concatenate([[0], np.cumsum(self.counts)])
-        filled = np.flatnonzero(self.counts)
-        low, high = np.zeros((2, self.cut.parts), np.int64)
-        low[filled] = np.minimum.reduceat(self.held.columns, ends[filled])
-        high[filled] = np.maximum.reduceat(self.held.columns, ends[filled]) + 1
-        return low, high
+        low, high = self.held.ends
+        low = np.minimum.reduceat(low, self.cut.firsts())
+        high = np.maximum.reduceat(high, self.cut.firsts())
+        return np.where(high > 0, low, 0), high
 
     def fields(self) -> list[Field]:
         """Return where rows begin, and columns and weights of their entries."""
@@ -296,7 +324,7 @@ class ByRow(Sparse):
     def laid_columns(self) -> Array:
         """Return the columns, or the places of their bits, all parts."""
         columns = self.held.columns
-        return self.repeated(self.places[columns] if self.is_placed else columns)
+        return self.repeated(self.placed(columns) if self.is_placed else columns)
 
     def repeated(self, array: Array) -> Array:
         """Return something of the entries for all elements."""
@@ -326,5 +354,6 @@ class ByRow(Sparse):
 
     def work(self, activity: float) -> Array:
         """Entries, whether they are events or not."""
-        total: Array = self.counts * (TURN + 6) + (2 * READ + TURN) * self.cut.lengths()
+        found = READ if self.is_placed else self.lookup
+        total: Array = self.counts * (TURN + 4 + found) + (2 * READ + TURN) * self.cut.lengths()
         return total

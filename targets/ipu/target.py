@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,13 +24,16 @@ from snnir.running import Result, check_batch, check_inputs, check_record, spike
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.ipu.artefact import facts_of, model_source, program_files
 from snnir.targets.ipu.emulator import Emulation, Facts, Failed, emulate
+from snnir.targets.ipu.forms import EVENTS
 from snnir.targets.ipu.half import halved, too_large
 from snnir.targets.ipu.losses import loss_report
-from snnir.targets.ipu.machine import Machine
-from snnir.targets.ipu.partition import partition
+from snnir.targets.ipu.machine import MOST_IPUS, Machine
+from snnir.targets.ipu.partition import Wishes, partition
 from snnir.targets.ipu.plan import Plan
+from snnir.targets.ipu.plan_json import plan_text
 from snnir.targets.ipu.poptorch.fit import unsupported
 from snnir.targets.ipu.poptorch.script import ScriptOptions, poptorch_files
+from snnir.targets.ipu.refusals import refused
 from snnir.targets.ipu.structure import Structure
 
 PRECISIONS = ("float32", "half")
@@ -41,7 +44,7 @@ class IpuTarget(Target):
     """A program for IPUs of the second generation.
 
     Options:
-        ipus: IPUs of the machine; a model that needs several is split.
+        ipus: IPUs of the machine, a power of two; a model that needs several is split.
         replicas: Copies of the model, each for other samples of a batch; they share the IPUs.
         batch: Samples that a copy steps together.
         precision: `float32`, or `half`: synaptic weights and biases are rounded to 16 bits;
@@ -49,6 +52,9 @@ class IpuTarget(Target):
         reserve: Share of every tile that the plan leaves to what only the vendor's compiler
             knows: code, stacks, message buffers.
         keep: Keep every op's result, so that all of them can be recorded.
+        events: Form in which spikes travel where they can: `lists` of those that fired, `bits`, or
+            `auto`: what is estimated to be faster.
+        activity: Share of spikes that estimates take to be 1.
     """
 
     name: ClassVar[str] = "ipu"
@@ -59,6 +65,28 @@ class IpuTarget(Target):
     precision: str = "float32"
     reserve: float = 0.15
     keep: bool = False
+    events: str = "auto"
+    activity: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            self._refuse("precision", f"use one of {', '.join(PRECISIONS)}")
+        if self.events not in EVENTS:
+            self._refuse("events", f"use one of {', '.join(EVENTS)}")
+        if self.ipus not in (1, 2, 4, 8, 16, 32, MOST_IPUS):
+            self._refuse("ipus", f"machines have 1, 2, 4 ... {MOST_IPUS} IPUs")
+        if self.replicas < 1 or self.ipus % self.replicas:
+            self._refuse("replicas", f"each needs as many of the {self.ipus} IPUs: 1, 2, 4 ...")
+        if self.batch < 1:
+            self._refuse("batch", "it is 1 or more")
+        if not 0 <= self.reserve < 1:
+            self._refuse("reserve", "it is a share of a tile, from 0 to less than 1")
+        if not 0 <= self.activity <= 1:
+            self._refuse("activity", "it is a share of spikes, from 0 to 1")
+
+    def _refuse(self, option: str, hint: str) -> None:
+        what = f"target 'ipu': {option} is {getattr(self, option)!r}"
+        raise error("SNN503", what, hint=hint)
 
     def pipeline(self, level: int) -> str:
         """Return the standard pipeline."""
@@ -69,17 +97,24 @@ class IpuTarget(Target):
         continuous = still_continuous(graph)
         if continuous:
             return continuous
-        found = too_large(graph) if self.precision == "half" else []
-        return found + self._plan(graph)[1]
+        found = refused(Structure(graph, self.keep))
+        found += too_large(graph) if self.precision == "half" else []
+        return found or self._plan(graph)[1]
 
     def losses(self, graph: Graph) -> LossReport:
         """Return what is kept of every node; half precision rounds weights."""
         return loss_report(graph, self.precision == "half")
 
+    @property
+    def machine(self) -> Machine:
+        """What a replica may use."""
+        return Machine(self.ipus // self.replicas, self.reserve)
+
     def _plan(self, graph: Graph) -> tuple[Plan | None, list[Diagnostic]]:
-        machine = Machine(self.ipus // self.replicas, self.reserve)
-        structure = Structure(graph, self.keep)
-        return partition(structure, machine, self.batch, self.replicas, self.precision == "half")
+        wishes = Wishes(
+            self.batch, self.replicas, self.precision == "half", self.events, self.activity
+        )
+        return partition(Structure(graph, self.keep), self.machine, wishes)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the program and its folder."""
@@ -91,6 +126,8 @@ class IpuTarget(Target):
             raise SnnirError(problems)
         facts = facts_of(plan, kept)
         files = program_files(plan, kept.name)
+        options = {item.name: getattr(self, item.name) for item in fields(self)}
+        files["plan.json"] = plan_text(plan, kept.name, options).encode()
         files["model.py"] = model_source(facts).encode()
         without = unsupported(kept, self.precision == "half")
         for problem in without:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -15,7 +15,7 @@ from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Concat, Pad, Permute, Slice
-from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
+from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.timing import Delay
 from snnir.ir.winner import Winner
 from snnir.targets.ipu.leaf import READ, TURN, Leaf, Same
@@ -29,16 +29,18 @@ from snnir.targets.ipu.memory import (
     Cut,
     Field,
     Stream,
+    rounded,
 )
 from snnir.targets.ipu.picks import Best, Pick, spread, tables
 from snnir.targets.ipu.structure import DELAY, Read, Stage, Structure
-from snnir.targets.ipu.sums import ByEvent, ByRow, Dense, entries_of, weight_type
+from snnir.targets.ipu.sums import ByEvent, ByRow, Dense, centred_weights, entries_of, weight_type
 from snnir.targets.ipu.windows import Convolution, Pool, Scattered
 
 #: Types of states in C as those that tiles keep them in.
 KEPT = {"float": "float", "int16_t": "int", "int32_t": "int"}
-
-
+#: Instructions of operations that take more than one: of float32 as graphcore/poplibs,
+#: lib/popops/popopsCycleEstimators.hpp, has them, two elements at a time.
+INSTRUCTIONS = {"div": 5, "floordiv": 24, "exp": 3, "log": 7, "tanh": 6, "pow": 312}
 #: Share of spikes that is 1 for which a convolution of bits is chosen.
 USUAL = 0.1
 
@@ -73,7 +75,6 @@ class Vertices:
     streams: Mapping[Value, Stream]
     batch: int = 1
     half: bool = False
-    _tables: dict[str, list[Array]] = field(default_factory=dict)
 
     @property
     def cut(self) -> Cut:
@@ -105,6 +106,8 @@ class Vertices:
             "half": self.half,
         }  # fmt: skip
         op = node.op
+        if isinstance(op, (Linear, SparseLinear, Conv1d, Conv2d)):
+            given["kind"] = kept_type(self.structure, node, self.half)
         if isinstance(op, (Linear, SparseLinear)):
             return self._matrix(op, node, given)
         if isinstance(op, (Conv1d, Conv2d)):
@@ -137,15 +140,15 @@ class Vertices:
         graph = self.structure.graph
         rows = op.outputs if isinstance(op, SparseLinear) else op.weight.shape[0]
         if isinstance(op, Linear) and rows == graph.signal(node.name).size:
-            return Dense(**given)
+            matrix = self.structure.once("matrix", node.name, lambda: without_zero(op))
+            return Dense(**given, matrix=matrix)
+        entries = self.structure.once("entries", node.name, lambda: entries_of(op))
         if given["stream"].form == LISTS:
-            return ByEvent(**given, entries=entries_of(op))
-        return ByRow(**given, entries=entries_of(op))
+            return ByEvent(**given, entries=entries)
+        return ByRow(**given, entries=entries)
 
     def _picked(self, node: Node) -> list[Array]:
-        if node.name not in self._tables:
-            self._tables[node.name] = tables(self.structure.graph, node)
-        return self._tables[node.name]
+        return self.structure.once("table", node.name, lambda: tables(self.structure.graph, node))
 
     def ctype(self, value: Value) -> str:
         """Return the C++ type of a number of a value inside codelets."""
@@ -165,9 +168,12 @@ class Vertices:
     def _is_array(item: tuple[tuple[str, str], Constant]) -> bool:
         return item[1].array is not None
 
-    @cached_property
+    @property
     def constants(self) -> dict[tuple[str, str], Constant]:
         """Parameters of its nodes, by node and name."""
+        return self.structure.once("constants", self.stage.name, self._constants)
+
+    def _constants(self) -> dict[tuple[str, str], Constant]:
         found: dict[tuple[str, str], Constant] = {}
         for name in self.stage.inside:
             node = self.structure.graph.nodes[name]
@@ -212,9 +218,10 @@ class Vertices:
 
     def _states(self) -> Iterator[Field]:
         sizes = self.cut.lengths() * self.batch
-        op = self.node.op
+        node, op = self.node, self.node.op
         if isinstance(op, Step):
-            kinds = self.structure.layout.state_types(self.node)
+            layout = self.structure.layout
+            kinds = self.structure.once("states", node.name, lambda: layout.state_types(node))
             for state in op.program.states:
                 data = self._initial(op, state.initial)
                 label = f"{self.node.name}:{state.name}"
@@ -267,14 +274,17 @@ class Vertices:
     # --- What it takes ---------------------------------------------------------------------------
 
     def vertex_bytes(self) -> int:
-        """Return the bytes of a vertex itself: a word for each field and number, and its code's."""
+        """Return the bytes of a vertex itself: a word for each field and number, and two more.
+
+        Those two are the address of its code and its own, which start it.
+        """
         pointers = len(self.leaves) + len(self.fields) + len(self.stage.results)
-        return 4 * (pointers + len(self.scalars) + 1)
+        return int(rounded(4 * (pointers + len(self.scalars) + 2)))
 
     def part_bytes(self) -> Array:
         """Return the bytes of each part but for images, [parts]: fields, results, the vertex."""
-        own = sum(self.streams[value].part_bytes + 7 & ~7 for value in self.stage.results)
-        total = np.full(self.cut.parts, own + (self.vertex_bytes() + 7 & ~7), np.int64)
+        own = sum(rounded(self.streams[value].part_bytes) for value in self.stage.results)
+        total = np.full(self.cut.parts, own + self.vertex_bytes(), np.int64)
         for item in self.fields:
             total = total + item.bytes
         return total
@@ -285,10 +295,24 @@ class Vertices:
         for leaf in self.leaves:
             each = each + leaf.work(activity)
         op = self.node.op
-        body = len(op.program.body) + 4 * len(op.program.states) if isinstance(op, Step) else 3
+        body = instructions(op) if isinstance(op, Step) else 3
         inner = TURN + body + (READ + 1) * len(self.stage.inside)
         total: Array = self.batch * (each + inner * self.cut.lengths() + 10) + 20
         return total
+
+
+def instructions(op: Step) -> int:
+    """Return the instructions of a step of a neuron."""
+    body = sum(INSTRUCTIONS.get(let.op, 1) for let in op.program.body)
+    return body + 4 * len(op.program.states)
+
+
+def kept_type(structure: Structure, node: Node, half: bool) -> str:
+    """Return the C++ type in which the weights of an op are kept."""
+    op = node.op
+    assert isinstance(op, (Linear, SparseLinear, Conv1d, Conv2d))
+    what = "half weights" if half else "weights"
+    return structure.once(what, node.name, lambda: weight_type(centred_weights(op), half))
 
 
 def _three(shape: tuple[int, ...]) -> Any:

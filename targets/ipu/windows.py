@@ -12,7 +12,7 @@ from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
 from snnir.ir.synapses import Conv1d, Conv2d, without_zero
 from snnir.targets.ipu.leaf import TURN
 from snnir.targets.ipu.memory import CONSTANT, VALUES, Array, Field
-from snnir.targets.ipu.sums import Sum, weight_type
+from snnir.targets.ipu.sums import Sum
 
 Pair = tuple[int, int]
 
@@ -119,9 +119,8 @@ class Convolution(Window):
         """Return the weights of the channels of each part."""
         first, last = self.channels()
         sizes = (last - first + 1) * prod(self.kernels.shape[1:])
-        kind = weight_type(self.kernels, self.half)
         label = f"{self.node.name}.weight"
-        return [Field(f"w{self.number}", kind, CONSTANT, sizes, self.laid, label)]
+        return [Field(f"w{self.number}", self.kind, CONSTANT, sizes, self.laid, label)]
 
     def laid(self) -> Array:
         """Return the weights, all parts."""
@@ -155,7 +154,7 @@ class Convolution(Window):
 
     def work(self, activity: float) -> Array:
         """Every tap of every element."""
-        return self.cut.lengths() * (12 + prod(self.kernels.shape[1:]) * (TURN + 10))
+        return self.cut.lengths() * (12 + prod(self.kernels.shape[1:]) * (TURN + 8 + self.lookup))
 
 
 @dataclass(frozen=True)
@@ -270,7 +269,7 @@ class Pool(Window):
 
     def work(self, activity: float) -> Array:
         """Every tap of every element."""
-        return self.cut.lengths() * (12 + prod(self.op.kernel) * (TURN + 8))
+        return self.cut.lengths() * (12 + prod(self.op.kernel) * (TURN + 6 + self.lookup))
 
 
 def _pair(numbers: tuple[int, ...]) -> Pair:
