@@ -1,0 +1,178 @@
+"""From a graph to operations."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from snnir.dynamics.lif import LifStep
+from snnir.dynamics.program import Dynamics
+from snnir.dynamics.program import Operand as Argument
+from snnir.errors import error
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.neuron import Step
+from snnir.ir.printer import program_lines
+from snnir.mlir import tree
+from snnir.mlir.tree import Operation, Ref, Symbol, clean_name
+from snnir.semantics import Stepping
+from snnir.streams import Kind, Signal
+from snnir.tensors import FrozenDict, Tensor
+
+
+def module_of(graph: Graph) -> Operation:
+    """Return the module of a graph, which must be valid.
+
+    Raises:
+        SnnirError: SNN202 for a value whose type is not known, SNN402 for an op whose name the
+            dialect needs itself.
+    """
+    return _Encoder(graph).module()
+
+
+class _Encoder:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.names: dict[str, str] = {}
+        taken: set[str] = set()
+        for node in graph.nodes:
+            self.names[node] = clean_name(node, taken, "n")
+            taken.add(self.names[node])
+        self.programs: dict[str, Operation] = {}
+        self._symbols: dict[tuple[str, ...], Symbol] = {}
+
+    def module(self) -> Operation:
+        nodes = [self.node(node) for node in self.graph.nodes.values()]
+        outputs = [
+            Operation(tree.OUTPUT, (self.ref(value),), {"name": name})
+            for name, value in self.graph.outputs.items()
+        ]
+        body = [self.header(), *nodes, *outputs, *self.programs.values()]
+        return Operation(tree.MODULE, body=body)
+
+    def header(self) -> Operation:
+        graph, origin = self.graph, self.graph.provenance
+        return Operation(
+            tree.GRAPH,
+            attributes={
+                "version": tree.VERSION,
+                "name": graph.name,
+                "dt": None if graph.dt is None else float(graph.dt),
+                "record_offset": graph.record_offset,
+                "source": origin.source,
+                "digest": origin.digest,
+                "notes": origin.notes,
+            },
+        )
+
+    def ref(self, value: Value) -> Ref:
+        return self.names[value.node], value.result
+
+    def node(self, node: Node) -> Operation:
+        op = node.op
+        if op.name in tree.TAKEN or f"snn.{op.name}".startswith(tree.SCALAR):
+            raise error("SNN402", f"the dialect snn has a '{op.name}' of its own", node=node.name)
+        is_lif = isinstance(op, Step) and isinstance(op.dynamics, LifStep)
+        attributes = {tree.NODE: node.name}
+        attributes |= {item.name: self.value(getattr(op, item.name)) for item in fields(op)}
+        attributes[tree.METADATA] = self.value(node.metadata)
+        return Operation(
+            tree.LIF if is_lif else f"snn.{op.name}",
+            tuple(self.ref(value) for value in node.operands),
+            attributes,
+            self.names[node.name],
+            self.types(node),
+        )
+
+    def types(self, node: Node) -> tuple[Signal, ...]:
+        count = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
+        found = [self.graph.signals.get(Value(node.name, index)) for index in range(count)]
+        known = tuple(signal for signal in found if signal is not None)
+        if len(known) < count:
+            raise error("SNN202", "the type of its result is not known", node=node.name)
+        return known
+
+    def value(self, value: Any) -> Any:
+        """Return an attribute's value as the dialect has it; mappings keep their order."""
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, Kind):
+            return {"kind": value.value}
+        if isinstance(value, tuple):
+            return tuple(self.value(item) for item in value)
+        if isinstance(value, FrozenDict):
+            return tuple((key, self.value(item)) for key, item in value.items())
+        if isinstance(value, (LifStep, Stepping)):
+            return dict(value.attributes())
+        if isinstance(value, Dynamics):
+            return self.program(value)
+        if value is None or isinstance(value, (bool, int, float, str, Tensor, Signal)):
+            return value
+        raise TypeError(f"{type(value).__name__} has no form in MLIR")
+
+    def program(self, program: Dynamics) -> Symbol:
+        """Return the symbol of a program; programs are told apart by their text."""
+        content = tuple(program_lines(program, ""))
+        if content not in self._symbols:
+            name = Symbol(clean_name(program.name, self.programs, "p"))
+            self._symbols[content] = name
+            self.programs[name] = _ProgramEncoder(program).module(name)
+        return self._symbols[content]
+
+
+class _ProgramEncoder:
+    """Writes one step program, an operation per line of it."""
+
+    def __init__(self, program: Dynamics) -> None:
+        self.program = program
+        self.types = program.types()
+        self.body: list[Operation] = []
+        self.names: dict[str, str] = {}
+        self.taken: set[str] = set()
+
+    def module(self, symbol: str) -> Operation:
+        program = self.program
+        header = {"name": program.name, "dtype": program.dtype}
+        self.body.append(Operation(tree.PROGRAM, attributes=header))
+        for name in program.inputs:
+            self.define(name, tree.PROGRAM_INPUT)
+        for name, unit in program.params:
+            self.define(name, tree.PROGRAM_PARAM, unit=unit)
+        for state in program.states:
+            initial = state.initial
+            start = initial if isinstance(initial, str) else float(initial)
+            self.define(state.name, tree.PROGRAM_STATE, initial=start)
+        for let in program.body:
+            arguments = tuple(map(self.argument, let.args))
+            self.define(let.target, f"{tree.SCALAR}{let.op}", arguments)
+        for name, value in program.updates:
+            given = (self.argument(value),)
+            self.body.append(Operation(tree.PROGRAM_NEXT, given, {"state": name}))
+        for name, kind in program.outputs:
+            self.body.append(
+                Operation(tree.PROGRAM_EMIT, (self.argument(name),), {"kind": kind.value})
+            )
+        return Operation(tree.MODULE, attributes={"sym_name": symbol}, body=self.body)
+
+    def fresh(self, name: str) -> str:
+        found = clean_name(name, self.taken, "v")
+        self.taken.add(found)
+        return found
+
+    def define(
+        self, name: str, operation: str, operands: tuple[Ref, ...] = (), **attributes: Any
+    ) -> None:
+        self.names[name] = self.fresh(name)
+        kind = "i1" if self.types[name] == "bool" else self.program.dtype
+        given = {"name": name, **attributes}
+        self.body.append(Operation(operation, operands, given, self.names[name], (kind,)))
+
+    def argument(self, value: Argument) -> Ref:
+        if isinstance(value, str):
+            return self.names[value], 0
+        result = self.fresh("c")
+        given = {"value": float(value)}
+        dtype = self.program.dtype
+        self.body.append(Operation(tree.CONSTANT, (), given, result, (dtype,)))
+        return result, 0

@@ -1,0 +1,171 @@
+"""The definition of the `snn` dialect in IRDL, made from the registered ops.
+
+MLIR loads it with `--irdl-file` and then knows the dialect: which operations there are, how many
+operands and results they have, and of what type those and the attributes must be. IRDL has no
+attributes that may be missing, so every attribute is always there and `unit` stands for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+
+from snnir.dynamics.lif import LifStep
+from snnir.dynamics.program import Dynamics
+from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.ir.neuron import Step
+from snnir.ir.op import OPS, Op
+from snnir.mlir import tree
+from snnir.mlir.attributes import kinds_of
+from snnir.semantics import Stepping
+from snnir.streams import Kind, Signal
+from snnir.tensors import FrozenDict, Tensor
+
+_STRING, _INTEGER, _FLOAT = ("#builtin.string",), ("#builtin.integer",), ("#builtin.float",)
+_ARRAY, _DICTIONARY = ("#builtin.array",), ("#builtin.dictionary",)
+_TENSOR = ("#builtin.dense_typed_elements", "#builtin.dense_resource_elements")
+_STREAM = tuple(f"@snn::@{kind.value}" for kind in Kind)
+_NUMBER = ("f32", "f64", "i32", "i64")
+_TRUTH = ("i1",)
+
+#: What a field of this type may be in MLIR.
+_FIELDS: dict[type, tuple[str, ...]] = {
+    str: _STRING, bool: _INTEGER, int: _INTEGER, float: (*_FLOAT, *_INTEGER), tuple: _ARRAY,
+    FrozenDict: _ARRAY, Tensor: _TENSOR, Signal: _STREAM, Kind: _DICTIONARY, Stepping: _DICTIONARY,
+    LifStep: _DICTIONARY, Dynamics: ("#builtin.symbol_ref",), type(None): ("#builtin.unit",),
+}  # fmt: skip
+
+Choice = tuple[str, ...]
+
+
+@dataclass
+class Definition:
+    """One operation: each operand, result and attribute has the constraints it may meet."""
+
+    name: str
+    operands: dict[str, Choice] = field(default_factory=dict)
+    attributes: dict[str, Choice] = field(default_factory=dict)
+    results: dict[str, Choice] = field(default_factory=dict)
+    variadic: bool = False
+
+
+def dialect_text() -> str:
+    """Return the dialect's definition, with the ops of plug-ins that are loaded."""
+    lines = ["irdl.dialect @snn {"]
+    for kind in Kind:
+        lines += [
+            f"  irdl.type @{kind.value} {{",
+            '    %tensor = irdl.base "!builtin.tensor"',
+            "    irdl.parameters(tensor: %tensor)",
+            "  }",
+        ]
+    for definition in definitions():
+        lines += [f"  {line}" for line in _lines(definition)]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def definitions() -> list[Definition]:
+    """Return all operations of the dialect."""
+    ops = [cls for name, cls in OPS.items() if name not in tree.TAKEN]
+    return [*_graph_level(), *(d for cls in ops for d in _of_op(cls)), *_program_level()]
+
+
+def _graph_level() -> Iterator[Definition]:
+    texts = dict.fromkeys(("name", "source", "digest"), _STRING)
+    whole = dict.fromkeys(("version", "record_offset"), _INTEGER)
+    given = {**texts, **whole, "dt": (*_FLOAT, "#builtin.unit"), "notes": _ARRAY}
+    yield Definition("graph", attributes=given)
+    yield Definition("output", {"value": _STREAM}, {"name": _STRING})
+
+
+def _of_op(cls: type[Op]) -> Iterator[Definition]:
+    """Return the operation of an op; a step has one for the LIF family and one for the rest."""
+    given = {tree.NODE: _STRING}
+    for item in fields(cls):
+        kinds = kinds_of(cls, item.name)  # type: ignore[arg-type]  # classes are hashable
+        choices = [_FIELDS.get(kind, ("any",)) for kind in kinds]
+        given[item.name] = tuple(dict.fromkeys(name for names in choices for name in names))
+    given[tree.METADATA] = _ARRAY
+    if issubclass(cls, Step):
+        ports = {"inputs": _STREAM}, {"outputs": _STREAM}
+        lif = given | {"dynamics": _FIELDS[LifStep]}
+        yield Definition("lif", ports[0], lif, ports[1], variadic=True)
+        given |= {"dynamics": _FIELDS[Dynamics]}
+        yield Definition(cls.name, ports[0], given, ports[1], variadic=True)
+        return
+    result = {"result": _STREAM}
+    if cls.arity is None:
+        yield Definition(cls.name, {"inputs": _STREAM}, given, result, variadic=True)
+    else:
+        operands = {f"input{index}": _STREAM for index in range(cls.arity)}
+        yield Definition(cls.name, operands, given, result)
+
+
+def _program_level() -> Iterator[Definition]:
+    name = {"name": _STRING}
+    number = {"value": _NUMBER}
+    yield Definition("program", attributes={**name, "dtype": _STRING})
+    yield Definition("program_input", {}, name, number)
+    yield Definition("program_param", {}, {**name, "unit": _STRING}, number)
+    yield Definition("program_state", {}, {**name, "initial": (*_FLOAT, *_STRING)}, number)
+    yield Definition("program_next", number, {"state": _STRING})
+    yield Definition("program_emit", number, {"kind": _STRING})
+    yield Definition("constant", {}, {"value": _FLOAT}, number)
+    for op in SCALAR_OPS.values():
+        takes = [_TRUTH if op.takes == "bool" else _NUMBER] * op.arity
+        if op.name == "select":
+            takes[0] = _TRUTH
+        gives = _TRUTH if op.gives == "bool" else _NUMBER
+        operands = {f"input{index}": choice for index, choice in enumerate(takes)}
+        yield Definition(f"scalar_{op.name}", operands, name, {"result": gives})
+
+
+def _lines(definition: Definition) -> Iterator[str]:
+    """Print a definition; every place has variables of its own, as equal ones must be equal."""
+    writer = _Constraints()
+    groups = [definition.operands, definition.attributes, definition.results]
+    operands, attributes, results = (
+        [(name, writer.of(choice)) for name, choice in group.items()] for group in groups
+    )
+    mark = "variadic " if definition.variadic else ""
+    yield f"irdl.operation @{definition.name} {{"
+    yield from writer.lines
+    if operands:
+        yield f"  irdl.operands({_joined(operands, ': ' + mark)})"
+    if attributes:
+        inner = ", ".join(f'"{name}" = {variable}' for name, variable in attributes)
+        yield f"  irdl.attributes {{{inner}}}"
+    if results:
+        # Only steps have more than one result.
+        several = mark if "outputs" in definition.results else ""
+        yield f"  irdl.results({_joined(results, ': ' + several)})"
+    yield "}"
+
+
+def _joined(items: Iterable[tuple[str, str]], between: str) -> str:
+    return ", ".join(f"{name}{between}{variable}" for name, variable in items)
+
+
+class _Constraints:
+    """The constraint variables of one operation."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def new(self, text: str) -> str:
+        name = f"%{len(self.lines)}"
+        self.lines.append(f"  {name} = irdl.{text}")
+        return name
+
+    def one(self, choice: str) -> str:
+        if choice == "any":
+            return self.new("any")
+        if choice.startswith("@"):
+            return self.new(f"base {choice}")
+        if choice.startswith("#"):
+            return self.new(f'base "{choice}"')
+        return self.new(f"is {choice}")
+
+    def of(self, choice: Choice) -> str:
+        names = [self.one(item) for item in choice]
+        return names[0] if len(names) == 1 else self.new(f"any_of({', '.join(names)})")

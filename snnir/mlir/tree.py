@@ -1,0 +1,125 @@
+"""What the text form, MLIR's bindings and graphs have in common: operations with attributes.
+
+A graph is one `builtin.module`, because the region of a module is a graph region: a value may be
+used above the operation that defines it, as cycles need. In it stand, in any order,
+
+- one `snn.graph` with what concerns the whole graph,
+- one `snn.<op>` per node; a step is `snn.lif` if it is one of the LIF family, else `snn.step`,
+- one `snn.output` per output,
+- one module per step program, named by a symbol, with an operation per line of the program.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass, field
+from typing import Any
+
+from snnir.errors import SnnirError, error
+from snnir.streams import Signal
+
+VERSION = 1
+MODULE = "builtin.module"
+GRAPH = "snn.graph"
+OUTPUT = "snn.output"
+LIF = "snn.lif"
+PROGRAM = "snn.program"
+PROGRAM_INPUT = "snn.program_input"
+PROGRAM_PARAM = "snn.program_param"
+PROGRAM_STATE = "snn.program_state"
+PROGRAM_NEXT = "snn.program_next"
+PROGRAM_EMIT = "snn.program_emit"
+CONSTANT = "snn.constant"
+#: An operation of a step program is this and the word for it, such as `snn.scalar_mul`.
+SCALAR = "snn.scalar_"
+#: Attributes that every node has.
+NODE, METADATA = "node", "metadata"
+
+#: Words that no op of the IR may have as its name.
+TAKEN = frozenset(
+    name.removeprefix("snn.")
+    for name in (
+        GRAPH, OUTPUT, LIF, PROGRAM, PROGRAM_INPUT, PROGRAM_PARAM, PROGRAM_STATE, PROGRAM_NEXT,
+        PROGRAM_EMIT, CONSTANT,
+    )
+)  # fmt: skip
+
+#: MLIR's name of an element type; integers are signed unless MLIR has a type that says otherwise.
+ELEMENTS = {
+    "f64": "f64", "f32": "f32", "f16": "f16", "i64": "i64", "i32": "i32", "i16": "i16",
+    "i8": "i8", "u64": "ui64", "u32": "ui32", "u16": "ui16", "u8": "ui8", "bool": "i1",
+}  # fmt: skip
+DTYPE_OF = {mlir: short for short, mlir in ELEMENTS.items()}
+
+#: Type of a value: a stream, or the name of a scalar type in a step program.
+ValueType = Signal | str
+#: A value: the name of what defines it, and which of its results.
+Ref = tuple[str, int]
+
+
+class Symbol(str):
+    """A reference to a step program."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operation stands."""
+
+    line: int = 0
+    column: int = 0
+
+    def error(self, code: str, message: str, source: str | None, **extra: Any) -> SnnirError:
+        """Return an error that names the place, if it is known."""
+        where = f"line {self.line}, column {self.column}: " if self.line else ""
+        return error(code, f"{where}{message}", source=source, **extra)
+
+
+@dataclass
+class Operation:
+    """One operation.
+
+    Attributes:
+        name: Such as `snn.linear`.
+        operands: What it reads.
+        attributes: By name. None is `unit`; int, float, bool, str, tuple, dict, `Tensor`, `Signal`
+            and `Symbol` are what they are.
+        result: Name of its results, if it has any.
+        types: Type of each result.
+        operand_types: Types of the operands as a text states them; empty if nobody did.
+        body: Operations of a module.
+        place: Where it stands.
+    """
+
+    name: str
+    operands: tuple[Ref, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+    result: str = ""
+    types: tuple[ValueType, ...] = ()
+    operand_types: tuple[ValueType, ...] = ()
+    body: list[Operation] = field(default_factory=list)
+    place: Place = field(default_factory=Place)
+
+
+def clean_name(name: str, taken: Container[str], stem: str) -> str:
+    """Return a free name that MLIR takes without quotes, like the given one."""
+    cleaned = re.sub(r"[^A-Za-z0-9_.]", "_", name[:60])
+    if not re.match(r"[A-Za-z_]", cleaned):
+        cleaned = f"{stem}{cleaned}"
+    found, number = cleaned, 1
+    while found in taken:
+        number += 1
+        found = f"{cleaned}_{number}"
+    return found
+
+
+def type_text(kind: ValueType) -> str:
+    """Return `!snn.spikes<tensor<3xf32>>`, or a scalar type as it is."""
+    if isinstance(kind, str):
+        return kind
+    return f"!snn.{kind.kind}<{tensor_type(kind.shape, kind.dtype)}>"
+
+
+def tensor_type(shape: tuple[int, ...], dtype: str) -> str:
+    """Return `tensor<2x3xf32>`."""
+    return f"tensor<{'x'.join([*map(str, shape), ELEMENTS[dtype]])}>"
