@@ -150,11 +150,14 @@ class _Decoder:
         return self.fail("SNN106", operation, message, hint)
 
     def op_class(self, operation: Operation) -> type[Op]:
-        word = operation.name.removeprefix("snn.")
-        name = "step" if operation.name == tree.LIF else word
-        if name not in OPS or word == operation.name:
+        word = tree.word_of(operation.name)
+        cls = OPS.get("step" if word == "lif" else word)
+        if cls is None:
             raise self.unknown(operation)
-        return OPS[name]
+        name = tree.counted(cls, word, len(operation.operands), len(operation.types))
+        if operation.name != name:
+            raise self.fail("SNN201", operation, f"must be called {shown(name)}")
+        return cls
 
     def node(self, operation: Operation) -> Node:
         cls = self.op_class(operation)

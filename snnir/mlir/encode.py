@@ -77,12 +77,14 @@ class _Encoder:
         attributes = {tree.NODE: node.name}
         attributes |= {item.name: self.value(getattr(op, item.name)) for item in fields(op)}
         attributes[tree.METADATA] = self.value(node.metadata)
+        types = self.types(node)
+        word = "lif" if is_lif else op.name
         return Operation(
-            tree.LIF if is_lif else f"snn.{op.name}",
+            tree.counted(type(op), word, len(node.operands), len(types)),
             tuple(self.ref(value) for value in node.operands),
             attributes,
             self.names[node.name],
-            self.types(node),
+            types,
         )
 
     def types(self, node: Node) -> tuple[Signal, ...]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
+from itertools import product
 
 from snnir.dynamics.lif import LifStep
 from snnir.dynamics.program import Dynamics
 from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.ir.op import OPS, Op
 from snnir.mlir import tree
@@ -21,21 +23,28 @@ from snnir.semantics import Stepping
 from snnir.streams import Kind, Signal
 from snnir.tensors import FrozenDict, Tensor
 
-_STRING, _INTEGER, _FLOAT = ("#builtin.string",), ("#builtin.integer",), ("#builtin.float",)
-_ARRAY, _DICTIONARY = ("#builtin.array",), ("#builtin.dictionary",)
-_TENSOR = ("#builtin.dense_typed_elements", "#builtin.dense_resource_elements")
-_STREAM = tuple(f"@snn::@{kind.value}" for kind in Kind)
-_NUMBER = ("f32", "f64", "i32", "i64")
-_TRUTH = ("i1",)
+Choice = tuple[str, ...]
+
+#: Operations are defined for up to this many operands of ops that may have several, and this many
+#: operands and results of steps; for more, if a graph has them.
+MOST_OPERANDS, MOST_PORTS = 8, 3
+
+_STRING: Choice = ("#builtin.string",)
+_INTEGER: Choice = ("#builtin.integer",)
+_FLOAT: Choice = ("#builtin.float",)
+_ARRAY: Choice = ("#builtin.array",)
+_DICTIONARY: Choice = ("#builtin.dictionary",)
+_TENSOR: Choice = ("#builtin.dense_typed_elements", "#builtin.dense_resource_elements")
+_STREAM: Choice = tuple(f"@snn::@{kind.value}" for kind in Kind)
+_NUMBER: Choice = ("f32", "f64", "i32", "i64")
+_TRUTH: Choice = ("i1",)
 
 #: What a field of this type may be in MLIR.
-_FIELDS: dict[type, tuple[str, ...]] = {
+_FIELDS: dict[type, Choice] = {
     str: _STRING, bool: _INTEGER, int: _INTEGER, float: (*_FLOAT, *_INTEGER), tuple: _ARRAY,
     FrozenDict: _ARRAY, Tensor: _TENSOR, Signal: _STREAM, Kind: _DICTIONARY, Stepping: _DICTIONARY,
     LifStep: _DICTIONARY, Dynamics: ("#builtin.symbol_ref",), type(None): ("#builtin.unit",),
 }  # fmt: skip
-
-Choice = tuple[str, ...]
 
 
 @dataclass
@@ -46,11 +55,14 @@ class Definition:
     operands: dict[str, Choice] = field(default_factory=dict)
     attributes: dict[str, Choice] = field(default_factory=dict)
     results: dict[str, Choice] = field(default_factory=dict)
-    variadic: bool = False
 
 
-def dialect_text() -> str:
-    """Return the dialect's definition, with the ops of plug-ins that are loaded."""
+def dialect_text(graph: Graph | None = None) -> str:
+    """Return the dialect's definition, with the ops of plug-ins that are loaded.
+
+    Args:
+        graph: A graph that shall be covered even if its ops have unusually many operands.
+    """
     lines = ["irdl.dialect @snn {"]
     for kind in Kind:
         lines += [
@@ -59,15 +71,33 @@ def dialect_text() -> str:
             "    irdl.parameters(tensor: %tensor)",
             "  }",
         ]
-    for definition in definitions():
+    for definition in definitions(graph):
         lines += [f"  {line}" for line in _lines(definition)]
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def definitions() -> list[Definition]:
+def definitions(graph: Graph | None = None) -> list[Definition]:
     """Return all operations of the dialect."""
+    counts = _counts(graph)
     ops = [cls for name, cls in OPS.items() if name not in tree.TAKEN]
-    return [*_graph_level(), *(d for cls in ops for d in _of_op(cls)), *_program_level()]
+    nodes = [_of_op(cls, *numbers) for cls in ops for numbers in sorted(counts[cls])]
+    return [*_graph_level(), *(d for found in nodes for d in found), *_program_level()]
+
+
+def _counts(graph: Graph | None) -> dict[type[Op], set[tuple[int, int]]]:
+    """Return for every op the numbers of operands and results that are defined."""
+    found: dict[type[Op], set[tuple[int, int]]] = {}
+    for cls in OPS.values():
+        if issubclass(cls, Step):
+            found[cls] = set(product(range(MOST_PORTS + 1), range(1, MOST_PORTS + 1)))
+        elif cls.arity is None:
+            found[cls] = {(count, 1) for count in range(1, MOST_OPERANDS + 1)}
+        else:
+            found[cls] = {(cls.arity, 1)}
+    for node in graph.nodes.values() if graph is not None else ():
+        results = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
+        found[type(node.op)].add((len(node.operands), results))
+    return found
 
 
 def _graph_level() -> Iterator[Definition]:
@@ -78,7 +108,7 @@ def _graph_level() -> Iterator[Definition]:
     yield Definition("output", {"value": _STREAM}, {"name": _STRING})
 
 
-def _of_op(cls: type[Op]) -> Iterator[Definition]:
+def _of_op(cls: type[Op], operands: int, results: int) -> Iterator[Definition]:
     """Return the operation of an op; a step has one for the LIF family and one for the rest."""
     given = {tree.NODE: _STRING}
     for item in fields(cls):
@@ -86,19 +116,13 @@ def _of_op(cls: type[Op]) -> Iterator[Definition]:
         choices = [_FIELDS.get(kind, ("any",)) for kind in kinds]
         given[item.name] = tuple(dict.fromkeys(name for names in choices for name in names))
     given[tree.METADATA] = _ARRAY
-    if issubclass(cls, Step):
-        ports = {"inputs": _STREAM}, {"outputs": _STREAM}
-        lif = given | {"dynamics": _FIELDS[LifStep]}
-        yield Definition("lif", ports[0], lif, ports[1], variadic=True)
-        given |= {"dynamics": _FIELDS[Dynamics]}
-        yield Definition(cls.name, ports[0], given, ports[1], variadic=True)
-        return
-    result = {"result": _STREAM}
-    if cls.arity is None:
-        yield Definition(cls.name, {"inputs": _STREAM}, given, result, variadic=True)
-    else:
-        operands = {f"input{index}": _STREAM for index in range(cls.arity)}
-        yield Definition(cls.name, operands, given, result)
+    words = {"lif": LifStep, cls.name: Dynamics} if issubclass(cls, Step) else {cls.name: None}
+    for word, kind in words.items():
+        own = given if kind is None else given | {"dynamics": _FIELDS[kind]}
+        name = tree.counted(cls, word, operands, results).removeprefix("snn.")
+        reads = {f"input{index}": _STREAM for index in range(operands)}
+        gives = {f"output{index}": _STREAM for index in range(results)}
+        yield Definition(name, reads, own, gives)
 
 
 def _program_level() -> Iterator[Definition]:
@@ -127,23 +151,20 @@ def _lines(definition: Definition) -> Iterator[str]:
     operands, attributes, results = (
         [(name, writer.of(choice)) for name, choice in group.items()] for group in groups
     )
-    mark = "variadic " if definition.variadic else ""
     yield f"irdl.operation @{definition.name} {{"
     yield from writer.lines
     if operands:
-        yield f"  irdl.operands({_joined(operands, ': ' + mark)})"
+        yield f"  irdl.operands({_joined(operands)})"
     if attributes:
         inner = ", ".join(f'"{name}" = {variable}' for name, variable in attributes)
         yield f"  irdl.attributes {{{inner}}}"
     if results:
-        # Only steps have more than one result.
-        several = mark if "outputs" in definition.results else ""
-        yield f"  irdl.results({_joined(results, ': ' + several)})"
+        yield f"  irdl.results({_joined(results)})"
     yield "}"
 
 
-def _joined(items: Iterable[tuple[str, str]], between: str) -> str:
-    return ", ".join(f"{name}{between}{variable}" for name, variable in items)
+def _joined(items: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name}: {variable}" for name, variable in items)
 
 
 class _Constraints:

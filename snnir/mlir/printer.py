@@ -24,6 +24,8 @@ class Printer:
 
     def __init__(self, weights: str = "inline") -> None:
         self.weights = weights
+        #: Tensors that are named only, by digest.
+        self.named: dict[str, Tensor] = {}
         self._keys: dict[str, str] = {}
         self._blobs: dict[str, Tensor] = {}
         self._path: list[str] = []
@@ -75,7 +77,7 @@ class Printer:
         self._path.pop()
         return text
 
-    def value(self, value: Any) -> str:  # noqa: PLR0911, PLR0912  (one per type)
+    def value(self, value: Any) -> str:  # noqa: PLR0911  (one per type)
         """Return an attribute's text."""
         if value is None:
             return "unit"
@@ -112,6 +114,7 @@ class Printer:
         if value.digest not in self._keys:
             name = f"{self._path[0]}.{self._path[-1]}" if len(self._path) > 1 else self._path[0]
             self._keys[value.digest] = resource_key(value, name)
+            self.named[value.digest] = value
             if self.weights == "resource":
                 self._blobs[self._keys[value.digest]] = value
         return resource_text(value, self._keys[value.digest])

@@ -43,11 +43,39 @@ def read_operations(text: str, source: str | None = None) -> list[Operation]:
     return _Reader(Tokens(text, source)).top()
 
 
+def read_value(text: str) -> Any:
+    """Return the value of one attribute.
+
+    Raises:
+        SnnirError: As `read_operations`.
+    """
+    reader = _Reader(Tokens(text, None))
+    value = reader.filled(reader.value(0))
+    reader.end()
+    return value
+
+
+def read_type(text: str) -> ValueType:
+    """Return one type of a value.
+
+    Raises:
+        SnnirError: As `read_operations`.
+    """
+    reader = _Reader(Tokens(text, None))
+    kind = reader.type()
+    reader.end()
+    return kind
+
+
 class _Reader:
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
         self.blobs: dict[str, bytes] = {}
-        self.awaited: list[tuple[_Resource, Token]] = []
+        self.has_resources = False
+
+    def end(self) -> None:
+        if self.tokens.next.kind != "end":
+            raise self.tokens.fail("nothing more")
 
     def top(self) -> list[Operation]:
         found: list[Operation] = []
@@ -64,7 +92,7 @@ class _Reader:
 
     def fill(self, operation: Operation) -> None:
         """Put the data of resources, which stands at the end of the text, where it is used."""
-        if self.awaited:
+        if self.has_resources:
             operation.attributes = {k: self.filled(v) for k, v in operation.attributes.items()}
             for inner in operation.body:
                 self.fill(inner)
@@ -260,7 +288,7 @@ class _Reader:
             found[key] = self.value(depth + 1) if tokens.accept("=") else None
         return found
 
-    def value(self, depth: int) -> Any:  # noqa: PLR0911  (one per kind of value)
+    def value(self, depth: int) -> Any:
         tokens = self.tokens
         token = tokens.next
         if depth > _MAX_DEPTH:
@@ -393,9 +421,8 @@ class _Reader:
         key = self.key()
         self.tokens.expect(">")
         shape, dtype = self.tensor_type()
-        found = _Resource(key, shape, dtype, token)
-        self.awaited.append((found, token))
-        return found
+        self.has_resources = True
+        return _Resource(key, shape, dtype, token)
 
     def key(self) -> str:
         if self.tokens.next.kind == "string":

@@ -4,7 +4,8 @@ A graph is one `builtin.module`, because the region of a module is a graph regio
 used above the operation that defines it, as cycles need. In it stand, in any order,
 
 - one `snn.graph` with what concerns the whole graph,
-- one `snn.<op>` per node; a step is `snn.lif` if it is one of the LIF family, else `snn.step`,
+- one `snn.<op>` per node; a step is `snn.lif` if it is one of the LIF family, else `snn.step`; an
+  op that may have several operands has their number in its name, see `counted`,
 - one `snn.output` per output,
 - one module per step program, named by a symbol, with an operation per line of the program.
 """
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snnir.errors import SnnirError, error
+from snnir.ir.neuron import Step
+from snnir.ir.op import OPS, Op
 from snnir.streams import Signal
 
 VERSION = 1
@@ -51,6 +54,8 @@ ELEMENTS = {
     "i8": "i8", "u64": "ui64", "u32": "ui32", "u16": "ui16", "u8": "ui8", "bool": "i1",
 }  # fmt: skip
 DTYPE_OF = {mlir: short for short, mlir in ELEMENTS.items()}
+
+_COUNTS = re.compile(r"(_[0-9]{1,5}){1,2}\Z")
 
 #: Type of a value: a stream, or the name of a scalar type in a step program.
 ValueType = Signal | str
@@ -99,6 +104,31 @@ class Operation:
     operand_types: tuple[ValueType, ...] = ()
     body: list[Operation] = field(default_factory=list)
     place: Place = field(default_factory=Place)
+
+
+def counted(cls: type[Op], word: str, operands: int, results: int = 1) -> str:
+    """Return the name of the operation that an op with this many operands and results is.
+
+    IRDL wants all values of a variadic group to have one type, which the operands of `concat` and
+    the results of a step need not have. So there is an operation for each number: `snn.add` adds
+    two streams and `snn.add_3` three; `snn.step` has one operand and one result, and `snn.step_1_2`
+    has two results.
+    """
+    if issubclass(cls, Step):
+        usual, suffix = (1, 1), f"_{operands}_{results}"
+    else:
+        usual, suffix = (2 if cls.arity is None else operands, 1), f"_{operands}"
+    return f"snn.{word}" if (operands, results) == usual else f"snn.{word}{suffix}"
+
+
+def word_of(name: str) -> str:
+    """Return the op's word in an operation's name, without numbers of operands; "" if none."""
+    word = name.removeprefix("snn.")
+    base = _COUNTS.sub("", word)
+    cls = OPS.get("step" if base == "lif" else base)
+    several = cls is not None and (cls.arity is None or issubclass(cls, Step))
+    found = base if several and word not in OPS else word
+    return found if name.startswith("snn.") else ""
 
 
 def clean_name(name: str, taken: Container[str], stem: str) -> str:
