@@ -49,6 +49,7 @@ _PUBLIC = {
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
+    "from_mlir": "snnir.mlir.text",
     "from_torch": "snnir.driver",
     "LossReport": "snnir.loss_report",
     "load": "snnir.driver",
@@ -72,6 +73,7 @@ _PUBLIC = {
     "semantics_of": "snnir.artefact",
     "support_matrix": "snnir.matrix",
     "tensor": "snnir.tensors",
+    "to_mlir": "snnir.mlir.text",
     "to_nir": "snnir.driver",
     "to_torch": "snnir.driver",
     "train_for": "snnir.driver",
@@ -115,6 +117,7 @@ __all__ = [
     "export",
     "flow_model",
     "framework_neurons",
+    "from_mlir",
     "from_torch",
     "load",
     "losses",
@@ -137,6 +140,7 @@ __all__ = [
     "semantics_of",
     "support_matrix",
     "tensor",
+    "to_mlir",
     "to_nir",
     "to_torch",
     "train_for",
@@ -169,6 +173,7 @@ if TYPE_CHECKING:
     from snnir.ir import Graph, Node, Value
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
+    from snnir.mlir.text import from_mlir, to_mlir
     from snnir.operations import Activity, activity
     from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from snnir.loss_report import LossReport
 
 
+#: Files in the `snn` dialect: text and bytecode.
+MLIR_SUFFIXES = (".mlir", ".mlirbc")
+
+
 def load(
     path: str | Path,
     *,
@@ -31,10 +35,11 @@ def load(
     repair: bool = False,
     **options: Any,
 ) -> Graph:
-    """Read a model; the format is found from the content.
+    """Read a model; the format is found from the content, that of MLIR from the suffix.
 
     Args:
-        path: A `.nir` file, a `.snnir` file, the text form, or what a plug-in reads.
+        path: A `.nir` file, a `.snnir` file, the text form, `.mlir` or `.mlirbc` in the `snn`
+            dialect, or what a plug-in reads.
         semantics: Preset for what the file leaves open, such as `snntorch`; see `snnir.presets`.
         dt: Seconds per step.
         repair: Apply repairs to an inconsistent NIR file; they are listed as warnings and in
@@ -55,12 +60,16 @@ def load(
     plugged = frontend_for(path)
     if plugged is not None:
         return _read_by(plugged, path, semantics=semantics, dt=dt, **options)
-    form = sniff(path)
-    if form == "nir":
+    if path.suffix in MLIR_SUFFIXES and not path.is_dir():
+        from snnir.mlir.file import read_file
+
+        graph = read_file(path)
+    elif sniff(path) == "nir":
         reader = lookup("frontends", "nir", "SNN101")
-        graph: Graph = reader(path, semantics=semantics, dt=dt, repair=repair, **options)
-        return graph
-    graph = read_snnir(path).verify()
+        stepped: Graph = reader(path, semantics=semantics, dt=dt, repair=repair, **options)
+        return stepped
+    else:
+        graph = read_snnir(path).verify()
     if semantics is None and dt is None and not options:
         return graph
     return restep(graph, semantics, dt, options)
@@ -158,10 +167,15 @@ def parse(text: str) -> Graph:
 
 
 def save(graph: Graph, path: str | Path) -> None:
-    """Write a graph as `.nir`, `.snnir` or `.snn` (text), by the suffix; whole or not at all.
+    """Write a graph, by the suffix; whole or not at all.
+
+    Args:
+        graph: The graph.
+        path: A `.nir`, `.snnir`, `.snn` (text), `.mlir` (text) or `.mlirbc` (bytecode) file.
 
     Raises:
-        SnnirError: SNN501 for what the format cannot express, SNN702 if the file cannot be written.
+        SnnirError: SNN501 for what the format cannot express, SNN503 for bytecode where MLIR is
+            not installed, SNN702 if the file cannot be written.
     """
     from snnir.artefact import replacing
 
@@ -175,12 +189,16 @@ def save(graph: Graph, path: str | Path) -> None:
         from snnir.registry import lookup
 
         lookup("targets", path.suffix[1:], "SNN503").write(graph, path)
+    elif path.suffix in MLIR_SUFFIXES:
+        from snnir.mlir.file import write_file
+
+        write_file(graph, path)
     else:
         raise error(
             "SNN702",
             f"the suffix '{path.suffix}' names no format",
             source=str(path),
-            hint="use .nir, .snnir or .snn",
+            hint="use .nir, .snnir, .snn, .mlir or .mlirbc",
         )
 
 

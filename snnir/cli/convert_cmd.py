@@ -17,7 +17,9 @@ from snnir.errors import error, shown
 from snnir.registry import lookup
 
 #: What `--to` writes: files by suffix, and folders with a torch module.
-FILES = ("nir", "snnir", "snn")
+FILES = ("nir", "snnir", "snn", "mlir", "mlirbc")
+#: Those that keep everything, as `.snnir` does.
+LOSSLESS = ("snn", "mlir", "mlirbc")
 FOLDERS = ("snntorch", "sinabs", "spikingjelly", "norse")
 
 
@@ -54,7 +56,7 @@ def convert_command(
         options["allow_lossy"] = allow_lossy
     elif options:
         raise error("SNN503", f"--to {form} has no options", hint="leave out --set")
-    found = snnir.losses(graph, "snnir" if form == "snn" else form, **options)
+    found = snnir.losses(graph, "snnir" if form in LOSSLESS else form, **options)
     if loss_report:
         with snnir.replacing(Path(loss_report)) as file:
             file.write((json.dumps(found.to_json(), indent=2) + "\n").encode())

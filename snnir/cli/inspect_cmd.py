@@ -15,17 +15,22 @@ from snnir.cli.printing import emit_json, exit_with, printable, table, to_json
 from snnir.cli.reading import load_model, model_options, target_options
 from snnir.errors import error, shown
 
-FORMATS = ("table", "text", "json", "dot", "equations", "schedule")
+FORMATS = ("table", "text", "json", "dot", "equations", "schedule", "mlir", "irdl")
 
 
 @click.command("inspect")
 @click.argument("model")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--weights-as", type=click.Choice(["inline", "resource", "key"]), default="inline",
+    show_default=True, help="Where --format mlir prints larger weights.",
+)  # fmt: skip
 @input_options
 @model_options
-def inspect_command(
+def inspect_command(  # noqa: PLR0913, PLR0917  (one per option)
     model: str,
     form: str,
+    weights_as: str,
     given: str | None,
     poisson: float | None,
     steps: int,
@@ -35,13 +40,18 @@ def inspect_command(
 ) -> None:
     """Show MODEL, a file or an artefact folder; with an input, also what it does on that.
 
+    `mlir` is the `snn` dialect, `irdl` the definition of it that mlir-opt takes as --irdl-file.
+
     Example: snnir inspect model.nir --semantics norse --poisson 0.1 --steps 100
     """
     if Path(model).is_dir():
         emit_json(snnir.open_artefact(model).manifest)
         return
     graph = load_model(model, reading)
-    click.echo(_PRINTERS[form](graph), nl=False)
+    if form == "mlir":
+        click.echo(snnir.to_mlir(graph, weights_as), nl=False)
+    else:
+        click.echo(_PRINTERS[form](graph), nl=False)
     if given is None and poisson is None:
         return
     if form != "table":
@@ -161,12 +171,19 @@ def _equations(graph: snnir.Graph) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _irdl(graph: snnir.Graph) -> str:
+    from snnir.mlir.irdl import dialect_text
+
+    return dialect_text(graph)
+
+
 _PRINTERS: dict[str, Callable[[snnir.Graph], str]] = {
     "table": _table,
     "text": str,
     "json": _json,
     "dot": _dot,
     "equations": _equations,
+    "irdl": _irdl,
     "schedule": lambda graph: f"{snnir.schedule(graph)}\n",
 }
 

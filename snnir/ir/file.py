@@ -22,6 +22,7 @@ from snnir.ir.safetensors_io import map_tensors, write_tensors
 from snnir.streams import DTYPES
 from snnir.tensors import Tensor
 
+_FORMATS = "expected .nir, .snnir, .snn, .mlir or .mlirbc"
 TEXT = "graph.snn"
 WEIGHTS = "weights.safetensors"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -59,7 +60,7 @@ def sniff(path: str | Path) -> str:
         return _sniff_zip(path, source)
     if head.startswith(b"snnir "):
         return "snn"
-    raise error("SNN101", _what_it_is(head), source=source, hint="expected .nir, .snnir or .snn")
+    raise error("SNN101", _what_it_is(head), source=source, hint=_FORMATS)
 
 
 def _is_hdf5(file: BinaryIO) -> bool:

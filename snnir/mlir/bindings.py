@@ -160,9 +160,8 @@ class _Reader:
         if isinstance(found, ir.ArrayAttr):
             return tuple(self.attribute(item) for item in found)
         if isinstance(found, ir.DictAttr):
-            return {
-                found[index].name: self.attribute(found[index].attr) for index in range(len(found))
-            }
+            items = [found[index] for index in range(len(found))]
+            return {item.name: self.attribute(item.attr) for item in items}
         if isinstance(found, ir.DenseElementsAttr):
             kind = read_value(f'dense_resource<"#{"0" * 16}"> : {found.type}')
             if kind.size > _SMALL and kind.dtype != "bool":

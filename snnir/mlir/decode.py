@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from snnir.errors import SnnirError, shown
@@ -108,7 +109,8 @@ class _Decoder:
         nodes = {self.names[op.result][0]: self.node(op) for op in self.nodes}
         outputs: dict[str, Value] = {}
         for operation in self.outputs:
-            label = self.located(operation, lambda op=operation: wanted(op.attributes, "name", str))
+            given = operation.attributes
+            label = self.located(operation, partial(wanted, given, "name", str))
             if label in outputs or len(operation.operands) != 1:
                 raise self.fail("SNN201", operation, "an output has one value and its own name")
             outputs[label] = self.value(operation, operation.operands[0])

@@ -125,7 +125,7 @@ class _Reader:
 
     def read_state(self, operation: Operation) -> None:
         initial = operation.attributes.get("initial")
-        if type(initial) not in (str, float):
+        if not isinstance(initial, (str, float)):
             raise WrongAttribute("needs attribute 'initial', a float or the name of a parameter")
         self.states.append(State(self.define(operation), initial))
 

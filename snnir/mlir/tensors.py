@@ -106,10 +106,10 @@ def from_bytes(data: bytes, shape: tuple[int, ...], dtype: str) -> Tensor:
 def _bits(data: bytes, count: int) -> Array:
     """Return truth values, a byte or a bit each."""
     if len(data) == count:
-        return np.frombuffer(data, np.uint8) != 0
+        return np.frombuffer(data, np.uint8).astype(bool)
     if len(data) != (count + 7) // 8:
         raise ValueError(f"has {len(data)} bytes where {count} bits are needed")
-    return np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[:count] != 0
+    return np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[:count].astype(bool)
 
 
 def splat(value: Any, shape: tuple[int, ...], dtype: str) -> Tensor:
