@@ -71,19 +71,14 @@ def _with_data(ir: Any, attribute: Any, named: dict[str, Tensor], made: dict[str
     """Return an attribute with tensors in the place of their keys."""
     if isinstance(attribute, ir.ArrayAttr):
         items = [_with_data(ir, item, named, made) for item in attribute]
-        changed = any(new is not old for new, old in zip(items, attribute, strict=True))
-        return ir.ArrayAttr.get(items) if changed and _has_resource(attribute) else attribute
-    text = str(attribute) if isinstance(attribute, ir.DenseResourceElementsAttr) else ""
-    if not text:
+        return ir.ArrayAttr.get(items) if _RESOURCE in str(attribute) else attribute
+    text = str(attribute)  # the bindings have no class for resources that lie elsewhere
+    if not text.startswith(_RESOURCE):
         return attribute
     digest = read_value(text).digest
     if digest not in made:
         made[digest] = _dense(ir, named[digest])
     return made[digest]
-
-
-def _has_resource(attribute: Any) -> bool:
-    return _RESOURCE in str(attribute)
 
 
 def _dense(ir: Any, value: Tensor) -> Any:

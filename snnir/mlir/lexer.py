@@ -48,6 +48,9 @@ class Tokens:
         position = space.end() if space else position
         if position == len(self.text):
             return Token("end", "", position)
+        end = self.text.find('"', position + 1) if self.text[position] == '"' else -1
+        if end >= 0 and all(self.text.find(odd, position, end) < 0 for odd in "\\\n"):
+            return Token("string", self.text[position : end + 1], position)
         match = _TOKEN.match(self.text, position)
         if match is None:
             self.next = Token("mark", self.text[position], position)

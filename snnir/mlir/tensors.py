@@ -20,7 +20,8 @@ LISTED = 8
 #: More elements than this are never made from one that stands for all.
 MAX_SPLAT = 1 << 26
 _ALIGN = 64
-_DIGEST = re.compile(r"#([0-9a-f]{16})\Z")
+#: MLIR adds a number to a key that its context has seen before.
+_DIGEST = re.compile(r"#([0-9a-f]{16})(?:_[0-9]{1,9})?\Z")
 
 
 def dense_text(value: Tensor) -> str:
@@ -41,7 +42,7 @@ def _elements(data: Array) -> str:
     # Versions of MLIR differ in how they pack truth values into a string.
     if data.size <= LISTED or data.dtype == bool:
         return _list(data)
-    return f'"0x{_bytes(data).hex().upper()}"'
+    return f'"0x{_bytes(data).hex()}"'
 
 
 def _same_bits(data: Array) -> bool:
@@ -83,7 +84,7 @@ def blob_text(value: Tensor) -> str:
     """Return a tensor's bytes as the resource section has them: alignment, then the data."""
     data = value.numpy()
     packed = _bytes(data)
-    return f'"0x{struct.pack("<I", _ALIGN).hex().upper()}{packed.hex().upper()}"'
+    return f'"0x{struct.pack("<I", _ALIGN).hex()}{packed.hex()}"'
 
 
 def from_bytes(data: bytes, shape: tuple[int, ...], dtype: str) -> Tensor:
