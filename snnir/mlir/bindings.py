@@ -23,6 +23,8 @@ from snnir.tensors import Tensor
 _SMALL = 64
 _LOCATION = re.compile(r":([0-9]{1,9}):([0-9]{1,9})\)\Z")
 _RESOURCE = "dense_resource<"
+#: A resource, but none that stands for elements that were not printed.
+_KEYED = re.compile(_RESOURCE + "(?!__elided__)")
 
 
 def bindings() -> Any:
@@ -99,7 +101,7 @@ def operations_of(module: Any, with_data: bool = True) -> list[Operation]:
         with_data: Whether to copy larger tensors; without, only their types are right.
     """
     top = module.operation if hasattr(module, "operation") else module
-    if with_data and _RESOURCE in _without_data(top):
+    if with_data and _KEYED.search(_without_data(top)):
         return read_operations(str(top))  # the bindings do not give the data of resources
     return [_Reader(with_data).operation(top)]
 
@@ -168,4 +170,4 @@ class _Reader:
             return kind
         if found.is_splat and kind.size > MAX_SPLAT:
             raise error("SNN107", f"a splat stands for {kind.size} elements")
-        return Tensor(np.array(found))
+        return Tensor(np.asarray(found))  # a view, which keeps what it looks at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import BinaryIO
 
 from snnir.errors import SnnirError
 from snnir.ir.graph import Graph
@@ -19,8 +20,17 @@ def to_bytecode(graph: Graph) -> bytes:
         SnnirError: SNN205 for weights that are not at hand, SNN503 without torch-mlir.
     """
     file = io.BytesIO()
-    from_graph(graph).operation.write_bytecode(file)
+    write_bytecode(graph, file)
     return file.getvalue()
+
+
+def write_bytecode(graph: Graph, file: BinaryIO) -> None:
+    """Write a graph as MLIR bytecode to a binary stream.
+
+    Raises:
+        SnnirError: As `to_bytecode`.
+    """
+    from_graph(graph).operation.write_bytecode(file)
 
 
 def from_bytecode(

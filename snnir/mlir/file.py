@@ -54,10 +54,11 @@ def write_file(graph: Graph, path: Path) -> None:
     from snnir.artefact import replacing
 
     if path.suffix == ".mlirbc":
-        from snnir.mlir.bytecode import to_bytecode
+        from snnir.mlir.bytecode import write_bytecode
 
-        data = to_bytecode(graph)
-    else:
-        data = to_mlir(graph).encode("ascii")
+        with replacing(path) as file:
+            write_bytecode(graph, file)
+        return
+    data = to_mlir(graph).encode("ascii")
     with replacing(path) as file:
         file.write(data)
