@@ -93,6 +93,21 @@ def _dense(ir: Any, value: Tensor) -> Any:
     return ir.DenseElementsAttr.get(data, type=ir.RankedTensorType.get(value.shape, element))
 
 
+def attribute(ir: Any, value: Any) -> Any:
+    """Return a value as an MLIR attribute, in the current context."""
+    if isinstance(value, Tensor):
+        return _dense(ir, value)
+    if isinstance(value, tuple):
+        return ir.ArrayAttr.get([attribute(ir, item) for item in value])
+    return ir.Attribute.parse(Printer().value(value))
+
+
+def place_of(location: Any) -> Place:
+    """Return line and column of an MLIR location, if it has them."""
+    found = _LOCATION.search(str(location))
+    return Place(int(found[1]), int(found[2])) if found else Place()
+
+
 def operations_of(module: Any, with_data: bool = True) -> list[Operation]:
     """Return what stands in an MLIR module.
 
@@ -126,7 +141,7 @@ class _Reader:
         ]
         if body and found.name != MODULE:
             message = f"'{found.name}' has a region, which only modules have"
-            raise self.place(found).error("SNN102", message, None)
+            raise place_of(found.location).error("SNN102", message, None)
         types = tuple(read_type(str(result.type)) for result in found.results)
         return Operation(
             found.name,
@@ -136,7 +151,7 @@ class _Reader:
             types,
             tuple(read_type(str(value.type)) for value in found.operands),
             body,
-            self.place(found),
+            place_of(found.location),
         )
 
     def name(self, operation: Any) -> str:
@@ -146,10 +161,6 @@ class _Reader:
         if not isinstance(value, self.ir.OpResult):
             raise error("SNN102", "an operation reads an argument of a block")
         return self.name(value.owner), value.result_number
-
-    def place(self, operation: Any) -> Place:
-        found = _LOCATION.search(str(operation.location))
-        return Place(int(found[1]), int(found[2])) if found else Place()
 
     def attribute(self, found: Any) -> Any:
         """Return an attribute's value."""

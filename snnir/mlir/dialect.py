@@ -10,15 +10,21 @@ Everything here needs `torch-mlir` (`pip install 'snnir[mlir]'`), which does not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from snnir.errors import error
-from snnir.ir.graph import Graph
-from snnir.mlir.bindings import bindings, module_from, operations_of
+from snnir.errors import error, shown
+from snnir.ir.graph import Graph, Node
+from snnir.ir.op import Op, OpError
+from snnir.mlir.attributes import WrongAttribute
+from snnir.mlir.bindings import attribute, bindings, module_from, operations_of, place_of
 from snnir.mlir.decode import graph_of
+from snnir.mlir.encode import node_operation
 from snnir.mlir.irdl import definitions, dialect_text
-from snnir.mlir.verifier import verifiers
+from snnir.mlir.reader import read_type
+from snnir.mlir.tree import type_text
+from snnir.mlir.verifier import node_op, verifiers
+from snnir.streams import Signal
 from snnir.tensors import Tensor
 
 _NAME = "snn"
@@ -78,10 +84,61 @@ def load(text: str | bytes, context: Any = None) -> Any:
 
 
 def mlir_message(failure: Exception) -> str:
-    """Return what MLIR found, on one line."""
-    found = [str(item) for item in getattr(failure, "error_diagnostics", [])]
+    """Return what MLIR found and where, on one line."""
+    found = [
+        f"{_where(item.location)}{item.message}"
+        for item in getattr(failure, "error_diagnostics", [])
+    ]
     text = "; ".join(found) or str(failure)
-    return f"MLIR refuses it: {' '.join(text.split())[:600]}"
+    return f"MLIR refuses it: {shown(' '.join(text.split()), 600)}"
+
+
+def _where(location: Any) -> str:
+    place = place_of(location)
+    return f"line {place.line}, column {place.column}: " if place.line else ""
+
+
+def read_op(operation: Any) -> Op:
+    """Return the op that an MLIR operation of a node stands for, weights included.
+
+    Args:
+        operation: An operation such as `snn.linear`, in a module.
+
+    Raises:
+        SnnirError: SNN201 if it is not a node or its attributes do not fit.
+    """
+    try:
+        return node_op(operation.operation)[1]
+    except WrongAttribute as failure:
+        raise error("SNN201", f"{operation.operation.name}: {failure}") from None
+
+
+def make_op(op: Op, operands: Sequence[Any], node: str, ip: Any = None) -> Any:
+    """Return a new MLIR operation of a node; its types are those that the op infers.
+
+    Args:
+        op: The op; a step must be one of the LIF family.
+        operands: MLIR values.
+        node: Name of the node.
+        ip: Where to insert it, as `ir.InsertionPoint(other)` or `rewriter.ip`.
+
+    Raises:
+        SnnirError: SNN202 if the operands do not fit the op, SNN503 for other steps.
+    """
+    ir = bindings()
+    types = [read_type(str(value.type)) for value in operands]
+    try:
+        results = op.infer([kind for kind in types if isinstance(kind, Signal)])
+    except OpError as failure:
+        raise error(failure.code, failure.message, node=node, hint=failure.hint) from None
+    made = node_operation(Node(node, op), len(operands), tuple(r for r in results if r))
+    return ir.Operation.create(
+        made.name,
+        results=[ir.Type.parse(type_text(kind)) for kind in made.types],
+        operands=list(operands),
+        attributes={name: attribute(ir, value) for name, value in made.attributes.items()},
+        ip=ip,
+    )
 
 
 def from_graph(graph: Graph, context: Any = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -29,6 +30,55 @@ def module_of(graph: Graph) -> Operation:
             dialect needs itself.
     """
     return _Encoder(graph).module()
+
+
+Programs = Callable[[Dynamics], Symbol]
+
+
+def _nowhere(program: Dynamics) -> Symbol:
+    message = f"the program {program.name} needs a module of its own"
+    raise error("SNN503", message, hint="use a step of the LIF family, or change the graph")
+
+
+def node_operation(
+    node: Node, operands: int, types: tuple[Signal, ...], program: Programs = _nowhere
+) -> Operation:
+    """Return the operation of a node, without its operands and the name of its results.
+
+    Args:
+        node: The node.
+        operands: How many operands it has.
+        types: Types of its results.
+        program: Gives the symbol of a step program.
+    """
+    op = node.op
+    if op.name in tree.TAKEN or f"snn.{op.name}".startswith(tree.SCALAR):
+        raise error("SNN402", f"the dialect snn has a '{op.name}' of its own", node=node.name)
+    is_lif = isinstance(op, Step) and isinstance(op.dynamics, LifStep)
+    attributes = {tree.NODE: node.name}
+    attributes |= {item.name: _value(getattr(op, item.name), program) for item in fields(op)}
+    attributes[tree.METADATA] = _value(node.metadata, program)
+    name = tree.counted(type(op), "lif" if is_lif else op.name, operands, len(types))
+    return Operation(name, (), attributes, "", types)
+
+
+def _value(value: Any, program: Programs) -> Any:
+    """Return an attribute's value as the dialect has it; mappings keep their order."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Kind):
+        return {"kind": value.value}
+    if isinstance(value, tuple):
+        return tuple(_value(item, program) for item in value)
+    if isinstance(value, FrozenDict):
+        return tuple((key, _value(item, program)) for key, item in value.items())
+    if isinstance(value, (LifStep, Stepping)):
+        return dict(value.attributes())
+    if isinstance(value, Dynamics):
+        return program(value)
+    if value is None or isinstance(value, (bool, int, float, str, Tensor, Signal)):
+        return value
+    raise TypeError(f"{type(value).__name__} has no form in MLIR")
 
 
 class _Encoder:
@@ -70,22 +120,10 @@ class _Encoder:
         return self.names[value.node], value.result
 
     def node(self, node: Node) -> Operation:
-        op = node.op
-        if op.name in tree.TAKEN or f"snn.{op.name}".startswith(tree.SCALAR):
-            raise error("SNN402", f"the dialect snn has a '{op.name}' of its own", node=node.name)
-        is_lif = isinstance(op, Step) and isinstance(op.dynamics, LifStep)
-        attributes = {tree.NODE: node.name}
-        attributes |= {item.name: self.value(getattr(op, item.name)) for item in fields(op)}
-        attributes[tree.METADATA] = self.value(node.metadata)
-        types = self.types(node)
-        word = "lif" if is_lif else op.name
-        return Operation(
-            tree.counted(type(op), word, len(node.operands), len(types)),
-            tuple(self.ref(value) for value in node.operands),
-            attributes,
-            self.names[node.name],
-            types,
-        )
+        made = node_operation(node, len(node.operands), self.types(node), self.program)
+        made.operands = tuple(self.ref(value) for value in node.operands)
+        made.result = self.names[node.name]
+        return made
 
     def types(self, node: Node) -> tuple[Signal, ...]:
         count = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
@@ -94,24 +132,6 @@ class _Encoder:
         if len(known) < count:
             raise error("SNN202", "the type of its result is not known", node=node.name)
         return known
-
-    def value(self, value: Any) -> Any:
-        """Return an attribute's value as the dialect has it; mappings keep their order."""
-        if isinstance(value, np.generic):
-            return value.item()
-        if isinstance(value, Kind):
-            return {"kind": value.value}
-        if isinstance(value, tuple):
-            return tuple(self.value(item) for item in value)
-        if isinstance(value, FrozenDict):
-            return tuple((key, self.value(item)) for key, item in value.items())
-        if isinstance(value, (LifStep, Stepping)):
-            return dict(value.attributes())
-        if isinstance(value, Dynamics):
-            return self.program(value)
-        if value is None or isinstance(value, (bool, int, float, str, Tensor, Signal)):
-            return value
-        raise TypeError(f"{type(value).__name__} has no form in MLIR")
 
     def program(self, program: Dynamics) -> Symbol:
         """Return the symbol of a program; programs are told apart by their text."""

@@ -20,10 +20,8 @@ from snnir.streams import Signal
 
 def verifiers(name: str) -> type | None:
     """Return the verifiers of an operation as MLIR takes them; None if IRDL says all."""
-    word = tree.word_of(name)
-    cls = OPS.get("step" if word == "lif" else word)
-    if cls is not None:
-        return _of_nodes(cls)
+    if class_of(name) is not None:
+        return _Node
     return _Program if name == tree.PROGRAM else _Graph if name == tree.GRAPH else None
 
 
@@ -32,23 +30,20 @@ def _say(op: Any, message: str) -> bool:
     return False
 
 
-def _of_nodes(cls: type[Op]) -> type:
-    class Verifier:
-        @staticmethod
-        def verify_invariants(op: Any) -> bool:
-            try:
-                problem = _problem(cls, op)
-            except SnnirError as failure:
-                problem = "; ".join(found.message for found in failure.diagnostics)
-            except (OpError, WrongAttribute) as failure:
-                problem = str(failure)
-            return _say(op, problem) if problem else True
+class _Node:
+    @staticmethod
+    def verify_invariants(op: Any) -> bool:
+        try:
+            problem = _problem(op)
+        except SnnirError as failure:
+            problem = "; ".join(found.message for found in failure.diagnostics)
+        except (OpError, WrongAttribute) as failure:
+            problem = str(failure)
+        return _say(op, problem) if problem else True
 
-        @staticmethod
-        def verify_region_invariants(op: Any) -> bool:
-            return True
-
-    return Verifier
+    @staticmethod
+    def verify_region_invariants(op: Any) -> bool:
+        return True
 
 
 class _Graph:
@@ -82,21 +77,41 @@ class _Program:
         return True
 
 
-def _problem(cls: type[Op], op: Any) -> str:
-    """Return what is wrong with a node, or nothing."""
-    (found,) = operations_of(op.operation, with_data=False)
+def class_of(name: str) -> type[Op] | None:
+    """Return the class of the op that an operation of this name is."""
+    word = tree.word_of(name)
+    return OPS.get("step" if word == "lif" else word)
+
+
+def node_op(operation: Any, with_data: bool = True) -> tuple[Operation, Op]:
+    """Return a node's MLIR operation as it is read, and its op.
+
+    Raises:
+        WrongAttribute: If its attributes do not fit.
+        SnnirError: If its program is not well formed.
+    """
+    cls = class_of(operation.name)
+    if cls is None:
+        raise WrongAttribute("is not a node")
+    (found,) = operations_of(operation, with_data)
     given = dict(found.attributes)
     if type(given.pop(tree.NODE, None)) is not str:
-        return "needs attribute 'node', a text"
+        raise WrongAttribute("needs attribute 'node', a text")
     given.pop(tree.METADATA, None)
     programs = {}
     if issubclass(cls, Step) and isinstance(given.get("dynamics"), Symbol):
         symbol = given["dynamics"]
-        module = _program_module(op.operation.parent, symbol)
-        if module is None:
-            return "" if op.operation.parent is None else f"there is no program @{symbol}"
-        programs[symbol] = program_of(module, None)
-    node = op_of(cls, given, programs, {})
+        module = _program_module(operation.parent, symbol)
+        if module is not None:
+            programs[symbol] = program_of(module, None)
+    return found, op_of(cls, given, programs, {})
+
+
+def _problem(op: Any) -> str:
+    """Return what is wrong with a node, or nothing."""
+    if op.operation.parent is None:
+        return ""  # nobody has put it anywhere yet; what it refers to is not known
+    found, node = node_op(op.operation, with_data=False)
     reads = [kind for kind in found.operand_types if isinstance(kind, Signal)]
     wanted = node.operand_count
     if wanted is not None and wanted != len(reads):
