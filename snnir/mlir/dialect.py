@@ -85,10 +85,8 @@ def load(text: str | bytes, context: Any = None) -> Any:
 
 def mlir_message(failure: Exception) -> str:
     """Return what MLIR found and where, on one line."""
-    found = [
-        f"{_where(item.location)}{item.message}"
-        for item in getattr(failure, "error_diagnostics", [])
-    ]
+    items = getattr(failure, "error_diagnostics", [])
+    found = [f"{_where(item.location)}{item.message}" for item in items]
     text = "; ".join(found) or str(failure)
     return f"MLIR refuses it: {shown(' '.join(text.split()), 600)}"
 

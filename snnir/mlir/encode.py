@@ -16,7 +16,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.printer import program_lines
 from snnir.mlir import tree
-from snnir.mlir.tree import Operation, Ref, Symbol, clean_name
+from snnir.mlir.tree import Names, Operation, Ref, Symbol
 from snnir.semantics import Stepping
 from snnir.streams import Kind, Signal
 from snnir.tensors import FrozenDict, Tensor
@@ -84,11 +84,8 @@ def _value(value: Any, program: Programs) -> Any:
 class _Encoder:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.names: dict[str, str] = {}
-        taken: set[str] = set()
-        for node in graph.nodes:
-            self.names[node] = clean_name(node, taken, "n")
-            taken.add(self.names[node])
+        self.values, self.symbols = Names(), Names()
+        self.names = {node: self.values.fresh(node, "n") for node in graph.nodes}
         self.programs: dict[str, Operation] = {}
         self._symbols: dict[tuple[str, ...], Symbol] = {}
 
@@ -137,23 +134,25 @@ class _Encoder:
         """Return the symbol of a program; programs are told apart by their text."""
         content = tuple(program_lines(program, ""))
         if content not in self._symbols:
-            name = Symbol(clean_name(program.name, self.programs, "p"))
+            name = Symbol(self.symbols.fresh(program.name, "p"))
             self._symbols[content] = name
-            self.programs[name] = _ProgramEncoder(program).module(name)
+            self.programs[name] = _ProgramEncoder(program, name, self.values).module()
         return self._symbols[content]
 
 
 class _ProgramEncoder:
-    """Writes one step program, an operation per line of it."""
+    """Writes one step program, an operation per line of it.
 
-    def __init__(self, program: Dynamics) -> None:
-        self.program = program
+    MLIR does not let a module inside another use a name of the outer one again.
+    """
+
+    def __init__(self, program: Dynamics, symbol: Symbol, values: Names) -> None:
+        self.program, self.symbol, self.values = program, symbol, values
         self.types = program.types()
         self.body: list[Operation] = []
         self.names: dict[str, str] = {}
-        self.taken: set[str] = set()
 
-    def module(self, symbol: str) -> Operation:
+    def module(self) -> Operation:
         program = self.program
         header = {"name": program.name, "dtype": program.dtype}
         self.body.append(Operation(tree.PROGRAM, attributes=header))
@@ -175,12 +174,10 @@ class _ProgramEncoder:
             self.body.append(
                 Operation(tree.PROGRAM_EMIT, (self.argument(name),), {"kind": kind.value})
             )
-        return Operation(tree.MODULE, attributes={"sym_name": symbol}, body=self.body)
+        return Operation(tree.MODULE, attributes={"sym_name": str(self.symbol)}, body=self.body)
 
     def fresh(self, name: str) -> str:
-        found = clean_name(name, self.taken, "v")
-        self.taken.add(found)
-        return found
+        return self.values.fresh(f"{self.symbol}.{name}", "v")
 
     def define(
         self, name: str, operation: str, operands: tuple[Ref, ...] = (), **attributes: Any

@@ -13,7 +13,6 @@ used above the operation that defines it, as cycles need. In it stand, in any or
 from __future__ import annotations
 
 import re
-from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,16 +130,25 @@ def word_of(name: str) -> str:
     return found if name.startswith("snn.") else ""
 
 
-def clean_name(name: str, taken: Container[str], stem: str) -> str:
-    """Return a free name that MLIR takes without quotes, like the given one."""
-    cleaned = re.sub(r"[^A-Za-z0-9_.]", "_", name[:60])
-    if not re.match(r"[A-Za-z_]", cleaned):
-        cleaned = f"{stem}{cleaned}"
-    found, number = cleaned, 1
-    while found in taken:
-        number += 1
-        found = f"{cleaned}_{number}"
-    return found
+class Names:
+    """Names that MLIR takes without quotes, each given once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def fresh(self, name: str, stem: str) -> str:
+        """Return a new name like the given one; `stem` is put before what no name begins with."""
+        cleaned = re.sub(r"[^A-Za-z0-9_.]", "_", name[:60])
+        if not re.match(r"[A-Za-z_]", cleaned):
+            cleaned = f"{stem}{cleaned}"
+        found, number = cleaned, self._counts.get(cleaned, 1)
+        while found in self._taken:
+            number += 1
+            found = f"{cleaned}_{number}"
+        self._counts[cleaned] = number
+        self._taken.add(found)
+        return found
 
 
 def type_text(kind: ValueType) -> str:
