@@ -10,17 +10,17 @@ Everything here needs `torch-mlir` (`pip install 'snnir[mlir]'`), which does not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from snnir.errors import error, shown
+from snnir.errors import SnnirError, error, shown
 from snnir.ir.graph import Graph, Node
 from snnir.ir.op import Op, OpError
 from snnir.mlir.attributes import WrongAttribute
 from snnir.mlir.bindings import attribute, bindings, module_from, operations_of, place_of
 from snnir.mlir.decode import graph_of
 from snnir.mlir.encode import node_operation
-from snnir.mlir.irdl import definitions, dialect_text
+from snnir.mlir.irdl import Ports, definitions, dialect_text, ports_in
 from snnir.mlir.reader import read_type
 from snnir.mlir.tree import type_text
 from snnir.mlir.verifier import node_op, verifiers
@@ -44,8 +44,10 @@ def new_context(graph: Graph | None = None) -> Any:
     return made
 
 
-def register(context: Any, graph: Graph | None = None) -> None:
+def register(context: Any, graph: Graph | None = None, ports: Iterable[Ports] = ()) -> None:
     """Make the dialect known to an MLIR context that has not got it.
+
+    The other arguments are those of `dialect_text`.
 
     Operations get the checks of IRDL and, on top, those of the ops themselves: attributes must fit
     the fields of the op, and results must have the types that it infers.
@@ -56,8 +58,8 @@ def register(context: Any, graph: Graph | None = None) -> None:
     with context, ir.Location.unknown():
         if context.is_dialect_loaded(_NAME):
             return
-        irdl.load_dialects(ir.Module.parse(dialect_text(graph)))
-        for definition in definitions(graph):
+        irdl.load_dialects(ir.Module.parse(dialect_text(graph, ports)))
+        for definition in definitions(graph, ports):
             name = f"{_NAME}.{definition.name}"
             verifier = verifiers(name)
             if verifier is not None:
@@ -74,9 +76,22 @@ def load(text: str | bytes, context: Any = None) -> Any:
     Raises:
         SnnirError: SNN102 with what MLIR says, SNN503 if torch-mlir is not installed.
     """
+    if context is not None:
+        return _parsed(text, context)
+    try:
+        return _parsed(text, new_context())
+    except SnnirError:
+        ports = ports_in(text.encode("utf-8", "replace") if isinstance(text, str) else text)
+        if not ports:
+            raise
+        wide = bindings().Context()
+        register(wide, None, ports)
+        return _parsed(text, wide)
+
+
+def _parsed(text: str | bytes, context: Any) -> Any:
     ir = bindings()
-    used = new_context() if context is None else context
-    with used, ir.Location.unknown():
+    with context, ir.Location.unknown():
         try:
             return ir.Module.parse(text)
         except (ir.MLIRError, ValueError) as failure:

@@ -7,6 +7,7 @@ attributes that may be missing, so every attribute is always there and `unit` st
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import product
@@ -14,6 +15,7 @@ from itertools import product
 from snnir.dynamics.lif import LifStep
 from snnir.dynamics.program import Dynamics
 from snnir.dynamics.scalar import SCALAR_OPS
+from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.ir.op import OPS, Op
@@ -28,6 +30,11 @@ Choice = tuple[str, ...]
 #: Operations are defined for up to this many operands of ops that may have several, and this many
 #: operands and results of steps; for more, if a graph has them.
 MOST_OPERANDS, MOST_PORTS = 8, 3
+
+MOST_UNUSUAL = 1000
+_PORTS = re.compile(
+    rb"([a-z][a-z0-9]*(?:_[a-z0-9]*[a-z])*)_([0-9]{1,4})(?:_([0-9]{1,3}))?(?![a-z0-9])"
+)
 
 _STRING: Choice = ("#builtin.string",)
 _INTEGER: Choice = ("#builtin.integer",)
@@ -57,11 +64,16 @@ class Definition:
     results: dict[str, Choice] = field(default_factory=dict)
 
 
-def dialect_text(graph: Graph | None = None) -> str:
+#: Numbers of operands and results of an op.
+Ports = tuple[type[Op], int, int]
+
+
+def dialect_text(graph: Graph | None = None, ports: Iterable[Ports] = ()) -> str:
     """Return the dialect's definition, with the ops of plug-ins that are loaded.
 
     Args:
         graph: A graph that shall be covered even if its ops have unusually many operands.
+        ports: Unusual numbers of operands and results that shall be covered.
     """
     lines = ["irdl.dialect @snn {"]
     for kind in Kind:
@@ -71,14 +83,16 @@ def dialect_text(graph: Graph | None = None) -> str:
             "    irdl.parameters(tensor: %tensor)",
             "  }",
         ]
-    for definition in definitions(graph):
+    for definition in definitions(graph, ports):
         lines += [f"  {line}" for line in _lines(definition)]
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def definitions(graph: Graph | None = None) -> list[Definition]:
-    """Return all operations of the dialect."""
+def definitions(graph: Graph | None = None, ports: Iterable[Ports] = ()) -> list[Definition]:
+    """Return all operations of the dialect; arguments as those of `dialect_text`."""
     counts = _counts(graph)
+    for cls, operands, results in ports:
+        counts[cls].add((operands, results))
     ops = [cls for name, cls in OPS.items() if name not in tree.TAKEN]
     nodes = [_of_op(cls, *numbers) for cls in ops for numbers in sorted(counts[cls])]
     return [*_graph_level(), *(d for found in nodes for d in found), *_program_level()]
@@ -98,6 +112,21 @@ def _counts(graph: Graph | None) -> dict[type[Op], set[tuple[int, int]]]:
         results = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
         found[type(node.op)].add((len(node.operands), results))
     return found
+
+
+def ports_in(data: bytes) -> list[Ports]:
+    """Return unusual numbers of operands and results of operations that text or bytecode names."""
+    known = _counts(None)
+    found: set[Ports] = set()
+    for match in _PORTS.finditer(data):
+        word, operands, results = (part.decode() if part else "1" for part in match.groups())
+        cls = OPS.get("step" if word == "lif" else word)
+        several = cls is not None and (issubclass(cls, Step) or cls.arity is None)
+        if cls is not None and several and (int(operands), int(results)) not in known[cls]:
+            found.add((cls, int(operands), int(results)))
+        if len(found) > MOST_UNUSUAL:
+            raise error("SNN107", "it has ops with absurdly many different numbers of operands")
+    return sorted(found, key=lambda item: (item[0].name, item[1], item[2]))
 
 
 def _graph_level() -> Iterator[Definition]:

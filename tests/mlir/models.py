@@ -143,7 +143,7 @@ def of_corpus() -> list[snnir.Graph]:
 
 
 @lru_cache
-def random_graphs(count: int) -> list[snnir.Graph]:
+def random_graphs(count: int = 200) -> list[snnir.Graph]:
     """Return the same random graphs in every run."""
     found: list[snnir.Graph] = []
 
