@@ -6,6 +6,7 @@ The bindings are those inside `torch-mlir`: they are upstream MLIR and do not ne
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from snnir.tensors import Tensor
 #: Tensors up to this many elements are read from their text.
 _SMALL = 64
 _LOCATION = re.compile(r":([0-9]{1,9}):([0-9]{1,9})\)\Z")
+#: Texts of attributes up to this length are remembered.
+_SHORT = 200
 _RESOURCE = "dense_resource<"
 #: A resource, but none that stands for elements that were not printed.
 _KEYED = re.compile(_RESOURCE + "(?!__elided__)")
@@ -59,6 +62,11 @@ def module_from(graph: Graph, context: Any) -> Any:
                 if new is not old:
                     operation.attributes[name] = new
     return module
+
+
+#: Types and small attributes are alike in most operations.
+_type = lru_cache(maxsize=4096)(read_type)
+_short_value = lru_cache(maxsize=4096)(read_value)
 
 
 def _all_operations(operation: Any) -> Any:
@@ -117,12 +125,13 @@ def operations_of(module: Any, with_data: bool = True) -> list[Operation]:
     """
     top = module.operation if hasattr(module, "operation") else module
     if with_data and _KEYED.search(_without_data(top)):
-        return read_operations(str(top))  # the bindings do not give the data of resources
+        # The bindings do not give the data of resources.
+        return read_operations(str(top.get_asm(assume_verified=True)))
     return [_Reader(with_data).operation(top)]
 
 
 def _without_data(operation: Any) -> str:
-    return str(operation.get_asm(large_elements_limit=_SMALL))
+    return str(operation.get_asm(large_elements_limit=_SMALL, assume_verified=True))
 
 
 class _Reader:
@@ -142,14 +151,14 @@ class _Reader:
         if body and found.name != MODULE:
             message = f"'{found.name}' has a region, which only modules have"
             raise place_of(found.location).error("SNN102", message, None)
-        types = tuple(read_type(str(result.type)) for result in found.results)
+        types = tuple(_type(str(result.type)) for result in found.results)
         return Operation(
             found.name,
             tuple(self.ref(value) for value in found.operands),
             {name: self.attribute(found.attributes[name]) for name in found.attributes},
             self.name(found) if types else "",
             types,
-            tuple(read_type(str(value.type)) for value in found.operands),
+            tuple(_type(str(value.type)) for value in found.operands),
             body,
             place_of(found.location),
         )
@@ -171,10 +180,13 @@ class _Reader:
             items = [found[index] for index in range(len(found))]
             return {item.name: self.attribute(item.attr) for item in items}
         if isinstance(found, ir.DenseElementsAttr):
-            kind = read_value(f'dense_resource<"#{"0" * 16}"> : {found.type}')
+            kind = _short_value(f'dense_resource<"#{"0" * 16}"> : {found.type}')
             if kind.size > _SMALL and kind.dtype != "bool":
                 return self.tensor(found, kind)
-        return read_value(str(found))
+        if isinstance(found, ir.StringAttr):
+            return found.value_bytes.decode("utf-8", "surrogatepass")
+        text = str(found)
+        return _short_value(text) if len(text) <= _SHORT else read_value(text)
 
     def tensor(self, found: Any, kind: Tensor) -> Tensor:
         if not self.with_data:

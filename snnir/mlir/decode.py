@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from snnir.errors import SnnirError, shown
+from snnir.errors import Diagnostic, SnnirError, shown
 from snnir.ir.graph import Graph, Node, Provenance, Value
 from snnir.ir.op import OPS, Op
 from snnir.ir.printer import signals_or_nothing
@@ -27,23 +27,20 @@ def graph_of(
     source: str | None = None,
     tensors: Mapping[str, Tensor] | None = None,
 ) -> Graph:
-    """Return the graph of a module.
+    """Return the verified graph of a module.
 
     Args:
         operations: What stands at the top.
         source: Name of the file, for messages.
         tensors: Weights by digest, for those that are named only.
 
-    Returns:
-        The graph, with stated types checked against inferred ones; not otherwise verified.
-
     Raises:
-        SnnirError: SNN102 if this is not a graph's module, SNN106 for an unknown op, SNN108 for a
-            version this one cannot read, SNN201 for wrong attributes and undefined values, SNN202
-            for wrong types.
+        SnnirError: What breaks a rule of graphs, and SNN102 if this is not a graph's module,
+            SNN106 for an unknown op, SNN108 for a version this one cannot read, SNN201 for wrong
+            attributes and undefined values, SNN202 for wrong types.
     """
     body = _graph_body(operations, source)
-    return _Decoder(body, source, tensors or {}).graph()
+    return _Decoder(body, source, tensors or {}).verified()
 
 
 def _graph_body(operations: list[Operation], source: str | None) -> list[Operation]:
@@ -101,6 +98,20 @@ class _Decoder:
                 raise self.fail("SNN201", module, "a program's module needs a name of its own")
             found[name] = program_of(module, self.source)
         return found
+
+    def verified(self) -> Graph:
+        """Return the graph; what breaks a rule is told with its place."""
+        graph = self.graph()
+        try:
+            return graph.verify()
+        except SnnirError as failure:
+            raise SnnirError(self.placed(found) for found in failure.diagnostics) from None
+
+    def placed(self, found: Diagnostic) -> Diagnostic:
+        operations = [op for name, op in self.names.values() if name == found.node]
+        place = operations[0].place if operations else tree.Place()
+        kept = {"node": found.node, "hint": found.hint}
+        return place.error(found.code, found.message, self.source, **kept).diagnostics[0]
 
     def graph(self) -> Graph:
         name, dt, offset, provenance = self.located(self.header, self.facts)

@@ -174,4 +174,4 @@ def to_graph(module: Any, tensors: Mapping[str, Tensor] | None = None) -> Graph:
     Raises:
         SnnirError: What keeps the module from being a graph.
     """
-    return graph_of(operations_of(module), None, tensors).verify()
+    return graph_of(operations_of(module), None, tensors)

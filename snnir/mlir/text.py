@@ -54,4 +54,4 @@ def from_mlir(text: str | Path, tensors: Mapping[str, Tensor] | None = None) -> 
 def parse_mlir(text: str, source: str | None, tensors: Mapping[str, Tensor] | None = None) -> Graph:
     """Return the verified graph of a text; `source` is the file's name for messages."""
     too_long(len(text), source)
-    return graph_of(read_operations(text, source), source, tensors).verify()
+    return graph_of(read_operations(text, source), source, tensors)

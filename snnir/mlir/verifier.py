@@ -5,15 +5,18 @@ The verifiers run before MLIR has looked at the kinds of attributes, and must no
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+from snnir.dynamics.program import Dynamics
 from snnir.errors import SnnirError
 from snnir.ir.neuron import Step
 from snnir.ir.op import OPS, Op, OpError
 from snnir.mlir import tree
 from snnir.mlir.attributes import WrongAttribute, op_of
-from snnir.mlir.bindings import operations_of
+from snnir.mlir.bindings import bindings, operations_of
 from snnir.mlir.decode_program import program_of
+from snnir.mlir.reader import read_operations
 from snnir.mlir.tree import Operation, Symbol
 from snnir.streams import Signal
 
@@ -101,9 +104,9 @@ def node_op(operation: Any, with_data: bool = True) -> tuple[Operation, Op]:
     programs = {}
     if issubclass(cls, Step) and isinstance(given.get("dynamics"), Symbol):
         symbol = given["dynamics"]
-        module = _program_module(operation.parent, symbol)
-        if module is not None:
-            programs[symbol] = program_of(module, None)
+        text = _program_text(operation.parent, symbol)
+        if text is not None:
+            programs[symbol] = _program(text)
     return found, op_of(cls, given, programs, {})
 
 
@@ -128,12 +131,18 @@ def _compare(found: Operation, inferred: tuple[Signal | None, ...]) -> str:
     return ""
 
 
-def _program_module(parent: Any, symbol: str) -> Operation | None:
-    for region in parent.regions if parent is not None else ():
-        for inner in region.blocks[0].operations:
-            operation = inner.operation
-            if operation.name == tree.MODULE and "sym_name" in operation.attributes:
-                (found,) = operations_of(operation, with_data=False)
-                if found.attributes["sym_name"] == symbol:
-                    return found
-    return None
+def _program_text(parent: Any, symbol: str) -> str | None:
+    """Return the text of the module that has a step program."""
+    if parent is None or parent.name != tree.MODULE:
+        return None
+    try:
+        module = bindings().SymbolTable(parent)[symbol]
+    except KeyError:
+        return None
+    # Printing would verify the whole module first, and so come back here.
+    return str(module.operation.get_asm(assume_verified=True))
+
+
+@lru_cache(maxsize=1024)
+def _program(text: str) -> Dynamics:
+    return program_of(read_operations(text)[0], None)

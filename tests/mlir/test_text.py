@@ -157,6 +157,18 @@ WRONG = {
         changed("(!snn.spikes<tensor<4xf32>>) ->", "(!snn.counts<tensor<4xf32>>) ->"), "SNN202",
         "is stated as",
     ),
+    "number of operands": (
+        changed("(%late) {", "(%late, %late) {").replace(
+            "(!snn.spikes<tensor<4xf32>>) -> !snn.analog",
+            "(!snn.spikes<tensor<4xf32>>, !snn.spikes<tensor<4xf32>>) -> !snn.analog",
+        ), "SNN201", "line 6, column 3: linear takes 1 operand(s), got 2",
+    ),
+    "cycle": (changed("(%late) {", "(%rec) {").replace(
+        '(%rec) {node = "rec"', '(%sum) {node = "rec"').replace(
+            "(!snn.spikes<tensor<4xf32>>) -> !snn.analog",
+            "(!snn.analog<tensor<4xf32>>) -> !snn.analog",
+        ), "SNN204", "delay",
+    ),
     "types of operands": (
         changed("(!snn.spikes<tensor<4xf32>>) ->", "() ->"), "SNN102", "1 operands and 0 types",
     ),

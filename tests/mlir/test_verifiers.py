@@ -98,7 +98,7 @@ BROKEN = {
     "undefined value": ("(%late)", "(%nobody)", "undeclared SSA value"),
     "type of use": (
         "(!snn.spikes<tensor<4xf32>>) -> !snn.spikes", "(!snn.analog<tensor<4xf32>>) -> !snn.spikes",
-        "expects different type",
+        "type '!snn.",
     ),
     "number of operands": (
         '"snn.delay"(%lif) {node = "late", steps = 1 : i64, metadata = []} : (!snn.spikes<tensor<4xf32>>)',
