@@ -127,7 +127,10 @@ def operations_of(module: Any, with_data: bool = True) -> list[Operation]:
     if with_data and _KEYED.search(_without_data(top)):
         # The bindings do not give the data of resources.
         return read_operations(str(top.get_asm(assume_verified=True)))
-    return [_Reader(with_data).operation(top)]
+    try:
+        return [_Reader(with_data).operation(top)]
+    except (UnicodeDecodeError, RuntimeError) as failure:  # what bindings make of damaged names
+        raise error("SNN102", f"the module is damaged ({failure})") from None
 
 
 def _without_data(operation: Any) -> str:

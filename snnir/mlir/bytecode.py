@@ -38,6 +38,8 @@ def from_bytecode(
 ) -> Graph:
     """Return the verified graph of MLIR bytecode.
 
+    The bytecode is read by MLIR, which ends the process over some files that are damaged.
+
     Raises:
         SnnirError: SNN102 with what MLIR says, SNN503 without torch-mlir, else as `from_mlir`.
     """

@@ -94,7 +94,7 @@ def _parsed(text: str | bytes, context: Any) -> Any:
     with context, ir.Location.unknown():
         try:
             return ir.Module.parse(text)
-        except (ir.MLIRError, ValueError) as failure:
+        except (ir.MLIRError, ValueError, RuntimeError) as failure:
             raise error("SNN102", mlir_message(failure)) from None
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 
 import snnir
 from snnir import matrix
-from snnir.ir import Add, Concat, Current, Delay, Input, Linear, Signal, Step
+from snnir.ir import Add, Concat, Current, Delay, FrozenDict, Input, Linear, Op, Signal, Step
+from snnir.ir.op import OPS, Operands, Results, register_op
 from tests.helpers import (
     CORPUS,
     continuous,
@@ -120,6 +123,37 @@ def shared_weight() -> snnir.Graph:
         "o": (Current(), ["b"]),
     }
     return graph(nodes, "o", dt=1e-3)
+
+
+@contextmanager
+def own_op() -> Iterator[snnir.Graph]:
+    """A graph with an op as a plug-in registers it; it has a field of every type."""
+
+    @register_op
+    @dataclass(frozen=True)
+    class Own(Op):
+        """y = x."""
+
+        name: ClassVar[str] = "own_3"
+        kind: snnir.Kind
+        pair: tuple[tuple[int, float], ...] = ()
+        table: FrozenDict[snnir.Tensor] = FrozenDict({})  # noqa: RUF009
+        text: str | None = None
+        flag: bool = False
+        rule: snnir.Stepping | None = None
+
+        def infer(self, operands: Operands) -> Results:
+            return tuple(operands)
+
+    values = FrozenDict({"b": snnir.tensor(np.ones((3, 4))), "a": snnir.tensor(0.1)})
+    own = Own(
+        snnir.Kind.COUNTS, ((1, 0.1), (2, -0.0)), values, 'a"', True, snnir.Stepping(fire="ge")
+    )
+    nodes: dict[str, Any] = {"x": (Input(Signal(snnir.Kind.SPIKES, (2,))), []), "own": (own, ["x"])}
+    try:
+        yield graph(nodes, "own", dt=1e-3)
+    finally:
+        del OPS["own_3"]
 
 
 NAMED: dict[str, Callable[[], snnir.Graph]] = {

@@ -18,6 +18,7 @@ from tests.mlir.models import (
     NAMED,
     of_corpus,
     of_matrix,
+    own_op,
     programs,
     random_graphs,
     same,
@@ -35,6 +36,8 @@ def resolved(graph: snnir.Graph) -> bool:
 def test_graphs_become_modules_and_come_back() -> None:
     context = dialect.new_context(several_ports())
     named = [make() for make in NAMED.values()]
+    with own_op() as graph:
+        assert same(dialect.to_graph(dialect.from_graph(graph)), graph)
     for graph in [*named, *of_matrix(), *random_graphs()[:60]]:
         module = dialect.from_graph(graph, context)
         assert module.operation.verify()

@@ -12,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import snnir
-from snnir.mlir import from_mlir, to_mlir
+from snnir.mlir import dialect_text, from_mlir, to_mlir
 from snnir.mlir.numbers import float_text, float_value, string_text, string_value
 from tests.helpers import feed_forward, recurrent
-from tests.mlir.models import MATRIX, NAMED, of_corpus, of_matrix, programs, same, several_ports
+from tests.mlir.models import (
+    MATRIX,
+    NAMED,
+    of_corpus,
+    of_matrix,
+    own_op,
+    programs,
+    same,
+    several_ports,
+)
 from tests.strategies import graphs, odd_graphs
 
 WEIGHTS = ("inline", "resource", "key")
@@ -60,6 +69,16 @@ def test_published_models_come_back() -> None:
 @given(st.one_of(graphs(), graphs(discrete=False)))
 def test_random_graphs_come_back(graph: snnir.Graph) -> None:
     check_round_trip(graph)
+
+
+def test_ops_of_plug_ins_come_back() -> None:
+    with own_op() as graph:
+        check_round_trip(graph)
+        assert "irdl.operation @own_3 {" in dialect_text()
+        text = to_mlir(graph)
+    with pytest.raises(snnir.SnnirError, match="SNN106.*snn.own_3"):
+        from_mlir(text)
+    assert "own_3" not in dialect_text()
 
 
 @pytest.mark.parametrize("name", ["feed_forward", "recurrent", "programs"])

@@ -18,6 +18,7 @@ from tests.mlir.models import (
     NAMED,
     of_corpus,
     of_matrix,
+    own_op,
     programs,
     random_graphs,
     same,
@@ -57,6 +58,12 @@ def test_every_op_and_neuron(name: str, tmp_path: Path) -> None:
     nets = [*of_matrix(), *(make() for key, make in NAMED.items() if key != "several_ports")]
     check(name, nets, tmp_path, "inline")
     check(name, nets, tmp_path, "resource", "--mlir-print-op-generic", "--mlir-print-debuginfo")
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_ops_of_plug_ins(name: str, tmp_path: Path) -> None:
+    with own_op() as net:
+        check(name, [net], tmp_path, "inline")
 
 
 @pytest.mark.parametrize("name", TOOLS)
