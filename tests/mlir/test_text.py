@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import snnir
 from snnir.mlir import dialect_text, from_mlir, to_mlir
 from snnir.mlir.numbers import float_text, float_value, string_text, string_value
-from tests.helpers import feed_forward, recurrent
+from tests.helpers import ROOT, feed_forward, recurrent
 from tests.mlir.models import (
     MATRIX,
     NAMED,
@@ -84,6 +84,14 @@ def test_ops_of_plug_ins_come_back() -> None:
 @pytest.mark.parametrize("name", ["feed_forward", "recurrent", "programs"])
 def test_golden_text(name: str, golden: Any) -> None:
     golden(f"{name}.mlir", to_mlir(NAMED[name](), "resource"))
+
+
+def test_the_text_of_the_page_is_what_is_printed() -> None:
+    page = (ROOT / "docs" / "mlir.md").read_text("utf-8")
+    first = page.split("```python\n")[1].split("```")[0]
+    scope: dict[str, Any] = {}
+    exec(compile(first, "mlir.md", "exec"), scope)
+    assert page.split("```mlir\n")[1].split("```")[0] == scope["text"]
 
 
 def test_weights_that_are_named_only_stay_unresolved() -> None:
