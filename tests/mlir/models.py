@@ -159,6 +159,8 @@ def own_op() -> Iterator[snnir.Graph]:
 NAMED: dict[str, Callable[[], snnir.Graph]] = {
     "feed_forward": feed_forward, "recurrent": recurrent, "several_ports": several_ports,
     "odd_numbers": odd_numbers, "programs": programs, "shared_weight": shared_weight,
+    "quantised": lambda: recurrent().apply("quantize{bits=5}"),
+    "sparse": lambda: recurrent().apply("sparsify"),
     "continuous": lambda: continuous(tau=0.01, r=1, v_leak=0, v_threshold=1),
 }  # fmt: skip
 

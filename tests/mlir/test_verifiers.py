@@ -136,6 +136,19 @@ def test_broken_text_is_refused_where_it_is_broken(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", TOOLS)
+def test_bytecode_is_read_by_both(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch_mlir")
+    (tmp_path / "snn.irdl.mlir").write_text(dialect_text())
+    snnir.save(programs(), tmp_path / "net.mlirbc")
+    command = [tool(name), f"--irdl-file={tmp_path / 'snn.irdl.mlir'}"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "net.mlirbc")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert same(from_mlir(done.stdout), programs())
+
+
+@pytest.mark.parametrize("name", TOOLS)
 def test_programs_are_checked(name: str, tmp_path: Path) -> None:
     text = to_mlir(programs()).replace("snn.scalar_not", "snn.scalar_neg", 1)
     done = verified(name, text, tmp_path)
