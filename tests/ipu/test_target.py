@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from snnir.c_build import NoCompiler, cpp_compiler
 from snnir.ir import Graph, Input, Linear, Node, Signal, Value
 from snnir.streams import Kind
 from snnir.targets.ipu.half import halved
+from snnir.targets.ipu.memory import ITEM_BYTES
 from tests.corpora.test_corpus import READABLE
 from tests.helpers import cli, graph, lif_step, quiet_load, spikes
 from tests.ipu.nets import convolutional, every_op, layers, random_sparse, recurrence
@@ -127,6 +129,23 @@ def test_half_precision() -> None:
     assert "half" in text(made, "codelets.cpp")
     full = snnir.compile(built, "ipu")
     assert full.plan.tile_bytes.sum() > made.plan.tile_bytes.sum() + 40 * 30
+
+
+def test_fields_are_whole_words() -> None:
+    """The host sends whole words, and what a worker writes shares no word with another."""
+    built = recurrence(31, density=0.3, delay=3)
+    made = snnir.compile(built, "ipu", precision="half", batch=3, events="lists")
+    source = text(made, "codelets.cpp")
+    written = re.findall(r"(?:InOut|Output)<poplar::Vector<(.*?), .*?ONE_PTR(.*?)>>", source)
+    small = {kind: align for kind, align in written if kind not in ("float", "int", "unsigned")}
+    assert small == {"unsigned char": ", 4", "unsigned short": ", 4"}
+    fields = [f for name in made.plan.stages for f in made.plan.vertices(name).fields]
+    assert any(ITEM_BYTES[field.ctype] == 2 and (field.sizes % 2).any() for field in fields)
+    for field in fields:
+        assert not (field.room * ITEM_BYTES[field.ctype] % 4).any(), field.name
+    x = spikes((12, 5, 40))
+    want = snnir.compile(halved(built)).run(x)
+    np.testing.assert_array_equal(made.run(x).output, want.output)
 
 
 def weight_of(built: Graph) -> Any:
