@@ -149,12 +149,12 @@ def test_the_report_counts_memory_traffic_and_cycles(program: Path, folder: Path
     }  # fmt: skip
     copies = {copy["name"]: copy for copy in report["copies"]}
     assert copies["gather"] == {
-        "name": "gather", "kind": "exchange", "bytes": 128, "executed": 5,
+        "name": "gather", "kind": "exchange", "bytes": 128, "executed": 5, "pieces": 8,
         "received": 7 * 16, "received_max": 7 * 16, "sent": 7 * 16, "sent_max": 16,
         "ipu_received": 4 * 16, "ipu_sent": 4 * 16,
     }  # fmt: skip
     assert copies["broadcast"] == {
-        "name": "broadcast", "kind": "exchange", "bytes": 8 * 128, "executed": 5,
+        "name": "broadcast", "kind": "exchange", "bytes": 8 * 128, "executed": 5, "pieces": 8,
         "received": 7 * 128, "received_max": 128, "sent": 128, "sent_max": 128,
         "ipu_received": 4 * 128, "ipu_sent": 128,
     }  # fmt: skip

@@ -148,6 +148,29 @@ def test_fields_are_whole_words() -> None:
     np.testing.assert_array_equal(made.run(x).output, want.output)
 
 
+@pytest.mark.parametrize("events", ["bits", "lists"])
+@pytest.mark.parametrize("density", [1.0, 0.2])
+def test_samples_of_a_part_lie_together(events: str, density: float) -> None:
+    """Parts of several words; what tiles receive is no more pieces of memory for more samples."""
+    built = layers(3000, 20, 11, density=density)
+    x = spikes((6, 5, 3000), 0.1)
+    want = snnir.compile(built).run(x)
+    assert want.output.sum() > 0
+    pieces = []
+    for batch in (1, 3):
+        made = snnir.compile(built, "ipu", batch=batch, events=events)
+        emulated = made.emulate({"x": x})
+        np.testing.assert_array_equal(made.run(x).output, want.output)
+        stream = made.plan.streams[Value("x")]
+        assert stream.form == events
+        assert stream.unit > 1
+        copies = [one for one in emulated.report["copies"] if one["kind"] == "exchange"]
+        pieces.append({one["name"]: one["pieces"] for one in copies})
+    assert pieces[0].keys() == pieces[1].keys()
+    for name, found in pieces[0].items():
+        assert pieces[1][name] <= found, name
+
+
 def weight_of(built: Graph) -> Any:
     return built["fc"].op.tensors()["weight"].numpy()
 

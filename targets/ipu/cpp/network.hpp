@@ -214,12 +214,18 @@ class Network {
 
   // --- One step ----------------------------------------------------------------------------------
 
-  // Sends a value to the tiles that read it.
+  // Sends a value to the tiles that read it: lists and bits in whole parts, which are few pieces of
+  // memory; values sample by sample, as many as each tile reads.
   void send(const Stream &from, const Image &to, const std::string &name) {
     const std::size_t items = std::size_t(from.parts) * from.unit;
-    const poplar::Tensor rows = from.tensor.dimShuffle({1, 0, 2}).reshape({batch_, items});
+    const bool whole = from.form != Form::values;
+    const poplar::Tensor rows = whole ? from.tensor.reshape({1, items * batch_})
+                                      : from.tensor.dimShuffle({1, 0, 2}).reshape({batch_, items});
+    const std::size_t each = whole ? batch_ : 1;
     std::vector<poplar::Tensor> sources;
-    for (const Window &w : to.windows) sources.push_back(rows.slice(w.low, w.high, 1).flatten());
+    for (const Window &w : to.windows) {
+      sources.push_back(rows.slice(w.low * each, w.high * each, 1).flatten());
+    }
     step_.add(poplar::program::Copy(poplar::concat(sources), to.tensor, false, name));
   }
 
