@@ -134,7 +134,7 @@ def test_half_precision() -> None:
 def test_fields_are_whole_words() -> None:
     """The host sends whole words, and what a worker writes shares no word with another."""
     built = recurrence(31, density=0.3, delay=3)
-    made = snnir.compile(built, "ipu", precision="half", batch=3, events="lists")
+    made: Any = snnir.compile(built, "ipu", precision="half", batch=3, events="lists")
     source = text(made, "codelets.cpp")
     written = re.findall(r"(?:InOut|Output)<poplar::Vector<(.*?), .*?ONE_PTR(.*?)>>", source)
     small = {kind: align for kind, align in written if kind not in ("float", "int", "unsigned")}
@@ -158,7 +158,7 @@ def test_samples_of_a_part_lie_together(events: str, density: float) -> None:
     assert want.output.sum() > 0
     pieces = []
     for batch in (1, 3):
-        made = snnir.compile(built, "ipu", batch=batch, events=events)
+        made: Any = snnir.compile(built, "ipu", batch=batch, events=events)
         emulated = made.emulate({"x": x})
         np.testing.assert_array_equal(made.run(x).output, want.output)
         stream = made.plan.streams[Value("x")]

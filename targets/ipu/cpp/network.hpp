@@ -307,7 +307,7 @@ class Network {
     }
     poplar::Engine engine(graph, {load_, reset_, poplar::program::Repeat(steps, step_)});
     engine.load(device);
-    // Every stream has its callback before the first program runs, since a stream may be read ahead.
+    // Every stream has its callback before the first program runs, as in Graphcore's own programs.
     connect_fills(engine, folder + "/tiles.bin");
     Progress progress{steps, samples, 0, {}};
     connect_ports(engine, progress, sources, results);
