@@ -30,6 +30,7 @@ from snnir.targets.ipu.partition import Wishes, partition
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.plan_json import plan_text
 from snnir.targets.ipu.refusals import refused
+from snnir.targets.ipu.report import Pictures, tables
 from snnir.targets.ipu.structure import Structure
 
 PRECISIONS = ("float32", "half")
@@ -125,7 +126,10 @@ class IpuTarget(Target):
         options = {item.name: getattr(self, item.name) for item in fields(self)}
         files["plan.json"] = plan_text(plan, kept.name, options).encode()
         files["model.py"] = model_source(facts).encode()
-        return IpuCompiled(kept, self, files, history, "model.py", plan, facts, report)
+        return IpuCompiled(
+            kept, self, files, history, "model.py", plan, facts, report, tables=tables(plan),
+            pictures=Pictures(plan),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
