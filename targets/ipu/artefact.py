@@ -75,6 +75,8 @@ def facts_of(plan: Plan, graph: Graph) -> Facts:
     }
     for name, (stage, item) in plan.recordable_states().items():
         shape = tuple(graph.signal(stage).shape)
-        records[name] = Port(name, shape, item.ctype, record_handle(plan, name))
+        kind = "int64" if item.ctype == "int" else ""
+        records[name] = Port(name, shape, item.ctype, record_handle(plan, name), kind)
     counted = {name: count_handle(plan, name) for name in populations(graph)}
-    return Facts(inputs, outputs, records, counted, "float32", graph.record_offset)
+    real = "float64" if structure.layout.real == "double" else "float32"
+    return Facts(inputs, outputs, records, counted, real, graph.record_offset)

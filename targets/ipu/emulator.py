@@ -32,12 +32,14 @@ class Port:
         shape: Of a sample.
         ctype: Type of its numbers in the program, `float` or `int`.
         handle: The word by which the program is asked for it, if it has to be.
+        dtype: What NumPy calls the type in which it is given out, if not that of streams.
     """
 
     name: str
     shape: tuple[int, ...]
     ctype: str = "float"
     handle: str = ""
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,15 +123,16 @@ def _read(
 ) -> Emulation:
     with made.open("rb") as file:
 
-        def take(port: Port) -> Any:
+        def taken(port: Port) -> Any:
             """Read the numbers of one port."""
             kind = "<i4" if port.ctype == "int" else "<f4"
             count = lead[0] * lead[1] * int(np.prod(port.shape, dtype=np.int64))
             flat = np.fromfile(file, kind, count)
-            return late(flat.reshape(*lead, *port.shape), facts.offset).astype(facts.dtype)
+            made = flat.reshape(*lead, *port.shape).astype(port.dtype or facts.dtype)
+            return late(made, facts.offset)
 
-        outputs = {port.name: take(port) for port in facts.outputs}
-        records = {name: take(facts.records[name]) for name in dict.fromkeys(record)}
+        outputs = {port.name: taken(port) for port in facts.outputs}
+        records = {name: taken(facts.records[name]) for name in dict.fromkeys(record)}
         totals = np.fromfile(file, "<f8", len(facts.populations))
     sums = dict(zip(facts.populations, totals.tolist(), strict=True))
     return Emulation(outputs, records, sums, report)

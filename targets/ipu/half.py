@@ -12,7 +12,7 @@ from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node
 from snnir.ir.op import Op
 from snnir.ir.sparse import SparseLinear
-from snnir.ir.synapses import Conv1d, Conv2d, Linear
+from snnir.ir.synapses import Bias, Conv1d, Conv2d, Linear
 from snnir.loss_report import NodeLoss
 from snnir.pipeline import APPROXIMATE
 from snnir.tensors import Tensor
@@ -23,11 +23,10 @@ MOST = float(np.finfo(np.float16).max)
 
 def weights_of(op: Op) -> dict[str, Tensor]:
     """Return the weights and the bias of a synapse, by attribute, if they are real numbers."""
-    if not isinstance(op, (Linear, Conv1d, Conv2d, SparseLinear)):
+    if not isinstance(op, (Linear, Conv1d, Conv2d, SparseLinear, Bias)):
         return {}
-    name = "values" if isinstance(op, SparseLinear) else "weight"
-    found = {name: op.tensors()[name], "bias": op.bias}
-    return {key: t for key, t in found.items() if t is not None and t.dtype.startswith("f")}
+    found = {key: op.tensors()[key] for key in ("weight", "values", "bias") if key in op.tensors()}
+    return {key: tensor for key, tensor in found.items() if tensor.dtype.startswith("f")}
 
 
 def halved(graph: Graph) -> Graph:

@@ -135,11 +135,12 @@ class Leaf:
                 f"        const unsigned k = {given}[{base} + e];",
                 *inner, "    }", "}",
             ]  # fmt: skip
+        lowest = "31u - __builtin_clz(bits & -bits)"
         return [
             end,
             f"for (unsigned word = {given}_first; word {until}; ++word) {{",
             f"    for (unsigned bits = {given}[{base} + word]; bits; bits &= bits - 1) {{",
-            f"        const unsigned k = word * {min(per, 32)}u + __builtin_ctz(bits);",
+            f"        const unsigned k = word * {min(per, 32)}u + {lowest};",
             *inner, "    }", "}",
         ]  # fmt: skip
 

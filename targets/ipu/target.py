@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +16,7 @@ import numpy.typing as npt
 
 from snnir.artefact import populations
 from snnir.c_build import NoCompiler
-from snnir.errors import Diagnostic, SnnirError, error
+from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
 from snnir.loss_report import LossReport
 from snnir.pipeline import LEVELS, PipelineResult
@@ -29,6 +31,8 @@ from snnir.targets.ipu.machine import MOST_IPUS, Machine
 from snnir.targets.ipu.partition import Wishes, partition
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.plan_json import plan_text
+from snnir.targets.ipu.poptorch.fit import unsupported
+from snnir.targets.ipu.poptorch.script import ScriptOptions, poptorch_files
 from snnir.targets.ipu.refusals import refused
 from snnir.targets.ipu.report import Pictures, tables
 from snnir.targets.ipu.structure import Structure
@@ -126,10 +130,19 @@ class IpuTarget(Target):
         options = {item.name: getattr(self, item.name) for item in fields(self)}
         files["plan.json"] = plan_text(plan, kept.name, options).encode()
         files["model.py"] = model_source(facts).encode()
+        without = unsupported(kept, self.precision == "half")
+        for problem in without:
+            warn(replace(problem, message=f"{problem.message}: no PopTorch script is written"))
+        if not without:
+            files |= poptorch_files(kept, self._script(plan))
         return IpuCompiled(
             kept, self, files, history, "model.py", plan, facts, report, tables=tables(plan),
             pictures=Pictures(plan),
         )  # fmt: skip
+
+    def _script(self, plan: Plan) -> ScriptOptions:
+        half = self.precision == "half"
+        return ScriptOptions(half=half, replicas=self.replicas, ipus=plan.machine.ipus)
 
 
 @dataclass(frozen=True)
@@ -157,10 +170,12 @@ class IpuCompiled(Compiled):
         return {}
 
     @cached_property
-    def _folder(self) -> tempfile.TemporaryDirectory[str]:
-        made = tempfile.TemporaryDirectory(prefix="snnir-ipu-")
-        for name, content in self.files.items():
-            _write(Path(made.name, name), content)
+    def _folder(self) -> Path:
+        """The files that the emulator needs, for as long as this object lives."""
+        made = Path(tempfile.mkdtemp(prefix="snnir-ipu-"))
+        weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+        for name, content in program_files(self.plan, self.graph.name).items():
+            _write(made / name, content)
         return made
 
     def run(
@@ -214,7 +229,7 @@ class IpuCompiled(Compiled):
             SnnirError: SNN503 if there is no compiler, SNN502 if the program breaks a rule.
         """
         try:
-            return emulate(Path(self._folder.name), self.facts, inputs, record)
+            return emulate(self._folder, self.facts, inputs, record)
         except NoCompiler as problem:
             raise error("SNN503", f"target 'ipu': {problem}") from None
         except Failed as problem:

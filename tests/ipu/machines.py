@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,16 +12,12 @@ import pytest
 import snnir
 from snnir.ir import (
     Add,
-    Conv2d,
     Current,
     Delay,
-    Flatten,
     Graph,
     Input,
-    Linear,
     Signal,
     SparseLinear,
-    SumPool2d,
 )
 from snnir.ir.op import Op
 from snnir.pipeline import PipelineResult
@@ -77,37 +72,8 @@ def like(monkeypatch: pytest.MonkeyPatch, made: IpuCompiled) -> None:
 # --- Networks ------------------------------------------------------------------------------------
 
 
-def t(*shape: int, seed: int = 3) -> snnir.Tensor:
-    return snnir.tensor(dyadic(shape, seed))
-
-
 def _input(*shape: int) -> tuple[Op, list[str]]:
     return Input(Signal(Kind.SPIKES, shape)), []
-
-
-def chain(*sizes: int) -> Graph:
-    """Return dense layers of LIF neurons."""
-    nodes: Nodes = {"input": _input(sizes[0])}
-    last = "input"
-    for index, (before, after) in enumerate(itertools.pairwise(sizes)):
-        nodes[f"fc{index}"] = Linear(t(after, before, seed=index)), [last]
-        nodes[f"lif{index}"] = lif_step(), [f"fc{index}"]
-        last = f"lif{index}"
-    return graph(nodes, last, dt=1e-3)
-
-
-def convolution() -> Graph:
-    """Return a convolution, a pool, and a dense layer."""
-    nodes: Nodes = {
-        "input": _input(2, 10, 10),
-        "conv": (Conv2d(t(6, 2, 3, 3), padding=((1, 1), (1, 1))), ["input"]),
-        "lif0": (lif_step(), ["conv"]),
-        "pool": (SumPool2d((2, 2), (2, 2)), ["lif0"]),
-        "flat": (Flatten(), ["pool"]),
-        "fc": (Linear(t(10, 150)), ["flat"]),
-        "lif1": (lif_step(), ["fc"]),
-    }
-    return graph(nodes, "lif1", dt=1e-3)
 
 
 def matrix(rows: int, columns: int, entries: int, seed: int = 0) -> SparseLinear:
@@ -124,8 +90,8 @@ def matrix(rows: int, columns: int, entries: int, seed: int = 0) -> SparseLinear
 def recurrent(neurons: int, entries: int, steps: int = 1) -> Graph:
     """Return neurons that excite each other through a sparse matrix after some steps."""
     nodes: Nodes = {
-        "input": _input(neurons),
-        "current": (Current(), ["input"]),
+        "x": _input(neurons),
+        "current": (Current(), ["x"]),
         "late": (Delay(steps), ["lif"]),
         "recurrent": (matrix(neurons, neurons, entries), ["late"]),
         "sum": (Add(), ["current", "recurrent"]),
@@ -140,8 +106,8 @@ def uneven(neurons: int = 60, columns: int = 400) -> Graph:
     for row in range(neurons):
         dense[row, columns // (row + 1) :] = 0
     nodes: Nodes = {
-        "input": _input(columns),
-        "fc": (SparseLinear.of(dense), ["input"]),
+        "x": _input(columns),
+        "fc": (SparseLinear.of(dense), ["x"]),
         "lif": (lif_step(), ["fc"]),
     }
     return graph(nodes, "lif", dt=1e-3)

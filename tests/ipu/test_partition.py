@@ -22,28 +22,27 @@ from tests.ipu.checker import measured
 from tests.ipu.machines import (
     Machine,
     SmallIpu,
-    chain,
     compiled,
-    convolution,
     facts,
     like,
     recurrent,
     uneven,
 )
+from tests.ipu.nets import convolutional, layers
 
 NETS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "dense": (lambda: chain(784, 256, 10), {}),
-    "dense, lists": (lambda: chain(784, 256, 10), {"events": "lists", "batch": 2}),
+    "dense": (lambda: layers(784, 256, 10), {}),
+    "dense, lists": (lambda: layers(784, 256, 10), {"events": "lists", "batch": 2}),
     "dense, two IPUs": (
-        lambda: chain(60, 48, 10),
+        lambda: layers(60, 48, 10),
         {"ipus": 2, "tiles": 8, "tile_bytes": 2200, "reserve": 0.0},
     ),
     "dense, along four IPUs": (
-        lambda: chain(64, 64, 64, 64),
+        lambda: layers(64, 64, 64, 64),
         {"ipus": 4, "tiles": 6, "tile_bytes": 3500, "reserve": 0.0},
     ),
-    "convolution": (convolution, {"batch": 3}),
-    "convolution, eight tiles": (convolution, {"tiles": 8, "tile_bytes": 4000}),
+    "convolution": (convolutional, {"batch": 3}),
+    "convolution, eight tiles": (convolutional, {"tiles": 8, "tile_bytes": 4000}),
     "sparse recurrent": (lambda: recurrent(300, 20), {}),
     "sparse recurrent, late": (
         lambda: recurrent(300, 20, 3),
@@ -68,8 +67,8 @@ def test_plans_hold_by_their_page_and_in_the_emulator(
     assert found.problems == []
     like(monkeypatch, made)
     batch = plan["machine"]["batch"]
-    x = spikes((4, batch, *made.graph.inputs["input"].shape))
-    run = made.emulate({"input": x})
+    x = spikes((4, batch, *made.graph.inputs["x"].shape))
+    run = made.emulate({"x": x})
     want = snnir.compile(made.graph, "numpy", level=0).run(x)
     np.testing.assert_array_equal(next(iter(run.outputs.values())), want.output)
 
@@ -140,7 +139,7 @@ def plan_of(built: Graph, machine: Machine | None = None, **wishes: Any) -> Any:
 
 
 def test_few_tiles_where_more_do_not_pay() -> None:
-    plan = plan_of(chain(4, 4))
+    plan = plan_of(layers(4, 4))
     assert all(len(place.tiles) == 1 for place in plan.placements)
 
 
@@ -151,8 +150,8 @@ def test_more_neurons_have_more_tiles() -> None:
 
 def test_lists_and_bits_are_as_asked_for() -> None:
     def forms(events: str) -> set[str]:
-        plan = plan_of(chain(784, 256, 10), events=events)
-        read = {"input", "lif0"}
+        plan = plan_of(layers(784, 256, 10), events=events)
+        read = {"x", "lif0"}
         return {stream.form for value, stream in plan.streams.items() if value.node in read}
 
     assert forms("lists") == {"lists"}
@@ -161,7 +160,7 @@ def test_lists_and_bits_are_as_asked_for() -> None:
 
 def test_few_events_favour_lists() -> None:
     def cycles(events: str, activity: float) -> int:
-        plan = plan_of(chain(4000, 64), events=events, activity=activity)
+        plan = plan_of(layers(4000, 64), events=events, activity=activity)
         return max(int(plan.cycles("lif0").max()), 1)
 
     assert cycles("lists", 0.001) < cycles("bits", 0.001)
@@ -175,7 +174,7 @@ def test_no_cut_drawn_at_random_is_faster() -> None:
     from snnir.targets.ipu.search import Search
     from snnir.targets.ipu.sizes import Sizer
 
-    structure = Structure(chain(200, 120, 10))
+    structure = Structure(layers(200, 120, 10))
     machine = Machine(tiles=64)
     ours = step_cycles(partition(structure, machine, Wishes())[0])  # type: ignore[arg-type]
     search = Search(structure, Sizer(structure, 1, False, 0.1), [64] * 3)
@@ -204,7 +203,7 @@ def test_stages_of_a_level_do_not_share_tiles_where_there_are_more() -> None:
     from snnir.ir import Concat, Input, Linear, Signal
     from snnir.streams import Kind
     from tests.helpers import graph, lif_step
-    from tests.ipu.machines import t
+    from tests.targets import t
 
     nodes: Any = {"input": (Input(Signal(Kind.SPIKES, (40,))), [])}
     for side in ("a", "b"):
@@ -220,7 +219,7 @@ def test_stages_of_a_level_do_not_share_tiles_where_there_are_more() -> None:
 
 
 def test_as_few_ipus_as_hold_it() -> None:
-    built = chain(100, 100, 100)
+    built = layers(100, 100, 100)
     need = sum(plan_of(built).tile_bytes)
     for ipus in (1, 2, 4, 8):
         tile = int(1.3 * need / (8 * ipus))
@@ -240,7 +239,7 @@ def test_layers_along_the_flow_stay_on_an_ipu() -> None:
 
 
 def test_copies_share_the_ipus() -> None:
-    built = chain(60, 48, 10)
+    built = layers(60, 48, 10)
     options: dict[str, Any] = {"tiles": 8, "tile_bytes": 2200, "reserve": 0.0}
     plan = facts(compiled(built, ipus=8, replicas=4, **options))
     assert (plan["machine"]["ipus"], plan["machine"]["replicas"]) == (2, 4)
@@ -249,7 +248,7 @@ def test_copies_share_the_ipus() -> None:
 
 
 def test_copies_run_other_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = chain(60, 48, 10)
+    built = layers(60, 48, 10)
     made = compiled(
         built, ipus=4, replicas=2, tiles=8, tile_bytes=2200, reserve=0.0, batch=1
     )  # fmt: skip
@@ -267,7 +266,7 @@ def refusals(built: Graph, **options: Any) -> list[snnir.Diagnostic]:
 
 
 def test_a_model_that_is_too_large_is_refused_with_its_sums() -> None:
-    built = chain(60, 48, 10)
+    built = layers(60, 48, 10)
     [problem] = refusals(built, tiles=8, tile_bytes=2000, reserve=0.1)
     assert problem.code == "SNN504"
     text = problem.message.replace(",", "")
@@ -283,7 +282,7 @@ def test_a_model_that_is_too_large_is_refused_with_its_sums() -> None:
 
 
 def test_what_is_said_to_help_does() -> None:
-    built = chain(60, 48, 10)
+    built = layers(60, 48, 10)
     given: dict[str, Any] = {"tiles": 8, "tile_bytes": 1600, "reserve": 0.1}
     [problem] = refusals(built, **given)
     assert problem.hint is not None
@@ -298,7 +297,7 @@ def test_what_is_said_to_help_does() -> None:
 
 
 def test_a_neuron_that_no_tile_holds_is_named() -> None:
-    built = chain(400, 6, 3)
+    built = layers(400, 6, 3)
     [problem] = refusals(built, tiles=100, tile_bytes=1600, reserve=0.0, ipus=2)
     assert problem.node == "lif0"
     assert "alone needs" in problem.message
@@ -342,13 +341,13 @@ def test_options_are_checked(option: str, value: Any) -> None:
 def networks(draw: st.DrawFn) -> Graph:
     kind = draw(st.sampled_from(["chain", "convolution", "recurrent", "uneven"]))
     if kind == "chain":
-        return chain(*draw(st.lists(st.integers(1, 90), min_size=2, max_size=5)))
+        return layers(*draw(st.lists(st.integers(1, 90), min_size=2, max_size=5)))
     if kind == "recurrent":
         neurons = draw(st.integers(2, 150))
         return recurrent(neurons, draw(st.integers(0, neurons // 2)), draw(st.integers(1, 3)))
     if kind == "uneven":
         return uneven(draw(st.integers(1, 60)), draw(st.integers(1, 200)))
-    return convolution()
+    return convolutional()
 
 
 @settings(max_examples=60, deadline=None)

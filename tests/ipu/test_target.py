@@ -1,0 +1,283 @@
+"""The ipu target: its emulated program against the NumPy reference, spike by spike."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import snnir
+from snnir.c_build import NoCompiler, cpp_compiler
+from snnir.ir import Graph, Input, Linear, Node, Signal, Value
+from snnir.streams import Kind
+from snnir.targets.ipu.half import halved
+from tests.corpora.test_corpus import READABLE
+from tests.helpers import cli, graph, lif_step, quiet_load, spikes
+from tests.ipu.nets import convolutional, every_op, layers, random_sparse, recurrence
+from tests.strategies import graphs
+from tests.targets import every_value, inputs, neuron_graph, scalar_steps, t, tangled
+
+try:
+    cpp_compiler()
+except NoCompiler:
+    pytest.skip("there is no C++ compiler", allow_module_level=True)
+
+
+def compare(built: Graph, xs: Any, keep: bool = True, **options: Any) -> None:
+    """Every value and state of a run, and of the run after it, equals the reference's."""
+    reference = snnir.compile(built, "numpy", level=0)
+    made = snnir.compile(built, "ipu", level=0, keep=keep, **options)
+    watch = [name for name in every_value(made.graph) if name in made.facts.records]
+    if keep:
+        assert watch == every_value(made.graph)
+    for resume in (False, True):
+        with np.errstate(all="ignore"):
+            want, got = (sim.run(xs, watch, resume=resume) for sim in (reference, made))
+        for name, value in {**want.outputs, **want.recorded}.items():
+            found = {**got.outputs, **got.recorded}[name]
+            assert found.dtype == value.dtype, name
+            np.testing.assert_array_equal(found, value, name)
+        assert got.stats == want.stats
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch": 2}, {"ipus": 2, "replicas": 2, "batch": 2}],
+    ids=["one sample", "two at once", "two replicas"],
+)
+def test_every_op(options: dict[str, Any]) -> None:
+    built = every_op()
+    compare(built, inputs(built, batch=5), **options)
+
+
+def test_scalar_operations() -> None:
+    steps, x, y = scalar_steps()
+    exact = [s for name, s in steps.items() if name not in ("exp", "log", "tanh", "pow")]
+    given = {"x": x, "y": y}
+    for array in given.values():
+        array[~np.isfinite(array)] = 7e37
+    compare(neuron_graph(exact, x.shape[2:]), given)
+
+
+def test_scalar_operations_of_the_library() -> None:
+    steps, x, y = scalar_steps()
+    some = neuron_graph([steps[name] for name in ("exp", "log", "tanh", "pow")], x.shape[2:])
+    given = {"x": np.where(np.isfinite(x), x, 7e37), "y": np.where(np.isfinite(y), y, 2.0)}
+    with np.errstate(all="ignore"):
+        want = snnir.compile(some, level=0).run(given)
+    got = snnir.compile(some, "ipu", level=0).run(given)
+    for name, value in want.outputs.items():
+        np.testing.assert_allclose(got.outputs[name], value, rtol=4e-7, atol=1e-30)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_recurrences(keep: bool) -> None:
+    for built in (tangled(), recurrence(), recurrence(delay=3), recurrence(density=0.3)):
+        compare(built, inputs(built, 12), keep=keep, batch=2)
+
+
+def test_convolutions() -> None:
+    built = convolutional()
+    xs = {"x": spikes((20, 3, 2, 12, 10))}
+    compare(built, xs, keep=False)
+    compare(built, xs, keep=True, batch=3)
+
+
+@pytest.mark.parametrize("passes", ["quantize{bits=8}", "quantize{bits=4,per-channel=true}"])
+def test_integers(passes: str) -> None:
+    built = convolutional().apply(passes)
+    compare(built, {"x": spikes((20, 2, 2, 12, 10))}, keep=False)
+    source = snnir.compile(built, "ipu").files["codelets.cpp"]
+    assert isinstance(source, bytes)
+    assert b"signed char" in source  # weights take a byte
+
+
+def test_half_precision() -> None:
+    rng = np.random.default_rng(0)
+
+    def weights(*shape: int) -> snnir.Tensor:
+        return snnir.tensor(rng.normal(0, 0.4, shape).astype(np.float32))
+
+    built = graph(
+        {
+            "x": (Input(Signal(Kind.SPIKES, (30,))), []),
+            "fc": (Linear(weights(40, 30), weights(40)), ["x"]),
+            "a": (lif_step(), ["fc"]),
+        },
+        "a",
+        dt=1e-3,
+    )
+    x = spikes((60, 4, 30))
+    made = snnir.compile(built, "ipu", precision="half")
+    got = made.run(x, ["a:v"])
+    # On a grid of 16 bits the sums of this net are exact in float32, whatever the order.
+    same = snnir.compile(halved(built)).run(x, ["a:v"])
+    np.testing.assert_array_equal(got.recorded["a:v"], same.recorded["a:v"])
+    assert (got.recorded["a:v"] != snnir.compile(built).run(x, ["a:v"]).recorded["a:v"]).any()
+    entry = next(e for e in made.losses.nodes if e.node == "fc")
+    assert entry.level == "approximate"
+    error = np.abs(halved(built)["fc"].op.tensors()["weight"].numpy() - weight_of(built)).max()
+    assert f"by {error:.3g} at most" in entry.what
+    assert "half" in text(made, "codelets.cpp")
+    full = snnir.compile(built, "ipu")
+    assert full.plan.tile_bytes.sum() > made.plan.tile_bytes.sum() + 40 * 30
+
+
+def weight_of(built: Graph) -> Any:
+    return built["fc"].op.tensors()["weight"].numpy()
+
+
+def text(made: Any, name: str) -> str:
+    content = made.files[name]
+    assert isinstance(content, bytes)
+    return content.decode()
+
+
+def test_half_precision_refuses_what_it_cannot_hold() -> None:
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (2,))), []),
+        "fc": (Linear(snnir.tensor(np.float32([[1e5, 1.0]]))), ["x"]),
+        "a": (lif_step(), ["fc"]),
+    }
+    with pytest.raises(snnir.SnnirError, match="'fc': has a weight of 100000, half precision"):
+        snnir.compile(graph(nodes, "a", dt=1e-3), "ipu", precision="half")
+
+
+@settings(max_examples=6, suppress_health_check=list(HealthCheck), deadline=None)
+@given(graphs())
+def test_any_graph(built: Graph) -> None:
+    if snnir.check(built, "ipu"):
+        assert snnir.losses(built, "ipu")
+        return
+    compare(built, {n: spikes((9, 3, *s.shape), seed=3) for n, s in built.inputs.items()}, False)
+
+
+def test_record_offset() -> None:
+    built = Graph(layers(5, 4).nodes, {"y": Value("lif0")}, 1e-3, record_offset=2)
+    compare(built, {"x": spikes((9, 2, 5))})
+
+
+@pytest.mark.parametrize("path", READABLE, ids=lambda p: p.name)
+def test_published_models(path: Path) -> None:
+    built = quiet_load(path, repair=True)
+    x = {n: spikes((12, 2, *s.shape)) for n, s in built.inputs.items()}
+    populations = list(snnir.populations(built))
+    want = snnir.compile(built).run(x, populations)
+    got = snnir.compile(built, "ipu").run(x, populations)
+    for name, value in {**want.outputs, **want.recorded}.items():
+        np.testing.assert_array_equal({**got.outputs, **got.recorded}[name], value)
+
+
+def test_dense_benchmark_net() -> None:
+    built = layers(784, 1024, 1024, 10)
+    x = {"x": spikes((15, 1, 784), 0.05)}
+    want = snnir.compile(built).run(x, ["lif0", "lif1"])
+    got = snnir.compile(built, "ipu").run(x, ["lif0", "lif1"])
+    assert got.output.sum() > 0
+    for name, value in {**want.outputs, **want.recorded}.items():
+        np.testing.assert_array_equal({**got.outputs, **got.recorded}[name], value)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_neurons() -> None:
+    built = random_sparse(100_000, 100)
+    x = {"x": (spikes((12, 1, 100_000), 0.05) * 0.75).astype(np.float32)}
+    want = snnir.compile(built).run(x)
+    got = snnir.compile(built, "ipu").run(x)
+    assert want.output.sum() > 10_000
+    np.testing.assert_array_equal(got.output, want.output)
+
+
+# --- The folder ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = snnir.compile(recurrence(), "ipu")
+    return made.save(tmp_path_factory.mktemp("ipu") / "out")
+
+
+def test_the_folder_runs_alone(folder: Path, tmp_path: Path) -> None:
+    x = spikes((20, 3, 40))
+    np.save(tmp_path / "x.npy", x)
+    line = [sys.executable, "-I", str(folder / "model.py"), "x.npy", "--record", "a:v"]
+    line += ["--report", "report.json"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "output.npz") as data:
+        found = {str(n): data[f"array_{i}"] for i, n in enumerate(data["names"])}
+    want = snnir.compile(recurrence()).run(x, ["a:v"])
+    np.testing.assert_array_equal(found["output/output"], want.output)
+    np.testing.assert_array_equal(found["record/a:v"], want.recorded["a:v"])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["tiles"] == 1472
+
+
+def test_the_command_line(folder: Path, tmp_path: Path) -> None:
+    x = spikes((20, 3, 40))
+    np.save(tmp_path / "x.npy", x)
+    done = cli("run", folder, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npz")
+    assert done.returncode == 0, done.stderr
+    got = snnir.run(folder, x)
+    np.testing.assert_array_equal(got.output, snnir.compile(recurrence()).run(x).output)
+
+
+def test_odd_names(tmp_path: Path) -> None:
+    odd = ['a"; system("x"); //', "b\n#include <x>", "c\0d", "ü*/", "??/"]
+    nodes: dict[str, Node] = {}
+    last = odd[0]
+    nodes[last] = Node(last, Input(Signal(Kind.SPIKES, (3,))))
+    for name in odd[1:]:
+        nodes[name + "w"] = Node(name + "w", Linear(t(3, 3)), (Value(last),))
+        nodes[name] = Node(name, lif_step(), (Value(name + "w"),))
+        last = name
+    built = Graph(nodes, {'o"\n\\': Value(last)}, 1e-3, name='m"\n*/')
+    compare(built, spikes((9, 2, 3)))
+
+
+# --- Wrong input ---------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_recorded() -> None:
+    made = snnir.compile(recurrence(), "ipu")
+    with pytest.raises(snnir.SnnirError, match="SNN602.*'sum'.*keep=true"):
+        made.run(spikes((3, 1, 40)), ["sum"])
+    with pytest.raises(snnir.SnnirError, match="SNN602.*no such node"):
+        made.run(spikes((3, 1, 40)), ["nothing"])
+
+
+def test_wrong_inputs() -> None:
+    made = snnir.compile(recurrence(), "ipu")
+    with pytest.raises(snnir.SnnirError, match="SNN601"):
+        made.run(spikes((3, 1, 41)))
+    made.run(spikes((3, 2, 40)))
+    with pytest.raises(snnir.SnnirError, match="SNN601.*batch"):
+        made.run(spikes((3, 1, 40)), resume=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ipus": 0}, {"ipus": 3}, {"replicas": 0}, {"replicas": 2}, {"batch": 0},
+        {"precision": "double"}, {"reserve": 1.0}, {"reserve": -0.1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_options(options: dict[str, Any]) -> None:
+    with pytest.raises(snnir.SnnirError, match="SNN503"):
+        snnir.compile(layers(4, 3), "ipu", **options)
+
+
+def test_losses_name_what_hardware_may_do_otherwise() -> None:
+    steps, _, _ = scalar_steps()
+    built = neuron_graph([steps["div"], steps["exp"], steps["add"]], (3,))
+    entries = {entry.node: entry for entry in snnir.losses(built, "ipu").nodes}
+    assert "rounding is not documented" in entries["n0"].what
+    assert "unknown accuracy" in entries["n1"].what
+    assert entries["n2"].level == "exact"
