@@ -83,8 +83,8 @@ def matrix(rows: int, columns: int, entries: int, seed: int = 0) -> SparseLinear
     own += np.arange(entries, dtype=np.int32)
     values = (rng.integers(-96, 160, (rows * entries, 1)) / 256).astype(np.float32)
     starts = np.arange(rows + 1, dtype=np.int64) * entries
-    tensors = (snnir.tensor(x) for x in (values, own.reshape(-1), starts))
-    return SparseLinear(*tensors, inputs=columns, outputs=rows)
+    weights, places, begins = map(snnir.tensor, (values, own.reshape(-1), starts))
+    return SparseLinear(weights, places, begins, columns, rows)
 
 
 def recurrent(neurons: int, entries: int, steps: int = 1) -> Graph:
