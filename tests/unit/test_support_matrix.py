@@ -24,6 +24,7 @@ def test_every_op_and_model_has_a_row() -> None:
     assert set(rows["linear"]) == {
         "op",
         "bss2",
+        "ipu",
         "native",
         "nir",
         "norse",
