@@ -60,8 +60,10 @@ def _neurons(plan: Plan) -> list[Diagnostic]:
                  for value in stage.results}  # fmt: skip
         sizer = Sizer(plan.structure, plan.batch, plan.half, plan.activity)
         one = sizer.bundles(stage, {**plan.streams, **alone}, 1)
-        read = np.sum([size for _, _, size in one.images.values()], axis=0, dtype=np.int64)
-        needed = one.own + read
+        needed = one.own
+        for key, (_, _, size) in one.images.items():
+            # What the stage reads of itself is cut as in the plan, not element by element.
+            needed = needed + np.minimum(size, plan.image_bytes(plan.images[key]).max())
         worst = int(np.argmax(needed))
         if needed[worst] > usable:
             received = int(needed[worst] - one.own[worst])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -370,3 +372,25 @@ def test_every_network_is_planned_or_refused(
     # More of anything never hurts.
     more = Machine(2 * ipus, 0.1, tiles, tile_bytes)
     assert partition(structure, more, wishes)[1] == []
+
+
+# --- Large networks ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_planning_a_large_network_takes_little_time_and_memory() -> None:
+    """10^5 neurons with 100 inputs each; benchmarks/ipu.py has ten times as many."""
+    built = recurrent(100_000, 100)
+    held = sum(x.nbytes for node in built.nodes.values() for x in node.op.tensors().values())
+    assert held > 80e6
+    assert built.signals
+    tracemalloc.start()
+    begin = time.process_time()
+    plan = plan_of(built)
+    seconds, (_, most) = time.process_time() - begin, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 6  # 60 for 10^6, were it linear
+    assert most < held / 2
+    found = measured(json.loads(json.dumps(plan_facts(plan, "", {}))))
+    assert found.problems == []
+    assert sum(found.tiles["constants"]) >= 8 * 10_000_000
