@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import snnir
-from snnir.ir import Concat, Graph, Input, Linear, Signal, Step
+from snnir.ir import Concat, Graph, Input, Linear, Signal, Step, Value
 from snnir.streams import Kind
 from snnir.targets.ipu.assignment import Rules, assign
-from snnir.targets.ipu.cost import step_cycles
+from snnir.targets.ipu.cost import level_costs, step_cycles
 from snnir.targets.ipu.machine import Machine
 from snnir.targets.ipu.partition import Wishes, partition
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.plan_json import plan_facts
+from snnir.targets.ipu.report import panel
 from snnir.targets.ipu.search import Search
 from snnir.targets.ipu.sizes import Sizer
 from snnir.targets.ipu.structure import Structure
@@ -47,16 +49,12 @@ NETS: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda: layers(60, 48, 10),
         {"ipus": 2, "tiles": 8, "tile_bytes": 2200, "reserve": 0.0},
     ),
-    "dense, along four IPUs": (
-        lambda: layers(64, 64, 64, 64),
-        {"ipus": 4, "tiles": 6, "tile_bytes": 3500, "reserve": 0.0},
-    ),
     "convolution": (convolutional, {"batch": 3}),
     "convolution, eight tiles": (convolutional, {"tiles": 8, "tile_bytes": 4000}),
     "sparse recurrent": (lambda: recurrent(300, 20), {}),
     "sparse recurrent, late": (
         lambda: recurrent(300, 20, 3),
-        {"ipus": 2, "tiles": 4, "tile_bytes": 15000, "events": "lists"},
+        {"ipus": 4, "tiles": 4, "tile_bytes": 8000, "events": "lists"},
     ),
     "uneven": (uneven, {"tiles": 16, "tile_bytes": 2800, "reserve": 0.0}),
 }
@@ -67,6 +65,7 @@ def made_of(name: str) -> IpuCompiled:
     return compiled(make(), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_plans_hold_by_their_page_and_in_the_emulator(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -248,6 +247,7 @@ def test_copies_share_the_ipus() -> None:
         compiled(built, ipus=8, replicas=8, **options)
 
 
+@pytest.mark.slow
 def test_copies_run_other_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     built = layers(60, 48, 10)
     made = compiled(
@@ -350,7 +350,8 @@ def networks(draw: st.DrawFn) -> Graph:
     return convolutional()
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
 @given(
     networks(), st.integers(1, 40), st.integers(200, 20_000), st.sampled_from([1, 2, 4]),
     st.sampled_from(["auto", "lists", "bits"]), st.integers(1, 3), st.booleans(),
@@ -394,3 +395,65 @@ def test_planning_a_large_network_takes_little_time_and_memory() -> None:
     found = measured(json.loads(json.dumps(plan_facts(plan, "", {}))))
     assert found.problems == []
     assert sum(found.tiles["constants"]) >= 8 * 10_000_000
+
+
+# --- Estimates and the report --------------------------------------------------------------------
+
+
+def test_a_step_is_estimated_as_by_hand() -> None:
+    """One neuron with 64 inputs, all of them bits, none of them 1: two words are looked at."""
+    plan = plan_of(layers(64, 1), events="bits", activity=0.0)
+    assert plan.streams[Value("x")].cut.per in (32, 64)
+    program = lif_step().program
+    scanned = 2 * (2 + 2)  # two words: the turn of a loop and a read each
+    cleared = 2 * (2 + 1)  # one sum is cleared and read
+    element = 2 + len(program.body) + 4 * len(program.states) + 3 * 2  # of two nodes
+    instructions = scanned + cleared + element + 10 + 20
+    [level] = level_costs(plan)
+    assert level.compute == 20 + 6 * instructions
+    # Eight bytes at four in a cycle, unless they are where they are read; and two meetings.
+    [image] = plan.images.values()
+    away = int(plan.received(image).sum())
+    assert level.exchange == away // 4
+    assert away in (0, 8)
+    assert level.sync == 400
+
+
+def test_more_events_take_longer() -> None:
+    def cycles(activity: float) -> int:
+        return step_cycles(plan_of(layers(784, 256, 10), activity=activity))
+
+    assert cycles(0.01) < cycles(0.1) < cycles(1.0)
+
+
+def test_links_cost() -> None:
+    plan = plan_of(layers(100, 100, 100, 100, 100), Machine(2, 0.0, 6, 16_500))
+    crossing = [cost for cost in level_costs(plan) if cost.link]
+    assert len(crossing) == 1
+    assert crossing[0].sync == 200 + 800
+    [image] = [image for image in plan.images.values() if plan.link_bytes(image).any()]
+    assert crossing[0].link == -(-int(plan.link_bytes(image).max()) // 44)
+
+
+def test_the_report_has_the_plan(tmp_path: Path) -> None:
+    made = made_of("dense, two IPUs")
+    page = (made.save(tmp_path / "out") / "report.html").read_text("utf-8")
+    for title in made.tables:
+        assert title in page
+    assert page.count("data:image/png") == len(made.pictures)
+    rows = {name: whole for name, whole, _ in made.tables["Bytes of tiles"][1]}
+    assert rows["all"] == facts(made)["memory"]["total"]
+
+
+def test_pictures_show_full_and_empty_tiles() -> None:
+    pixels = panel(np.array([0.0, 1.0, 0.5]))
+    colours = [tuple(pixels[0, 9 * n].astype(int)) for n in range(3)]
+    assert colours == [(235, 235, 235), (150, 20, 40), (178, 122, 142)]
+
+
+def test_names_of_any_kind_are_drawn() -> None:
+    base = layers(5, 4)
+    nodes = {name.replace("lif0", "$\\frac$ \u4e2d"): node for name, node in base.nodes.items()}
+    renamed = {name: replace(node, name=name) for name, node in nodes.items()}
+    made = compiled(Graph(renamed, {"output": Value("$\\frac$ \u4e2d")}, 1e-3))
+    assert all(picture.startswith(b"\x89PNG") for picture in made.pictures.values())
