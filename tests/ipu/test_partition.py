@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import snnir
-from snnir.ir import Concat, Graph, Input, Linear, Signal, Step, Value
+from snnir.ir import Concat, Graph, Input, Linear, Signal, Step, SumPool2d, Value
 from snnir.streams import Kind
 from snnir.targets.ipu.assignment import Rules, assign
 from snnir.targets.ipu.cost import level_costs, step_cycles
@@ -25,7 +25,7 @@ from snnir.targets.ipu.partition import Wishes, partition
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.plan_json import plan_facts
 from snnir.targets.ipu.report import panel
-from snnir.targets.ipu.search import Search
+from snnir.targets.ipu.search import Choice, Search
 from snnir.targets.ipu.sizes import Sizer
 from snnir.targets.ipu.structure import Structure
 from snnir.targets.ipu.target import IpuCompiled
@@ -165,6 +165,27 @@ def test_lists_and_bits_are_as_asked_for() -> None:
 
     assert forms("lists") == {"lists"}
     assert forms("bits") == {"bits"}
+
+
+def test_lists_name_no_more_than_16_bits_can() -> None:
+    plan = plan_of(recurrent(70_000, 2), events="lists")
+    assert {stream.form for stream in plan.streams.values()} == {"bits"}
+
+
+def test_bits_read_at_random_are_found_without_a_division() -> None:
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (3, 10, 10))), []),
+        "pool": (SumPool2d((2, 2), (2, 2)), ["x"]),
+    }
+    structure = Structure(graph(nodes, "pool", dt=1e-3))
+    search = Search(structure, Sizer(structure, 1, False, 0.1), [1472, 1472])
+    sizes = {c.per for c in search.candidates(0, "auto", 1472) if forms_in(c) == ("bits",)}
+    assert len(sizes) > 3
+    assert all(per in (1, 2, 4, 8, 16, 32) or per % 32 == 0 for per in sizes)
+
+
+def forms_in(choice: Choice) -> tuple[str, ...]:
+    return tuple(form for _, form in choice.forms)
 
 
 def test_few_events_favour_lists() -> None:
