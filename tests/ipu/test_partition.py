@@ -225,6 +225,26 @@ def test_uneven_neurons_fill_tiles_evenly() -> None:
     assert max(used) <= 2800
 
 
+def test_the_largest_piece_goes_where_there_is_most_room() -> None:
+    one = uneven().nodes
+    nodes = {"x": one["x"]}
+    for side in "ab":
+        nodes[f"fc_{side}"] = replace(one["fc"], name=f"fc_{side}")
+        lif = replace(one["lif"], name=f"lif_{side}", operands=(Value(f"fc_{side}"),))
+        nodes[f"lif_{side}"] = lif
+    built = Graph(nodes, {side: Value(f"lif_{side}") for side in "ab"}, 1e-3)
+    structure, machine = Structure(built), Machine(tiles=10)
+    search = Search(structure, Sizer(structure, 1, False, 0.1), [10] * 3)
+    choices = [next(c for c in search.candidates(n, "bits", 10) if c.tiles == 10) for n in range(3)]
+    streams = {v: s for c in choices for v, s in search.streams_of(c).items()}
+    rooms = [range(10)] * 3
+    places, filled = assign(search, choices, streams, machine, rooms, Rules(apart=False))
+    largest = max(int(Plan(structure, machine, streams, tuple(places)).stage_bytes(f"lif_{side}")[
+        : choices[1].workers].sum()) for side in "ab")  # fmt: skip
+    assert np.array_equal(filled, Plan(structure, machine, streams, tuple(places)).tile_bytes)
+    assert filled.max() < 1.3 * largest  # not twice that
+
+
 def test_stages_of_a_level_do_not_share_tiles_where_there_are_more() -> None:
     nodes: Any = {"input": (Input(Signal(Kind.SPIKES, (40,))), [])}
     for side in ("a", "b"):
