@@ -44,7 +44,7 @@ using snnir::Stream;
 MAIN = """\
 int main(int argc, char **argv) {{
   if (argc < 6) snnir::fail("usage: host FOLDER INPUT OUTPUT STEPS SAMPLES [NAME ...]");
-  const auto manager = poplar::DeviceManager::createDeviceManager();
+  auto manager = poplar::DeviceManager::createDeviceManager();
   poplar::Device device;
   bool attached = false;
   for (auto &other : manager.getDevices(poplar::TargetType::IPU, {ipus})) {{
@@ -54,6 +54,9 @@ int main(int argc, char **argv) {{
     }}
   }}
   if (!attached) snnir::fail("no free device of {ipus} IPUs was found");
+  if (device.getTarget().getTilesPerIPU() != {tiles}) {{
+    snnir::fail("the plan is for IPUs of {tiles} tiles");
+  }}
   Network net(device.getTarget(), {replicas}, {batch});
   for (int n = 6; n < argc; ++n) net.wanted.push_back(argv[n]);
   build(net);
@@ -84,8 +87,9 @@ class Host:
         lines = [line for part in (self.streams(), self.images(), self.steps()) for line in part]
         plan = self.plan
         main = MAIN.format(
-            ipus=plan.machine.ipus * plan.replicas, replicas=plan.replicas, batch=plan.batch
-        )
+            ipus=plan.machine.ipus * plan.replicas, tiles=plan.machine.tiles,
+            replicas=plan.replicas, batch=plan.batch,
+        )  # fmt: skip
         return "\n".join(
             [
                 HEAD, f"// Model: {plain_text(self.title)}", "", *tables, "",

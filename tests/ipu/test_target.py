@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from snnir.c_build import NoCompiler, cpp_compiler
 from snnir.ir import Graph, Input, Linear, Node, Signal, Value
 from snnir.streams import Kind
 from snnir.targets.ipu.half import halved
+from snnir.targets.ipu.memory import ITEM_BYTES
 from tests.corpora.test_corpus import READABLE
 from tests.helpers import cli, graph, lif_step, quiet_load, spikes
 from tests.ipu.nets import convolutional, every_op, layers, random_sparse, recurrence
@@ -127,6 +129,46 @@ def test_half_precision() -> None:
     assert "half" in text(made, "codelets.cpp")
     full = snnir.compile(built, "ipu")
     assert full.plan.tile_bytes.sum() > made.plan.tile_bytes.sum() + 40 * 30
+
+
+def test_fields_are_whole_words() -> None:
+    """The host sends whole words, and what a worker writes shares no word with another."""
+    built = recurrence(31, density=0.3, delay=3)
+    made = snnir.compile(built, "ipu", precision="half", batch=3, events="lists")
+    source = text(made, "codelets.cpp")
+    written = re.findall(r"(?:InOut|Output)<poplar::Vector<(.*?), .*?ONE_PTR(.*?)>>", source)
+    small = {kind: align for kind, align in written if kind not in ("float", "int", "unsigned")}
+    assert small == {"unsigned char": ", 4", "unsigned short": ", 4"}
+    fields = [f for name in made.plan.stages for f in made.plan.vertices(name).fields]
+    assert any(ITEM_BYTES[field.ctype] == 2 and (field.sizes % 2).any() for field in fields)
+    for field in fields:
+        assert not (field.room * ITEM_BYTES[field.ctype] % 4).any(), field.name
+    x = spikes((12, 5, 40))
+    want = snnir.compile(halved(built)).run(x)
+    np.testing.assert_array_equal(made.run(x).output, want.output)
+
+
+@pytest.mark.parametrize("events", ["bits", "lists"])
+@pytest.mark.parametrize("density", [1.0, 0.2])
+def test_samples_of_a_part_lie_together(events: str, density: float) -> None:
+    """Parts of several words; what tiles receive is no more pieces of memory for more samples."""
+    built = layers(3000, 20, 11, density=density)
+    x = spikes((6, 5, 3000), 0.1)
+    want = snnir.compile(built).run(x)
+    assert want.output.sum() > 0
+    pieces = []
+    for batch in (1, 3):
+        made = snnir.compile(built, "ipu", batch=batch, events=events)
+        emulated = made.emulate({"x": x})
+        np.testing.assert_array_equal(made.run(x).output, want.output)
+        stream = made.plan.streams[Value("x")]
+        assert stream.form == events
+        assert stream.unit > 1
+        copies = [one for one in emulated.report["copies"] if one["kind"] == "exchange"]
+        pieces.append({one["name"]: one["pieces"] for one in copies})
+    assert pieces[0].keys() == pieces[1].keys()
+    for name, found in pieces[0].items():
+        assert pieces[1][name] <= found, name
 
 
 def weight_of(built: Graph) -> Any:

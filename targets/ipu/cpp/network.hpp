@@ -214,12 +214,18 @@ class Network {
 
   // --- One step ----------------------------------------------------------------------------------
 
-  // Sends a value to the tiles that read it.
+  // Sends a value to the tiles that read it: lists and bits in whole parts, which are few pieces of
+  // memory; values sample by sample, as many as each tile reads.
   void send(const Stream &from, const Image &to, const std::string &name) {
     const std::size_t items = std::size_t(from.parts) * from.unit;
-    const poplar::Tensor rows = from.tensor.dimShuffle({1, 0, 2}).reshape({batch_, items});
+    const bool whole = from.form != Form::values;
+    const poplar::Tensor rows = whole ? from.tensor.reshape({1, items * batch_})
+                                      : from.tensor.dimShuffle({1, 0, 2}).reshape({batch_, items});
+    const std::size_t each = whole ? batch_ : 1;
     std::vector<poplar::Tensor> sources;
-    for (const Window &w : to.windows) sources.push_back(rows.slice(w.low, w.high, 1).flatten());
+    for (const Window &w : to.windows) {
+      sources.push_back(rows.slice(w.low * each, w.high * each, 1).flatten());
+    }
     step_.add(poplar::program::Copy(poplar::concat(sources), to.tensor, false, name));
   }
 
@@ -286,15 +292,11 @@ class Network {
 
   void run(const poplar::Device &device, const std::string &folder, const std::string &given,
            const std::string &made, unsigned steps, unsigned samples) {
-    poplar::Engine engine(graph, {load_, reset_, poplar::program::Repeat(steps, step_)});
-    engine.load(device);
-    connect_fills(engine, folder + "/tiles.bin");
-    engine.run(0);
     const std::vector<char> numbers = contents(given);
-    std::vector<const char *> sources;
+    std::vector<const std::uint32_t *> sources;
     std::size_t read = 0;
     for (const Port &port : inputs_) {
-      sources.push_back(numbers.data() + read);
+      sources.push_back(reinterpret_cast<const std::uint32_t *>(numbers.data() + read));
       read += std::size_t(4) * steps * samples * port.stream.size;
     }
     if (read != numbers.size()) fail("the input has " + std::to_string(numbers.size()) + " bytes, not " + std::to_string(read));
@@ -303,9 +305,16 @@ class Network {
       const std::size_t rows = std::size_t(steps) * samples;
       results.emplace_back(port.what == What::count ? 2 : rows * port.stream.size);
     }
-    for (unsigned first = 0; first < samples; first += replicas_ * batch_) {
+    poplar::Engine engine(graph, {load_, reset_, poplar::program::Repeat(steps, step_)});
+    engine.load(device);
+    // Every stream has its callback before the first program runs, since a stream may be read ahead.
+    connect_fills(engine, folder + "/tiles.bin");
+    Progress progress{steps, samples, 0, {}};
+    connect_ports(engine, progress, sources, results);
+    engine.run(0);
+    for (; progress.first < samples; progress.first += replicas_ * batch_) {
       engine.run(1);
-      transfer(engine, sources, results, steps, samples, first);
+      engine.run(2);
     }
     std::FILE *file = std::fopen(made.c_str(), "wb");
     if (!file) fail("cannot write " + made);
@@ -335,7 +344,8 @@ class Network {
             const poplar::Tensor &tensor, bool is_written) {
     const std::size_t count = tensor.numElements();
     const auto fifo = graph.addHostToDeviceFIFO("fill:" + name, type, count);
-    when.add(poplar::program::Copy(fifo, tensor));
+    // `true`: what is out of order is put in order by the host, which takes no memory of tiles.
+    when.add(poplar::program::Copy(fifo, tensor, true));
     fills_.push_back({"fill:" + name, std::vector<char>(bytes_of(type) * count), is_written});
   }
 
@@ -356,29 +366,35 @@ class Network {
     std::fclose(file);
   }
 
-  // Runs all steps for as many samples as the replicas take at once, from `first` on.
-  void transfer(poplar::Engine &engine, const std::vector<const char *> &sources,
-                std::vector<std::vector<std::uint32_t>> &results, unsigned steps, unsigned samples,
-                unsigned first) {
-    std::vector<unsigned> clocks((inputs_.size() + outputs_.size()) * replicas_);
+  // How far a run is: callbacks look here. The replicas take samples from `first` on; each port has
+  // a count of its transfers for every replica, one transfer a step.
+  struct Progress {
+    unsigned steps, samples, first;
+    std::vector<unsigned> transfers;
+    unsigned step(std::size_t port) { return transfers[port]++ % steps; }
+  };
+
+  void connect_ports(poplar::Engine &engine, Progress &progress,
+                     const std::vector<const std::uint32_t *> &sources,
+                     std::vector<std::vector<std::uint32_t>> &results) {
+    progress.transfers.assign((inputs_.size() + outputs_.size()) * replicas_, 0);
+    std::size_t own = 0;
     for (unsigned replica = 0; replica < replicas_; ++replica) {
-      const unsigned begin = first + replica * batch_;
-      for (std::size_t n = 0; n < inputs_.size(); ++n) {
-        unsigned &clock = clocks[n * replicas_ + replica];
-        const auto *all = reinterpret_cast<const std::uint32_t *>(sources[n]);
-        engine.connectStreamToCallback("input:" + inputs_[n].name, replica, [=, this_ = this, &clock](void *items) {
-          this_->feed(this_->inputs_[n].stream, all, static_cast<char *>(items), clock++ % steps, samples, begin);
+      for (std::size_t n = 0; n < inputs_.size(); ++n, ++own) {
+        const std::uint32_t *all = sources[n];
+        engine.connectStreamToCallback("input:" + inputs_[n].name, replica, [this, &progress, own, n, all, replica](void *items) {
+          const unsigned step = progress.step(own), begin = progress.first + replica * batch_;
+          feed(inputs_[n].stream, all, static_cast<char *>(items), step, progress.samples, begin);
         });
       }
-      for (std::size_t n = 0; n < outputs_.size(); ++n) {
-        unsigned &clock = clocks[(inputs_.size() + n) * replicas_ + replica];
+      for (std::size_t n = 0; n < outputs_.size(); ++n, ++own) {
         std::uint32_t *all = results[n].data();
-        engine.connectStreamToCallback("output:" + outputs_[n].name, replica, [=, this_ = this, &clock](void *items) {
-          this_->take(this_->outputs_[n], static_cast<const char *>(items), all, clock++ % steps, samples, begin);
+        engine.connectStreamToCallback("output:" + outputs_[n].name, replica, [this, &progress, own, n, all, replica](void *items) {
+          const unsigned step = progress.step(own), begin = progress.first + replica * batch_;
+          take(outputs_[n], static_cast<const char *>(items), all, step, progress.samples, begin);
         });
       }
     }
-    engine.run(2);
   }
 
   static void add_up(const std::vector<std::uint32_t> &numbers, bool are_whole, std::uint32_t *sum) {
