@@ -14,11 +14,23 @@ from hypothesis import HealthCheck, given, settings
 
 import snnir
 from snnir.c_build import NoCompiler, cpp_compiler
-from snnir.ir import Graph, Input, Linear, Node, Signal, Value
+from snnir.ir import (
+    Add,
+    BatchNorm,
+    Bias,
+    Current,
+    Delay,
+    Graph,
+    Input,
+    Linear,
+    Node,
+    Signal,
+    Value,
+)
 from snnir.streams import Kind
 from snnir.targets.ipu.half import halved
 from tests.corpora.test_corpus import READABLE
-from tests.helpers import cli, graph, lif_step, quiet_load, spikes
+from tests.helpers import cli, dyadic, graph, lif_step, quiet_load, spikes
 from tests.ipu.nets import convolutional, every_op, layers, random_sparse, recurrence
 from tests.strategies import graphs
 from tests.targets import every_value, inputs, neuron_graph, scalar_steps, t, tangled
@@ -156,6 +168,52 @@ def test_any_graph(built: Graph) -> None:
         assert snnir.losses(built, "ipu")
         return
     compare(built, {n: spikes((9, 3, *s.shape), seed=3) for n, s in built.inputs.items()}, False)
+
+
+def test_records_in_any_order() -> None:
+    built = recurrence()
+    x = spikes((20, 2, 40))
+    watch = ["b:v", "b", "a:v", "a", "b"]
+    want = snnir.compile(built).run(x, watch)
+    got = snnir.compile(built, "ipu").run(x, watch)
+    assert list(got.recorded) == list(want.recorded)
+    for name, value in want.recorded.items():
+        np.testing.assert_array_equal(got.recorded[name], value, name)
+
+
+def test_ops_of_one_stage() -> None:
+    def norm(seed: int) -> BatchNorm:
+        """Return one whose numbers are its own."""
+        return BatchNorm(t(4, seed=seed), snnir.tensor(np.abs(dyadic((4,), seed)) + np.float32(1)))
+
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (5,))), []),
+        "fc": (Linear(t(4, 5), t(1)), ["x"]),
+        "norm": (norm(1), ["fc"]),
+        "again": (norm(2), ["norm"]),
+        "shift": (Bias(snnir.tensor(np.float32(0.25))), ["again"]),
+        "a": (lif_step(), ["shift"]),
+    }
+    built = graph(nodes, "a", dt=1e-3)
+    compare(built, spikes((20, 2, 5)), keep=False)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_delays_of_delays(keep: bool) -> None:
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (4,))), []),
+        "in": (Current(), ["x"]),
+        "sum": (Add(), ["in", "back"]),
+        "a": (lif_step(), ["sum"]),
+        "one": (Delay(1), ["a"]),
+        "two": (Delay(2), ["one"]),
+        "three": (Delay(1), ["two"]),
+        "back": (Current(), ["three"]),
+        "same": (Delay(0), ["one"]),
+        "other": (Delay(snnir.Tensor(np.array([1, 2, 3, 4]))), ["same"]),
+    }
+    built = graph(nodes, "other", dt=1e-3)
+    compare(built, spikes((20, 2, 4)), keep=keep)
 
 
 def test_record_offset() -> None:
