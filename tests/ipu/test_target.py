@@ -25,6 +25,7 @@ from snnir.ir import (
     Linear,
     Node,
     Signal,
+    SparseLinear,
     Value,
 )
 from snnir.streams import Kind
@@ -339,3 +340,63 @@ def test_losses_name_what_hardware_may_do_otherwise() -> None:
     assert "rounding is not documented" in entries["n0"].what
     assert "unknown accuracy" in entries["n1"].what
     assert entries["n2"].level == "exact"
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (Linear(snnir.tensor(np.zeros((0, 4), np.float32))), "'op': gives nothing"),
+        (Linear(snnir.tensor(np.float32([[1, np.inf, 0, 1]]))), "'op': weight has an infinite"),
+        (
+            SparseLinear.of(np.float32([[1, np.inf, 0, 1]])), "'op': values has an infinite",
+        ),
+    ],
+    ids=["no elements", "infinite weight", "infinite weight of a sparse matrix"],
+)  # fmt: skip
+def test_what_has_no_form(op: Any, message: str) -> None:
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (4,))), []), "op": (op, ["x"]), "a": (lif_step(), ["op"]),
+    }  # fmt: skip
+    with pytest.raises(snnir.SnnirError, match=f"SNN501.*{message}"):
+        snnir.compile(graph(nodes, "a", dt=1e-3), "ipu", level=0)
+
+
+def test_a_large_matrix_without_weights() -> None:
+    count = 1_000_000
+    tensors: Any = (
+        np.zeros((0, 1), np.float32), np.zeros(0, np.int32), np.zeros(count + 1, np.int64),
+    )  # fmt: skip
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (count,))), []),
+        "op": (SparseLinear(*map(snnir.Tensor, tensors), count, count), ["x"]),
+        "a": (lif_step(), ["op"]),
+    }
+    made = snnir.compile(graph(nodes, "a", dt=1e-3), "ipu")
+    assert "sparse_linear(" in text(made, "model_poptorch.py")
+
+
+def test_one_long_row_has_no_script(recwarn: pytest.WarningsRecorder) -> None:
+    count = 20_000
+    starts = np.zeros(count + 1, np.int64)
+    starts[1:] = count
+    tensors: Any = (np.ones((count, 1), np.float32), np.arange(count, dtype=np.int32), starts)
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (count,))), []),
+        "op": (SparseLinear(*map(snnir.Tensor, tensors), count, count), ["x"]),
+        "a": (lif_step(), ["op"]),
+    }
+    made = snnir.compile(graph(nodes, "a", dt=1e-3), "ipu")
+    assert "model_poptorch.py" not in made.files
+    assert "a matrix of 400,000,000 numbers" in str(recwarn.pop().message)
+
+
+def test_resume_after_a_run_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    built, x = layers(5, 4), spikes((9, 2, 5))
+    made = snnir.compile(built, "ipu")
+    with monkeypatch.context() as patch:
+        patch.setenv("CXX", "/bin/false")
+        with pytest.raises(snnir.SnnirError, match="SNN503"):
+            made.run(x)
+    np.testing.assert_array_equal(
+        made.run(x, resume=True).output, snnir.compile(built).run(x).output
+    )
