@@ -210,8 +210,8 @@ class IpuCompiled(Compiled):
         whole = dict(inputs)
         if before is not None:
             whole = {name: np.concatenate([before[name], inputs[name]]) for name in inputs}
-        self._memory.update(batch=batch, inputs=whole)
         made = self.emulate(whole, record)
+        self._memory.update(batch=batch, inputs=whole)
         sums = dict(made.sums)
         if before is not None:
             for name, total in self._memory["sums"].items():
