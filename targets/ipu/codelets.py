@@ -123,6 +123,10 @@ class Codelet:
                     f"if (j % 32u == 31u || j + 1 == count) {{ "
                     f"out{index}[{base} + j / 32u] = word{index}; word{index} = 0; }}",
                 ]
+                if -(-int(stream.cut.lengths()[-1]) // 32) < stream.unit:
+                    # The last part is short: who goes through its words finds no spikes there.
+                    words = f"unsigned word = (count + 31u) / 32u; word < {stream.unit}u; ++word"
+                    after.append(f"for ({words}) out{index}[{base} + word] = 0;")
             elif stream.form == LISTS:
                 starts.append(f"unsigned fired{index} = 0;")
                 ends.append(
@@ -239,8 +243,9 @@ class Codelet:
             return f"{texts[0]} + {self.constant(node, 'bias', kind)}"
         if isinstance(op, BatchNorm):
             gain, shift = (self.constant(node, key, kind) for key in ("gain", "shift"))
-            self.lines.append(f"const {kind} product = {texts[0]} * {gain};")
-            return f"product + {shift}"
+            product = f"product{self.stage.inside.index(node.name)}"
+            self.lines.append(f"const {kind} {product} = {texts[0]} * {gain};")
+            return f"{product} + {shift}"
         if isinstance(op, (Linear, SparseLinear, Conv1d, Conv2d)) and op.bias is not None:
             return f"{texts[0]} + {self.constant(node, 'bias', kind)}"
         picks = [leaf for leaf in self.leaves if leaf.node is node and isinstance(leaf, Pick)]

@@ -132,7 +132,9 @@ def _read(
             return late(made, facts.offset)
 
         outputs = {port.name: taken(port) for port in facts.outputs}
-        records = {name: taken(facts.records[name]) for name in dict.fromkeys(record)}
+        # The program writes what is recorded in its own order, which is that of the facts.
+        found = {name: taken(port) for name, port in facts.records.items() if name in record}
+        records = {name: found[name] for name in record}
         totals = np.fromfile(file, "<f8", len(facts.populations))
     sums = dict(zip(facts.populations, totals.tolist(), strict=True))
     return Emulation(outputs, records, sums, report)

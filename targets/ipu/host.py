@@ -148,13 +148,14 @@ class Host:
             value = Value(name)
             kind = f"poplar::{TYPES[self.plan.streams[value].item]}"
             yield f"net.input({quoted(self.names[name])}, {kind}, {self.stream_name(value)});"
-        levels = list(self.plan.levels())
-        for level, stages in levels:
-            if stages[0].kind == DELAY:
+        is_over = False
+        for level, stages in self.plan.levels():
+            if stages[0].kind == DELAY and not is_over:
                 yield from self.results()
+                is_over = True
             yield ""
             yield from self.level(level, stages)
-        if not levels or levels[-1][1][0].kind != DELAY:
+        if not is_over:
             yield from self.results()
 
     def level(self, level: int, stages: Sequence[Stage]) -> Iterator[str]:

@@ -209,7 +209,14 @@ class Structure:
                 sources = [read.source.node for read in stages[name].reads if not read.late]
                 found[name] = 1 + max((found[source] for source in sources), default=0)
         last = 1 + max(found.values(), default=0)
-        return {n: last if stages[n].kind == DELAY else level for n, level in found.items()}
+        delays = {name: last for name, stage in stages.items() if stage.kind == DELAY}
+        # A delay that reads another one comes first, while that still holds what it gave.
+        for first in delays:
+            name, source = first, stages[first].reads[0].source.node
+            while source in delays and delays[source] <= delays[name]:
+                delays[source] = delays[name] + 1
+                name, source = source, stages[source].reads[0].source.node
+        return found | delays
 
     def stage_of(self, value: Value) -> Stage:
         """Return the stage that gives a value."""

@@ -15,12 +15,25 @@ from hypothesis import HealthCheck, given, settings
 
 import snnir
 from snnir.c_build import NoCompiler, cpp_compiler
-from snnir.ir import Graph, Input, Linear, Node, Signal, Value
+from snnir.ir import (
+    Add,
+    BatchNorm,
+    Bias,
+    Current,
+    Delay,
+    Graph,
+    Input,
+    Linear,
+    Node,
+    Signal,
+    SparseLinear,
+    Value,
+)
 from snnir.streams import Kind
 from snnir.targets.ipu.half import halved
 from snnir.targets.ipu.memory import ITEM_BYTES
 from tests.corpora.test_corpus import READABLE
-from tests.helpers import cli, graph, lif_step, quiet_load, spikes
+from tests.helpers import cli, dyadic, graph, lif_step, quiet_load, spikes
 from tests.ipu.nets import convolutional, every_op, layers, random_sparse, recurrence
 from tests.strategies import graphs
 from tests.targets import every_value, inputs, neuron_graph, scalar_steps, t, tangled
@@ -200,6 +213,52 @@ def test_any_graph(built: Graph) -> None:
     compare(built, {n: spikes((9, 3, *s.shape), seed=3) for n, s in built.inputs.items()}, False)
 
 
+def test_records_in_any_order() -> None:
+    built = recurrence()
+    x = spikes((20, 2, 40))
+    watch = ["b:v", "b", "a:v", "a", "b"]
+    want = snnir.compile(built).run(x, watch)
+    got = snnir.compile(built, "ipu").run(x, watch)
+    assert list(got.recorded) == list(want.recorded)
+    for name, value in want.recorded.items():
+        np.testing.assert_array_equal(got.recorded[name], value, name)
+
+
+def test_ops_of_one_stage() -> None:
+    def norm(seed: int) -> BatchNorm:
+        """Return one whose numbers are its own."""
+        return BatchNorm(t(4, seed=seed), snnir.tensor(np.abs(dyadic((4,), seed)) + np.float32(1)))
+
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (5,))), []),
+        "fc": (Linear(t(4, 5), t(1)), ["x"]),
+        "norm": (norm(1), ["fc"]),
+        "again": (norm(2), ["norm"]),
+        "shift": (Bias(snnir.tensor(np.float32(0.25))), ["again"]),
+        "a": (lif_step(), ["shift"]),
+    }
+    built = graph(nodes, "a", dt=1e-3)
+    compare(built, spikes((20, 2, 5)), keep=False)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_delays_of_delays(keep: bool) -> None:
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (4,))), []),
+        "in": (Current(), ["x"]),
+        "sum": (Add(), ["in", "back"]),
+        "a": (lif_step(), ["sum"]),
+        "one": (Delay(1), ["a"]),
+        "two": (Delay(2), ["one"]),
+        "three": (Delay(1), ["two"]),
+        "back": (Current(), ["three"]),
+        "same": (Delay(0), ["one"]),
+        "other": (Delay(snnir.Tensor(np.array([1, 2, 3, 4]))), ["same"]),
+    }
+    built = graph(nodes, "other", dt=1e-3)
+    compare(built, spikes((20, 2, 4)), keep=keep)
+
+
 def test_record_offset() -> None:
     built = Graph(layers(5, 4).nodes, {"y": Value("lif0")}, 1e-3, record_offset=2)
     compare(built, {"x": spikes((9, 2, 5))})
@@ -323,3 +382,63 @@ def test_losses_name_what_hardware_may_do_otherwise() -> None:
     assert "rounding is not documented" in entries["n0"].what
     assert "unknown accuracy" in entries["n1"].what
     assert entries["n2"].level == "exact"
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (Linear(snnir.tensor(np.zeros((0, 4), np.float32))), "'op': gives nothing"),
+        (Linear(snnir.tensor(np.float32([[1, np.inf, 0, 1]]))), "'op': weight has an infinite"),
+        (
+            SparseLinear.of(np.float32([[1, np.inf, 0, 1]])), "'op': values has an infinite",
+        ),
+    ],
+    ids=["no elements", "infinite weight", "infinite weight of a sparse matrix"],
+)  # fmt: skip
+def test_what_has_no_form(op: Any, message: str) -> None:
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (4,))), []), "op": (op, ["x"]), "a": (lif_step(), ["op"]),
+    }  # fmt: skip
+    with pytest.raises(snnir.SnnirError, match=f"SNN501.*{message}"):
+        snnir.compile(graph(nodes, "a", dt=1e-3), "ipu", level=0)
+
+
+def test_a_large_matrix_without_weights() -> None:
+    count = 1_000_000
+    tensors: Any = (
+        np.zeros((0, 1), np.float32), np.zeros(0, np.int32), np.zeros(count + 1, np.int64),
+    )  # fmt: skip
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (count,))), []),
+        "op": (SparseLinear(*map(snnir.Tensor, tensors), count, count), ["x"]),
+        "a": (lif_step(), ["op"]),
+    }
+    made = snnir.compile(graph(nodes, "a", dt=1e-3), "ipu")
+    assert "sparse_linear(" in text(made, "model_poptorch.py")
+
+
+def test_one_long_row_has_no_script(recwarn: pytest.WarningsRecorder) -> None:
+    count = 20_000
+    starts = np.zeros(count + 1, np.int64)
+    starts[1:] = count
+    tensors: Any = (np.ones((count, 1), np.float32), np.arange(count, dtype=np.int32), starts)
+    nodes: Any = {
+        "x": (Input(Signal(Kind.SPIKES, (count,))), []),
+        "op": (SparseLinear(*map(snnir.Tensor, tensors), count, count), ["x"]),
+        "a": (lif_step(), ["op"]),
+    }
+    made = snnir.compile(graph(nodes, "a", dt=1e-3), "ipu")
+    assert "model_poptorch.py" not in made.files
+    assert "a matrix of 400,000,000 numbers" in str(recwarn.pop().message)
+
+
+def test_resume_after_a_run_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    built, x = layers(5, 4), spikes((9, 2, 5))
+    made = snnir.compile(built, "ipu")
+    with monkeypatch.context() as patch:
+        patch.setenv("CXX", "/bin/false")
+        with pytest.raises(snnir.SnnirError, match="SNN503"):
+            made.run(x)
+    np.testing.assert_array_equal(
+        made.run(x, resume=True).output, snnir.compile(built).run(x).output
+    )

@@ -134,9 +134,15 @@ def _compile_units(
         made = place / "made.o"
         line = [*command, *CPP_FLAGS, *unit.flags, f"-I{place}", "-c", str(place / unit.name)]
         running.append((_start([*line, "-o", str(made)]), unit, made, path))
-    for process, unit, made, path in running:
-        _finish(process, f"compile {unit.name}")
-        os.replace(made, path)
+    try:
+        for process, unit, made, path in running:
+            _finish(process, f"compile {unit.name}")
+            os.replace(made, path)
+    finally:
+        for process, *_ in running:
+            if process.returncode is None:  # another one failed
+                process.kill()
+                process.communicate()
 
 
 def _start(line: Sequence[str]) -> subprocess.Popen[str]:
