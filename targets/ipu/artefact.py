@@ -25,6 +25,8 @@ from snnir.targets.ipu.standin import build, registry
 from snnir.targets.ipu.standin.build import STANDIN_FILES
 from snnir.targets.ipu.structure import INPUT
 
+#: The part of host programs that is the same for all.
+NETWORK_FILES = ("network.hpp", "network.cpp")
 #: What `model.py` is made of.
 EMBEDDED = (c_build, registry, build, emulator, folder_program)
 
@@ -38,7 +40,7 @@ def program_files(plan: Plan, title: str) -> dict[str, Content]:
     found: dict[str, Content] = {
         "host.cpp": source.encode(),
         "codelets.cpp": codelets(stages, title).encode(),
-        "network.hpp": own.joinpath("cpp", "network.hpp").read_bytes(),
+        **{name: own.joinpath("cpp", name).read_bytes() for name in NETWORK_FILES},
         "plan.schema.json": own.joinpath("plan.schema.json").read_bytes(),
         "tiles.bin": partial(write_tiles, host.constants),
     }

@@ -29,8 +29,8 @@ HEAD = """\
 //
 // FOLDER has tiles.bin. INPUT has the numbers of every input, 32 bits each, as [time, sample,
 // element], one input after the other; so has OUTPUT of every output, then of every NAME.
-// To build it with the SDK: c++ -std=c++17 -O2 host.cpp -lpoplar -o host; run it in the folder,
-// where it finds codelets.cpp. Nothing here has run on an IPU.
+// To build it with the SDK: c++ -std=c++17 -O2 host.cpp network.cpp -lpoplar -o host; run it in
+// the folder, where it finds codelets.cpp. Nothing here has run on an IPU.
 #include "network.hpp"
 
 using snnir::Field;

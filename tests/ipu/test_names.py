@@ -41,7 +41,7 @@ def sources() -> dict[str, str]:
     for name, graph in graphs.items():
         for precision in ("float32", "half"):
             made = snnir.compile(graph, "ipu", precision=precision, level=0)
-            for file in ("host.cpp", "codelets.cpp", "network.hpp"):
+            for file in ("host.cpp", "codelets.cpp", "network.hpp", "network.cpp"):
                 content = made.files[file]
                 assert isinstance(content, bytes)
                 found[f"{name} {precision} {file}"] = without_comments(content.decode())
