@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from snnir.targets.ipu.standin.build import build_host
+from snnir.targets.ipu.standin.registry import UnknownCodelet
 
 
 class Failed(RuntimeError):
@@ -93,7 +94,10 @@ def emulate(
         Failed: If a rule of the machine is broken, or the program does not run.
         snnir.c_build.NoCompiler: If it cannot be compiled.
     """
-    program = build_host(folder)
+    try:
+        program = build_host(folder)
+    except (OSError, UnknownCodelet) as problem:
+        raise Failed(str(problem)) from None
     steps, batch = next(iter(inputs.values())).shape[:2]
     wanted = [*(facts.records[name].handle for name in record), *facts.populations.values()]
     with tempfile.TemporaryDirectory(prefix="snnir-ipu-") as scratch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snnir.c_build import NoCompiler, cpp_compiler
-from snnir.ir import Input, Linear, Signal
+from snnir.ir import Graph, Input, Linear, Node, Signal, Value
 from snnir.streams import Kind
 from snnir.targets.ipu.forms import forms_of, stream_of
-from snnir.targets.ipu.memory import BITS
+from snnir.targets.ipu.memory import BITS, LISTS
 from snnir.targets.ipu.plan import Placement, Plan
 from snnir.targets.ipu.structure import Structure
 from tests.helpers import graph, lif_step
 from tests.ipu.any_plan import AnyPlan, random_graph
+from tests.ipu.nets import convolutional, every_op, recurrence
 from tests.ipu.test_target import compare
 from tests.targets import inputs, t
 
@@ -32,7 +34,28 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
-@settings(max_examples=3, suppress_health_check=list(HealthCheck), deadline=None)
+@pytest.mark.parametrize(("per", "events"), [(8, LISTS), (4, BITS)], ids=["lists", "bits"])
+def test_parts_on_many_tiles(per: int, events: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that the partitioner would leave whole, in parts."""
+    built = [convolutional(), recurrence(70), recurrence(70, 0.3), every_op()]
+    monkeypatch.setattr(PARTITION, cut_to(per, events))
+    whole = side_by_side(built)
+    compare(whole, inputs(whole, 12), keep=False, batch=2)
+
+
+def side_by_side(graphs: Sequence[Graph]) -> Graph:
+    """Return several networks in one graph."""
+    nodes, outputs = {}, {}
+    for number, one in enumerate(graphs):
+        for node in one.nodes.values():
+            operands = tuple(Value(f"{number} {v.node}", v.result) for v in node.operands)
+            nodes[f"{number} {node.name}"] = Node(f"{number} {node.name}", node.op, operands)
+        for name, value in one.outputs.items():
+            outputs[f"{number} {name}"] = Value(f"{number} {value.node}", value.result)
+    return Graph(nodes, outputs, 1e-3)
+
+
+@settings(max_examples=2, suppress_health_check=list(HealthCheck), deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(OPTIONS))
 def test_any_plan(seed: int, options: dict[str, Any]) -> None:
     rng = np.random.default_rng(seed)
@@ -42,16 +65,16 @@ def test_any_plan(seed: int, options: dict[str, Any]) -> None:
         compare(built, inputs(built, 7, 3, seed), **{"keep": False, **options})
 
 
-def cut_to(per: int) -> Any:
+def cut_to(per: int, events: str = BITS) -> Any:
     """Return a partitioner that makes parts of so many elements, one on each tile."""
 
     def plan(structure: Structure, machine: Any, wishes: Any) -> tuple[Plan, list[Any]]:
-        """Return the plan; spikes travel as bits."""
+        """Return the plan; spikes travel in one form where they can."""
         streams, places = {}, []
         for names in structure.groups:
             values = [value for name in names for value in structure.stages[name].results]
             for value in values:
-                form = forms_of(structure, value, BITS)[0]
+                form = forms_of(structure, value, events)[0]
                 streams[value] = stream_of(structure, value, form, per, wishes.batch)
             parts = streams[values[0]].cut.parts
             places.append(Placement(tuple(names), per, 1, tuple(range(parts))))

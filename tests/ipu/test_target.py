@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -314,6 +315,36 @@ def test_the_folder_runs_alone(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["record/a:v"], want.recorded["a:v"])
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["tiles"] == 1472
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda out: (out / "codelets.cpp").unlink(), "codelets.cpp"),
+        (lambda out: (out / "machine_standin.hpp").unlink(), "machine_standin.hpp"),
+        (lambda out: (out / "tiles.bin").unlink(), "cannot open ./tiles.bin"),
+        (lambda out: _append(out / "tiles.bin", b"x"), "./tiles.bin is too long"),
+        (lambda out: (out / "tiles.bin").write_bytes(b"x"), "./tiles.bin is too short"),
+        (lambda out: _append(out / "codelets.cpp", ODD_CODELET), "classes of the known form"),
+    ],
+    ids=["codelets", "stand-in", "weights", "more weights", "fewer weights", "odd codelet"],
+)
+def test_a_folder_that_was_changed(folder: Path, tmp_path: Path, change: Any, message: str) -> None:
+    out = Path(shutil.copytree(folder, tmp_path / "out"))
+    change(out)
+    np.save(tmp_path / "x.npy", spikes((3, 1, 40)))
+    line = [sys.executable, str(out / "model.py"), "x.npy"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+ODD_CODELET = b"class Odd : public poplar::Vertex { public: float x[3]; bool compute(); };"
+
+
+def _append(path: Path, content: bytes) -> None:
+    path.write_bytes(path.read_bytes() + content)
 
 
 def test_the_command_line(folder: Path, tmp_path: Path) -> None:
