@@ -317,6 +317,13 @@ def test_the_folder_runs_alone(folder: Path, tmp_path: Path) -> None:
     assert report["tiles"] == 1472
 
 
+ODD_CODELET = b"class Odd : public poplar::Vertex { public: float x[3]; bool compute(); };"
+
+
+def _append(path: Path, content: bytes) -> None:
+    path.write_bytes(path.read_bytes() + content)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -338,13 +345,6 @@ def test_a_folder_that_was_changed(folder: Path, tmp_path: Path, change: Any, me
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-ODD_CODELET = b"class Odd : public poplar::Vertex { public: float x[3]; bool compute(); };"
-
-
-def _append(path: Path, content: bytes) -> None:
-    path.write_bytes(path.read_bytes() + content)
 
 
 def test_the_command_line(folder: Path, tmp_path: Path) -> None:
