@@ -234,12 +234,12 @@ class Host:
         yield ""
         for number, value in enumerate(graph.outputs.values()):
             yield f'net.output("output {number}", {self.given_out(structure.root(value))});'
-        for name, value in self.plan.recordable_values().items():
-            yield f'net.record("{record_handle(self.plan, name)}", {self.given_out(value)});'
+        for value in dict.fromkeys(self.plan.recordable_values().values()):
+            yield f'net.record("{value_handle(self.plan, value)}", {self.given_out(value)});'
         for name, (stage, item) in self.plan.recordable_states().items():
             cut = self.plan.vertices(stage).cut
             yield (
-                f'net.record("{record_handle(self.plan, name)}", poplar::{TYPES[item.ctype]}, '
+                f'net.record("{state_handle(self.plan, name)}", poplar::{TYPES[item.ctype]}, '
                 f"{self.names[stage]}_{item.name}, {cut.size}, {cut.per});"
             )
         for name in populations(graph):
@@ -251,13 +251,15 @@ class Host:
         return f"poplar::{kind}, {self.stream_name(value)}"
 
 
-def record_handle(plan: Plan, name: str) -> str:
-    """Return the word by which a node or `NODE:STATE` is recorded; nodes may have any name."""
-    names = plan.structure.layout.names
-    if name in names:
-        return f"record {names[name]}"
+def value_handle(plan: Plan, value: Value) -> str:
+    """Return the word by which a kept value is recorded; nodes may have any name."""
+    return f"record {plan.streams[value].ident}"
+
+
+def state_handle(plan: Plan, name: str) -> str:
+    """Return the word by which a `NODE:STATE` is recorded."""
     node, _, state = name.rpartition(":")
-    return f"record {names[node]}:{state}"
+    return f"record {plan.structure.layout.names[node]}:{state}"
 
 
 def count_handle(plan: Plan, name: str) -> str:
