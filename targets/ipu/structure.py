@@ -110,9 +110,18 @@ class Structure:
 
     def root(self, value: Value) -> Value:
         """Return the value whose elements another name stands for."""
-        while is_alias(self.graph.nodes[value.node]):
-            value = self.graph.nodes[value.node].operands[0]
-        return value
+        return self._roots.get(value.node, value)
+
+    @cached_property
+    def _roots(self) -> dict[str, Value]:
+        """What every node that is only another name stands for."""
+        found: dict[str, Value] = {}
+        for name in self.graph.order:
+            node = self.graph.nodes[name]
+            if is_alias(node):
+                (source, *_) = node.operands
+                found[name] = found.get(source.node, source)
+        return found
 
     @cached_property
     def readers(self) -> dict[Value, list[Node]]:
