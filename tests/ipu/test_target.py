@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from snnir.ir import (
     Bias,
     Current,
     Delay,
+    FrozenDict,
     Graph,
     Input,
     Linear,
@@ -211,11 +214,25 @@ def test_delays_of_delays(keep: bool) -> None:
         "two": (Delay(2), ["one"]),
         "three": (Delay(1), ["two"]),
         "back": (Current(), ["three"]),
+        "far": (Linear(t(4, 4)), ["three"]),
+        "b": (lif_step(), ["far"]),
         "same": (Delay(0), ["one"]),
         "other": (Delay(snnir.Tensor(np.array([1, 2, 3, 4]))), ["same"]),
     }
     built = graph(nodes, "other", dt=1e-3)
+    built = Graph(built.nodes, {"other": Value("other"), "b": Value("b")}, 1e-3)
     compare(built, spikes((20, 2, 4)), keep=keep)
+
+
+def test_states_that_begin_with_values_of_their_own() -> None:
+    step = lif_step(start=True)
+    values = {**step.params, "v_start": t(4)}
+    nodes: Any = {
+        "x": (Input(Signal(Kind.ANALOG, (4,))), []),
+        "a": (replace(step, params=FrozenDict(values)), ["x"]),
+    }
+    built = graph(nodes, "a", dt=1e-3)
+    compare(built, inputs(built), batch=3)
 
 
 def test_record_offset() -> None:
@@ -287,9 +304,26 @@ def test_the_folder_runs_alone(folder: Path, tmp_path: Path) -> None:
         (lambda out: (out / "tiles.bin").unlink(), "cannot open ./tiles.bin"),
         (lambda out: _append(out / "tiles.bin", b"x"), "./tiles.bin is too long"),
         (lambda out: (out / "tiles.bin").write_bytes(b"x"), "./tiles.bin is too short"),
+        (
+            lambda out: _edit(out / "host.cpp", r"places_1 = \{\{[^}]*\}", "places_1 = {{}"),
+            "no tile",
+        ),
+        (
+            lambda out: _edit(out / "host.cpp", r"\{\{0, \d+,", "{{9, 11,"),
+            "receives nothing of what it reads",
+        ),
         (lambda out: _append(out / "codelets.cpp", ODD_CODELET), "classes of the known form"),
     ],
-    ids=["codelets", "stand-in", "weights", "more weights", "fewer weights", "odd codelet"],
+    ids=[
+        "codelets",
+        "stand-in",
+        "weights",
+        "more weights",
+        "fewer weights",
+        "parts",
+        "images",
+        "odd codelet",
+    ],
 )
 def test_a_folder_that_was_changed(folder: Path, tmp_path: Path, change: Any, message: str) -> None:
     out = Path(shutil.copytree(folder, tmp_path / "out"))
@@ -307,6 +341,12 @@ ODD_CODELET = b"class Odd : public poplar::Vertex { public: float x[3]; bool com
 
 def _append(path: Path, content: bytes) -> None:
     path.write_bytes(path.read_bytes() + content)
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    changed, count = re.subn(old, new, path.read_text(), count=1)
+    assert count == 1
+    path.write_text(changed)
 
 
 def test_the_command_line(folder: Path, tmp_path: Path) -> None:

@@ -32,7 +32,10 @@ enum class Form { lists, bits, values };
 struct Places {
   std::vector<unsigned> tiles;
   unsigned workers;
-  unsigned of(std::size_t part) const { return tiles[part / workers]; }
+  unsigned of(std::size_t part) const {
+    if (part / workers >= tiles.size()) fail("part " + std::to_string(part) + " has no tile");
+    return tiles[part / workers];
+  }
 };
 
 // A value in parts: of every part a region [batch][unit], on the part's tile.
@@ -66,6 +69,9 @@ struct Image {
     while (low < high) {
       const std::size_t middle = (low + high) / 2;
       if (windows[middle].tile < tile) low = middle + 1; else high = middle;
+    }
+    if (low == windows.size() || windows[low].tile != tile) {
+      fail("tile " + std::to_string(tile) + " receives nothing of what it reads");
     }
     return low;
   }
