@@ -2,18 +2,21 @@
 
     python x.py bench ipu            # networks: IPUs, bytes, exchange, estimated steps per second
     python x.py bench ipu --plan     # 10^6 neurons and 10^8 synapses: seconds and memory
+    python x.py bench ipu --emulate  # emulated programs against the NumPy reference; needs 8 GB
 
 Nothing here ran on an IPU: times of steps are estimates of the cost model (docs/ipu.md).
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +42,7 @@ from snnir.ir import (
 )
 from snnir.ir.op import Op
 from snnir.streams import Kind
+from snnir.target import Compiled
 from snnir.targets.ipu.cost import step_cycles
 from snnir.targets.ipu.machine import CLOCK_HZ, Machine
 from snnir.targets.ipu.partition import Wishes, partition
@@ -57,8 +61,8 @@ def neurons() -> Step:
 
 
 def weights(*shape: int) -> Tensor:
-    """Return random weights."""
-    return Tensor(RNG.random(shape, np.float32) - 0.4)
+    """Return random weights on a grid of 1/64, whose sums are exact."""
+    return Tensor(np.rint((RNG.random(shape, np.float32) - 0.4) * 64) / np.float32(64))
 
 
 def spikes(*shape: int) -> tuple[Op, list[str]]:
@@ -121,6 +125,16 @@ def recurrent(count: int, fan_in: int) -> Graph:
     )
 
 
+#: What emulated programs are made for, and what they are compared with.
+TARGETS: tuple[tuple[str, dict[str, Any]], ...] = (("ipu", {"ipus": 2}), ("numpy", {}))
+#: What is emulated, and the steps.
+EMULATED: dict[str, tuple[Callable[[], Graph], int]] = {
+    "784-1024-1024-10": (lambda: layers(784, 1024, 1024, 10), 100),
+    "2x34x34, two convolutions": (convolutions, 100),
+    "10^5 neurons, 100 each": (lambda: recurrent(100_000, 100), 20),
+    "10^6 neurons, 100 each": (lambda: recurrent(1_000_000, 100), 4),
+}
+
 NETWORKS: dict[str, Callable[[], Graph]] = {
     "784-256-10": lambda: layers(784, 256, 10),
     "784-4096-4096-10": lambda: layers(784, 4096, 4096, 10),
@@ -180,8 +194,41 @@ def planning(count: int, fan_in: int) -> None:
                   f"{CLOCK_HZ / step_cycles(plan):,.0f} steps a second (estimated)")  # fmt: skip
 
 
+def emulation() -> None:
+    """Print how emulated programs agree with the reference, for inputs of which 5% are spikes."""
+    print("| network | steps | IPUs | spikes | differing | emulated in, s | NumPy, s |")
+    print("| --- |" + " --- |" * 6)
+    for name, (make, steps) in EMULATED.items():
+        graph = make()
+        (signal,) = graph.inputs.values()
+        x = (RNG.random((steps, 1, *signal.shape)) < 0.05).astype(np.float32)
+        made, reference = (snnir.compile(graph, t, level=0, **o) for t, o in TARGETS)
+        populations = list(snnir.populations(graph))
+        found = []
+        for one in (made, reference):
+            one.run(x[:1])  # compiles
+            begin = time.perf_counter()
+            found.append((one.run(x, populations).recorded, time.perf_counter() - begin))
+        (got, seconds), (want, usual) = found
+        total = sum(int(want[key].sum()) for key in populations)
+        differing = sum(int(np.count_nonzero(got[key] != want[key])) for key in populations)
+        ipus = json.loads(bytes_of(made, "plan.json"))["machine"]["ipus"]
+        print(f"| {name} | {steps} | {ipus} | {total:,} | {differing} | {seconds:.1f} "
+              f"| {usual:.1f} |", flush=True)  # fmt: skip
+
+
+def bytes_of(made: Compiled, name: str) -> bytes:
+    """Return a file of a folder."""
+    content = made.files[name]
+    assert isinstance(content, bytes)
+    return content
+
+
 def main() -> None:
-    """Print the tables, or plan the large network."""
+    """Print the tables, plan the large network, or emulate."""
+    if "--emulate" in sys.argv[1:]:
+        emulation()
+        return
     if "--plan" in sys.argv[1:]:
         planning(1_000_000, 100)
         return

@@ -14,7 +14,7 @@ from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Concat
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
-from snnir.targets.ipu.memory import BITS, LISTS, SCRATCH, STATE
+from snnir.targets.ipu.memory import BITS, ITEM_BYTES, LISTS, SCRATCH, STATE, WORD
 from snnir.targets.ipu.picks import Pick
 from snnir.targets.ipu.vertices import KEPT, Vertices
 
@@ -23,11 +23,10 @@ HEAD = """\
 //
 // Every operation rounds once, in the order written: compile with popc as it comes, or with
 // -ffp-contract=off elsewhere. Nothing here has run on an IPU.
-#include <climits>
 #include <cmath>
-#include <cstdint>
 #include <poplar/HalfFloat.hpp>
 #include <poplar/Vertex.hpp>
+#include <stdint.h>
 
 #ifdef __clang__
 #pragma clang fp contract(off)
@@ -280,4 +279,7 @@ def class_name(vertices: Vertices) -> str:
 
 
 def _declared(access: str, ctype: str, name: str) -> str:
-    return f"poplar::{access}<poplar::Vector<{ctype}, poplar::VectorLayout::ONE_PTR>> {name};"
+    # A store of less than 32 bits rewrites a word, which must be of this field alone.
+    aligned = f", {WORD}" if access != "Input" and ITEM_BYTES[ctype] < WORD else ""
+    layout = f"poplar::VectorLayout::ONE_PTR{aligned}"
+    return f"poplar::{access}<poplar::Vector<{ctype}, {layout}>> {name};"

@@ -49,7 +49,7 @@ class Facts:
 
     Attributes:
         inputs, outputs: In the order of the graph.
-        records: Everything that can be recorded, by name.
+        records: Everything that can be recorded, by name; several names may stand for one handle.
         populations: The word by which the spikes of each population are counted, by name.
         dtype: Of outputs and records, as NumPy calls it.
         offset: Steps by which outputs and records are reported late.
@@ -127,18 +127,25 @@ def _read(
 ) -> Emulation:
     with made.open("rb") as file:
 
-        def taken(port: Port) -> Any:
+        def numbers(port: Port) -> Any:
             """Read the numbers of one port."""
             kind = "<i4" if port.ctype == "int" else "<f4"
             count = lead[0] * lead[1] * int(np.prod(port.shape, dtype=np.int64))
-            flat = np.fromfile(file, kind, count)
-            made = flat.reshape(*lead, *port.shape).astype(port.dtype or facts.dtype)
-            return late(made, facts.offset)
+            return np.fromfile(file, kind, count)
 
-        outputs = {port.name: taken(port) for port in facts.outputs}
+        def given(port: Port, flat: Any) -> Any:
+            """Return a port's numbers as they are given out."""
+            shaped = flat.reshape(*lead, *port.shape).astype(port.dtype or facts.dtype)
+            return late(shaped, facts.offset)
+
+        outputs = {port.name: given(port, numbers(port)) for port in facts.outputs}
         # The program writes what is recorded in its own order, which is that of the facts.
-        found = {name: taken(port) for name, port in facts.records.items() if name in record}
-        records = {name: found[name] for name in record}
+        wanted, found = {facts.records[name].handle for name in record}, dict[str, Any]()
+        for port in facts.records.values():
+            if port.handle in wanted and port.handle not in found:
+                found[port.handle] = numbers(port)
+        ports = {name: facts.records[name] for name in record}
+        records = {name: given(port, found[port.handle]) for name, port in ports.items()}
         totals = np.fromfile(file, "<f8", len(facts.populations))
     sums = dict(zip(facts.populations, totals.tolist(), strict=True))
     return Emulation(outputs, records, sums, report)

@@ -17,15 +17,18 @@ from typing import Any
 from snnir.ir.graph import Value
 from snnir.targets.ipu.cost import EXCHANGE_BYTES
 from snnir.targets.ipu.forms import AUTO, cuts, forms_of, grain_of, stream_of
+from snnir.targets.ipu.machine import WORKERS
 from snnir.targets.ipu.memory import BITS, Stream
 from snnir.targets.ipu.plan import Sent
 from snnir.targets.ipu.sizes import Sizer
-from snnir.targets.ipu.structure import INPUT, Stage, Structure
+from snnir.targets.ipu.structure import COMPUTE, INPUT, Stage, Structure
 
 #: A cut may be so much slower than the fastest, if it takes fewer tiles.
 SLACK = 0.05
 #: Each number of tiles that is tried is so much larger than the one before.
 STEP = 1.3
+#: Parts that a tile may have of what is hardly computed; few large ones are sent in less room.
+FEW_WORKERS = (WORKERS, 3, 2, 1)
 #: Values of a group whose forms are tried in all combinations; others keep their first form.
 MOST_TOGETHER = 3
 
@@ -147,9 +150,11 @@ class Search:
         size = stages[0].size
         for forms in self.forms(number, events):
             grain = grain_of(self.structure, stages, dict(forms))
+            computes = any(stage.kind == COMPUTE for stage in stages)
             seen = set()
             for tiles in _numbers(min(limit, size)):
-                seen.update(cuts(size, tiles, grain))
+                for workers in (WORKERS,) if computes else FEW_WORKERS:
+                    seen.update(cuts(size, tiles, grain, workers))
             for per, workers in sorted(seen):
                 parts = -(-size // per)
                 used = -(-parts // workers)

@@ -277,8 +277,8 @@ class ByRow(Sparse):
         return self.stream.form == BITS and self.cut.size == self.rows
 
     def placed(self, columns: Array) -> Array:
-        """Return where the bits of columns lie."""
-        per, bits = self.stream.cut.per, 32 * self.stream.unit
+        """Return where the bits of columns lie in the first sample."""
+        per, bits = self.stream.cut.per, 32 * self.stream.unit * self.samples
         found: Array = columns // per * bits + columns % per
         return found
 
@@ -340,7 +340,8 @@ class ByRow(Sparse):
         if self.stream.form == VALUES:
             line = f"{{ const {self.total} x = ({self.total}){self.item(column)}; {add} }}"
         elif self.is_placed:
-            line = f"if ({self.bit(f'({column} >> 5)', f'({column} & 31u)')}) {add}"
+            word = f"{self.given}[{self.base} + ({column} >> 5)]"
+            line = f"if ({word} >> ({column} & 31u) & 1u) {add}"
         else:
             line = f"if ({self.item(column)}) {add}"
         return [

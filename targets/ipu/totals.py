@@ -13,7 +13,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.sparse import SparseLinear
 from snnir.ir.synapses import Conv1d, Conv2d, Linear
 from snnir.targets.ipu.machine import MOST_IPUS, Machine
-from snnir.targets.ipu.memory import ITEM_BYTES
+from snnir.targets.ipu.memory import ITEM_BYTES, VALUES, Array, Stream
 from snnir.targets.ipu.plan import KINDS, Plan
 from snnir.targets.ipu.sizes import Sizer
 from snnir.targets.ipu.structure import INPUT, Structure
@@ -61,9 +61,9 @@ def _neurons(plan: Plan) -> list[Diagnostic]:
         sizer = Sizer(plan.structure, plan.batch, plan.half, plan.activity)
         one = sizer.bundles(stage, {**plan.streams, **alone}, 1)
         needed = one.own
-        for key, (_, _, size) in one.images.items():
-            # What the stage reads of itself is cut as in the plan, not element by element.
-            needed = needed + np.minimum(size, plan.image_bytes(plan.images[key]).max())
+        for key, (low, high, _) in one.images.items():
+            stream = {**plan.streams, **alone}[key[0]]
+            needed = needed + least_received(stream, high - low)
         worst = int(np.argmax(needed))
         if needed[worst] > usable:
             received = int(needed[worst] - one.own[worst])
@@ -72,6 +72,17 @@ def _neurons(plan: Plan) -> list[Diagnostic]:
                 f"them for what it reads; a tile has {_room(plan.machine)}"
             )
             found.append(Diagnostic("SNN504", text, stage.name))
+    return found
+
+
+def least_received(stream: Stream, items: Array) -> Array:
+    """Return the bytes that so many items of every sample take in the form that takes least.
+
+    Spikes in large parts take a bit each.
+    """
+    elements = items if stream.form == VALUES else items // stream.unit * stream.cut.per
+    bits = 8 * ITEM_BYTES[stream.item] if stream.form == VALUES else 1
+    found: Array = -(-elements * bits // 8) * stream.batch
     return found
 
 

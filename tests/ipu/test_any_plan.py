@@ -77,7 +77,7 @@ def test_tables_at_the_ends_of_their_types(monkeypatch: pytest.MonkeyPatch) -> N
     built = Graph(nodes, {v.node: v for v in (last, *map(Value, ("many", "tall", "wide")))}, 1e-3)
     for events in (LISTS, BITS):
         monkeypatch.setattr(PARTITION, cut_to(512, events))
-        compare(built, inputs(built, 3, 1), keep=False)
+        compare(built, inputs(built, 8, 3), keep=False)
 
 
 def test_rows_beyond_the_last_of_a_block() -> None:
