@@ -15,6 +15,7 @@ from snnir.c_build import NoCompiler, cpp_compiler
 from snnir.ir import (
     Conv2d,
     Delay,
+    FrozenDict,
     Graph,
     Input,
     Linear,
@@ -22,6 +23,7 @@ from snnir.ir import (
     Permute,
     Signal,
     SparseLinear,
+    Step,
     SumPool2d,
     Value,
     Winner,
@@ -35,6 +37,7 @@ from tests.helpers import graph, lif_step, spikes
 from tests.ipu.any_plan import AnyPlan, random_graph
 from tests.ipu.nets import convolutional, recurrence
 from tests.ipu.test_target import compare
+from tests.strategies import adaptive
 from tests.targets import OPS, inputs, t
 
 try:
@@ -78,6 +81,17 @@ def test_tables_at_the_ends_of_their_types(monkeypatch: pytest.MonkeyPatch) -> N
     for events in (LISTS, BITS):
         monkeypatch.setattr(PARTITION, cut_to(512, events))
         compare(built, inputs(built, 8, 3), keep=False)
+
+
+def test_states_that_begin_with_values_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"beta": snnir.tensor(0.5), "theta": t(4)}
+    nodes: Any = {
+        "x": (Input(Signal(Kind.ANALOG, (4,))), []),
+        "a": (Step(adaptive, FrozenDict(values)), ["x"]),
+    }
+    built = graph(nodes, "a", dt=1e-3)
+    monkeypatch.setattr(PARTITION, cut_to(4))
+    compare(built, inputs(built), batch=3)
 
 
 def test_rows_beyond_the_last_of_a_block() -> None:

@@ -22,14 +22,12 @@ from snnir.ir import (
     Bias,
     Current,
     Delay,
-    FrozenDict,
     Graph,
     Input,
     Linear,
     Node,
     Signal,
     SparseLinear,
-    Step,
     Value,
 )
 from snnir.streams import Kind
@@ -38,7 +36,7 @@ from snnir.targets.ipu.memory import ITEM_BYTES
 from tests.corpora.test_corpus import READABLE
 from tests.helpers import cli, dyadic, graph, lif_step, quiet_load, spikes
 from tests.ipu.nets import convolutional, every_op, ipu, layers, random_sparse, recurrence, tensors
-from tests.strategies import adaptive, graphs
+from tests.strategies import graphs
 from tests.targets import every_value, inputs, neuron_graph, scalar_steps, t, tangled
 
 try:
@@ -259,16 +257,6 @@ def test_delays_of_delays(keep: bool) -> None:
     built = graph(nodes, "other", dt=1e-3)
     built = Graph(built.nodes, {"other": Value("other"), "b": Value("b")}, 1e-3)
     compare(built, spikes((20, 2, 4)), keep=keep)
-
-
-def test_states_that_begin_with_values_of_their_own() -> None:
-    values = {"beta": snnir.tensor(0.5), "theta": t(4)}
-    nodes: Any = {
-        "x": (Input(Signal(Kind.ANALOG, (4,))), []),
-        "a": (Step(adaptive, FrozenDict(values)), ["x"]),
-    }
-    built = graph(nodes, "a", dt=1e-3)
-    compare(built, inputs(built), batch=3)
 
 
 def test_record_offset() -> None:
