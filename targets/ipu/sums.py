@@ -204,10 +204,10 @@ class ByEvent(Sparse):
     def index_types(self) -> tuple[str, str]:
         """Types of the table of columns and of that of elements."""
         small = self.counts.max(initial=0) < 2**16
-        few = self.cut.per <= 2**8
-        return "unsigned short" if small else "unsigned", (
-            "unsigned char" if few else "unsigned short"
-        )
+        begin = "unsigned short" if small else "unsigned"
+        if self.cut.per <= 2**8:
+            return begin, "unsigned char"
+        return begin, "unsigned short" if self.cut.per <= 2**16 else "unsigned"
 
     def fields(self) -> list[Field]:
         """Return where columns begin, elements and weights of their entries, and the sums."""

@@ -249,10 +249,13 @@ def test_delays_of_delays(keep: bool) -> None:
         "two": (Delay(2), ["one"]),
         "three": (Delay(1), ["two"]),
         "back": (Current(), ["three"]),
+        "far": (Linear(t(4, 4)), ["three"]),
+        "b": (lif_step(), ["far"]),
         "same": (Delay(0), ["one"]),
         "other": (Delay(snnir.Tensor(np.array([1, 2, 3, 4]))), ["same"]),
     }
     built = graph(nodes, "other", dt=1e-3)
+    built = Graph(built.nodes, {"other": Value("other"), "b": Value("b")}, 1e-3)
     compare(built, spikes((20, 2, 4)), keep=keep)
 
 
@@ -324,6 +327,12 @@ def _append(path: Path, content: bytes) -> None:
     path.write_bytes(path.read_bytes() + content)
 
 
+def _edit(path: Path, old: str, new: str) -> None:
+    changed, count = re.subn(old, new, path.read_text(), count=1)
+    assert count == 1
+    path.write_text(changed)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -332,9 +341,26 @@ def _append(path: Path, content: bytes) -> None:
         (lambda out: (out / "tiles.bin").unlink(), "cannot open ./tiles.bin"),
         (lambda out: _append(out / "tiles.bin", b"x"), "./tiles.bin is too long"),
         (lambda out: (out / "tiles.bin").write_bytes(b"x"), "./tiles.bin is too short"),
+        (
+            lambda out: _edit(out / "host.cpp", r"places_1 = \{\{[^}]*\}", "places_1 = {{}"),
+            "no tile",
+        ),
+        (
+            lambda out: _edit(out / "host.cpp", r"\{\{0, \d+,", "{{9, 11,"),
+            "receives nothing of what it reads",
+        ),
         (lambda out: _append(out / "codelets.cpp", ODD_CODELET), "classes of the known form"),
     ],
-    ids=["codelets", "stand-in", "weights", "more weights", "fewer weights", "odd codelet"],
+    ids=[
+        "codelets",
+        "stand-in",
+        "weights",
+        "more weights",
+        "fewer weights",
+        "parts",
+        "images",
+        "odd codelet",
+    ],
 )
 def test_a_folder_that_was_changed(folder: Path, tmp_path: Path, change: Any, message: str) -> None:
     out = Path(shutil.copytree(folder, tmp_path / "out"))

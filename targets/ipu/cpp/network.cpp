@@ -19,6 +19,9 @@ std::size_t Image::at(unsigned tile) const {
     const std::size_t middle = (low + high) / 2;
     if (windows[middle].tile < tile) low = middle + 1; else high = middle;
   }
+  if (low == windows.size() || windows[low].tile != tile) {
+    fail("tile " + std::to_string(tile) + " receives nothing of what it reads");
+  }
   return low;
 }
 

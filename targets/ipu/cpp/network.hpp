@@ -29,7 +29,10 @@ enum class Form { lists, bits, values };
 struct Places {
   std::vector<unsigned> tiles;
   unsigned workers;
-  unsigned of(std::size_t part) const { return tiles[part / workers]; }
+  unsigned of(std::size_t part) const {
+    if (part / workers >= tiles.size()) fail("part " + std::to_string(part) + " has no tile");
+    return tiles[part / workers];
+  }
 };
 
 // A value in parts: of every part a region [batch][unit], on the part's tile.
