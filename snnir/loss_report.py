@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.pooling import AvgPool2d, SumPool2d
 from snnir.ir.sparse import SparseLinear
-from snnir.ir.synapses import BatchNorm, Conv1d, Conv2d, Linear
+from snnir.ir.synapses import BatchNorm, Conv1d, Conv2d, Linear, without_zero
 from snnir.pipeline import APPROXIMATE, EXACT, EXACT_REAL
 from snnir.streams import Kind
-from snnir.tensors import Tensor
 
 REFUSED = "refused"
 LEVELS = (EXACT, EXACT_REAL, APPROXIMATE, REFUSED)
@@ -31,6 +31,8 @@ _LIBRARY = ("exp", "log", "tanh", "pow")
 #: Integers up to this are exact in float32.
 _WHOLE = 2**24
 _FINEST = 40
+#: Numbers that are looked at together.
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,7 @@ def arithmetic_level(graph: Graph, node: Node) -> tuple[str, str]:
     op = node.op
     if isinstance(op, (Linear, Conv1d, Conv2d, SparseLinear)):
         spikes = graph.signals[node.operands[0]].kind is Kind.SPIKES
-        weight = op.values if isinstance(op, SparseLinear) else op.weight
-        if spikes and sums_exactly(weight, op.bias):
+        if spikes and sums_exactly(op):
             return EXACT, "no sum of its weights rounds"
         return EXACT_REAL, "float32 sums are rounded in the order the library takes"
     if isinstance(op, BatchNorm):
@@ -127,23 +128,53 @@ def arithmetic_level(graph: Graph, node: Node) -> tuple[str, str]:
     return EXACT, ""
 
 
-def sums_exactly(weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether sums of any of these weights are exact in float32 in every order."""
-    if not weight.is_resolved:
+def sums_exactly(op: Linear | Conv1d | Conv2d | SparseLinear) -> bool:
+    """Whether sums of any of an op's weights, and its bias, are exact in float32 in every order.
+
+    They are if all lie on a grid of a power of two on which no sum needs more than 24 bits.
+    """
+    if not (op.values if isinstance(op, SparseLinear) else op.weight).is_resolved:
         return False
-    rows = np.abs(weight.numpy().astype(np.float64))
-    totals = rows.sum(axis=tuple(range(1, rows.ndim)))
-    values = [rows]
-    if bias is not None:
-        values.append(np.abs(bias.numpy().astype(np.float64)))
-        totals = totals + values[1].max(initial=0.0)
-    if not np.isfinite(totals).all():
+    weights = op.values.numpy() if isinstance(op, SparseLinear) else without_zero(op)
+    most, finest = _largest_sum(op, weights), _finest_bit(weights)
+    if op.bias is not None:
+        bias = op.bias.numpy()
+        most += float(np.abs(bias).max(initial=0.0))
+        finest = min(finest, _finest_bit(bias))
+    if not np.isfinite(most):
         return False
-    for shift in range(_FINEST):
-        scaled = [np.ldexp(v, shift) for v in values]
-        if all((s == np.rint(s)).all() for s in scaled):
-            return bool(np.ldexp(totals.max(initial=0.0), shift) <= _WHOLE)
-    return False
+    if finest < -_FINEST:
+        return False
+    return bool(np.ldexp(most, -min(finest, 0)) <= _WHOLE)
+
+
+def _largest_sum(op: Linear | Conv1d | Conv2d | SparseLinear, weights: npt.NDArray[Any]) -> float:
+    """Return the largest sum of sizes over the weights that one element adds up."""
+    sizes = np.abs(weights)
+    if not isinstance(op, SparseLinear):
+        axes = tuple(range(1, sizes.ndim))
+        return float(sizes.sum(axis=axes, dtype=np.float64).max(initial=0.0))
+    starts = op.starts.numpy()
+    filled = np.flatnonzero(np.diff(starts))
+    if not len(filled):
+        return 0.0
+    return float(np.add.reduceat(sizes, starts[filled], axis=0, dtype=np.float64).max())
+
+
+def _finest_bit(array: npt.NDArray[Any]) -> int:
+    """Return the exponent of the last bit that any number has; 0 if all are whole or none is."""
+    flat, finest = array.reshape(-1), 0
+    for first in range(0, flat.size, _CHUNK):
+        mantissa, exponent = np.frexp(flat[first : first + _CHUNK].astype(np.float64))
+        if not np.isfinite(mantissa).all():
+            return -(2**15)
+        whole = np.ldexp(mantissa, 53).astype(np.int64)
+        used = whole != 0
+        lowest = np.frexp((whole & -whole)[used].astype(np.float64))[1] - 1
+        finest = min(finest, int((exponent[used] - 53 + lowest).min(initial=0)))
+        if finest < -_FINEST:
+            break
+    return finest
 
 
 def report(

@@ -18,13 +18,15 @@ from snnir.target import Content
 from snnir.targets.ipu import command, emulator
 from snnir.targets.ipu.codelets import codelets
 from snnir.targets.ipu.emulator import Facts, Port
-from snnir.targets.ipu.host import Host, count_handle, record_handle
+from snnir.targets.ipu.host import Host, count_handle, state_handle, value_handle
 from snnir.targets.ipu.memory import Field
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.standin import build, registry
 from snnir.targets.ipu.standin.build import STANDIN_FILES
 from snnir.targets.ipu.structure import INPUT
 
+#: The part of host programs that is the same for all.
+NETWORK_FILES = ("network.hpp", "network.cpp")
 #: What `model.py` is made of.
 EMBEDDED = (c_build, registry, build, emulator, folder_program)
 
@@ -38,7 +40,7 @@ def program_files(plan: Plan, title: str) -> dict[str, Content]:
     found: dict[str, Content] = {
         "host.cpp": source.encode(),
         "codelets.cpp": codelets(stages, title).encode(),
-        "network.hpp": own.joinpath("cpp", "network.hpp").read_bytes(),
+        **{name: own.joinpath("cpp", name).read_bytes() for name in NETWORK_FILES},
         "plan.schema.json": own.joinpath("plan.schema.json").read_bytes(),
         "tiles.bin": partial(write_tiles, host.constants),
     }
@@ -70,13 +72,13 @@ def facts_of(plan: Plan, graph: Graph) -> Facts:
     inputs = tuple(port(name, Value(name)) for name in graph.inputs)
     outputs = tuple(port(name, value) for name, value in graph.outputs.items())
     records = {
-        name: port(name, Value(name), record_handle(plan, name))
-        for name in plan.recordable_values()
+        name: port(name, Value(name), value_handle(plan, value))
+        for name, value in plan.recordable_values().items()
     }
     for name, (stage, item) in plan.recordable_states().items():
         shape = tuple(graph.signal(stage).shape)
         kind = "int64" if item.ctype == "int" else ""
-        records[name] = Port(name, shape, item.ctype, record_handle(plan, name), kind)
+        records[name] = Port(name, shape, item.ctype, state_handle(plan, name), kind)
     counted = {name: count_handle(plan, name) for name in populations(graph)}
     real = "float64" if structure.layout.real == "double" else "float32"
     return Facts(inputs, outputs, records, counted, real, graph.record_offset)

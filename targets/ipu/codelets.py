@@ -14,7 +14,7 @@ from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Concat
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
-from snnir.targets.ipu.memory import BITS, LISTS, SCRATCH, STATE
+from snnir.targets.ipu.memory import BITS, ITEM_BYTES, LISTS, SCRATCH, STATE, WORD
 from snnir.targets.ipu.picks import Pick
 from snnir.targets.ipu.vertices import KEPT, Vertices
 
@@ -23,11 +23,10 @@ HEAD = """\
 //
 // Every operation rounds once, in the order written: compile with popc as it comes, or with
 // -ffp-contract=off elsewhere. Nothing here has run on an IPU.
-#include <climits>
 #include <cmath>
-#include <cstdint>
 #include <poplar/HalfFloat.hpp>
 #include <poplar/Vertex.hpp>
+#include <stdint.h>
 
 #ifdef __clang__
 #pragma clang fp contract(off)
@@ -124,6 +123,10 @@ class Codelet:
                     f"if (j % 32u == 31u || j + 1 == count) {{ "
                     f"out{index}[{base} + j / 32u] = word{index}; word{index} = 0; }}",
                 ]
+                if -(-int(stream.cut.lengths()[-1]) // 32) < stream.unit:
+                    # The last part is short: who goes through its words finds no spikes there.
+                    words = f"unsigned word = (count + 31u) / 32u; word < {stream.unit}u; ++word"
+                    after.append(f"for ({words}) out{index}[{base} + word] = 0;")
             elif stream.form == LISTS:
                 starts.append(f"unsigned fired{index} = 0;")
                 ends.append(
@@ -240,8 +243,9 @@ class Codelet:
             return f"{texts[0]} + {self.constant(node, 'bias', kind)}"
         if isinstance(op, BatchNorm):
             gain, shift = (self.constant(node, key, kind) for key in ("gain", "shift"))
-            self.lines.append(f"const {kind} product = {texts[0]} * {gain};")
-            return f"product + {shift}"
+            product = f"product{self.stage.inside.index(node.name)}"
+            self.lines.append(f"const {kind} {product} = {texts[0]} * {gain};")
+            return f"{product} + {shift}"
         if isinstance(op, (Linear, SparseLinear, Conv1d, Conv2d)) and op.bias is not None:
             return f"{texts[0]} + {self.constant(node, 'bias', kind)}"
         picks = [leaf for leaf in self.leaves if leaf.node is node and isinstance(leaf, Pick)]
@@ -275,4 +279,7 @@ def class_name(vertices: Vertices) -> str:
 
 
 def _declared(access: str, ctype: str, name: str) -> str:
-    return f"poplar::{access}<poplar::Vector<{ctype}, poplar::VectorLayout::ONE_PTR>> {name};"
+    # A store of less than 32 bits rewrites a word, which must be of this field alone.
+    aligned = f", {WORD}" if access != "Input" and ITEM_BYTES[ctype] < WORD else ""
+    layout = f"poplar::VectorLayout::ONE_PTR{aligned}"
+    return f"poplar::{access}<poplar::Vector<{ctype}, {layout}>> {name};"

@@ -60,5 +60,8 @@ def main() -> None:
     write_results(arguments.output, made.outputs, made.records, made.sums)
     if arguments.report:
         text = json.dumps(made.report, indent=1)
-        pathlib.Path(arguments.report).write_text(text, encoding="utf-8")
+        try:
+            pathlib.Path(arguments.report).write_text(text, encoding="utf-8")
+        except OSError as problem:
+            raise SystemExit(f"cannot write {arguments.report}: {problem}") from None
     print(json.dumps({name: list(y.shape) for name, y in made.outputs.items()}))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from snnir.targets.ipu.standin.build import build_host
+from snnir.targets.ipu.standin.registry import UnknownCodelet
 
 
 class Failed(RuntimeError):
@@ -48,7 +49,7 @@ class Facts:
 
     Attributes:
         inputs, outputs: In the order of the graph.
-        records: Everything that can be recorded, by name.
+        records: Everything that can be recorded, by name; several names may stand for one handle.
         populations: The word by which the spikes of each population are counted, by name.
         dtype: Of outputs and records, as NumPy calls it.
         offset: Steps by which outputs and records are reported late.
@@ -93,7 +94,10 @@ def emulate(
         Failed: If a rule of the machine is broken, or the program does not run.
         snnir.c_build.NoCompiler: If it cannot be compiled.
     """
-    program = build_host(folder)
+    try:
+        program = build_host(folder)
+    except (OSError, UnknownCodelet) as problem:
+        raise Failed(str(problem)) from None
     steps, batch = next(iter(inputs.values())).shape[:2]
     wanted = [*(facts.records[name].handle for name in record), *facts.populations.values()]
     with tempfile.TemporaryDirectory(prefix="snnir-ipu-") as scratch:
@@ -123,16 +127,25 @@ def _read(
 ) -> Emulation:
     with made.open("rb") as file:
 
-        def taken(port: Port) -> Any:
+        def numbers(port: Port) -> Any:
             """Read the numbers of one port."""
             kind = "<i4" if port.ctype == "int" else "<f4"
             count = lead[0] * lead[1] * int(np.prod(port.shape, dtype=np.int64))
-            flat = np.fromfile(file, kind, count)
-            made = flat.reshape(*lead, *port.shape).astype(port.dtype or facts.dtype)
-            return late(made, facts.offset)
+            return np.fromfile(file, kind, count)
 
-        outputs = {port.name: taken(port) for port in facts.outputs}
-        records = {name: taken(facts.records[name]) for name in dict.fromkeys(record)}
+        def given(port: Port, flat: Any) -> Any:
+            """Return a port's numbers as they are given out."""
+            shaped = flat.reshape(*lead, *port.shape).astype(port.dtype or facts.dtype)
+            return late(shaped, facts.offset)
+
+        outputs = {port.name: given(port, numbers(port)) for port in facts.outputs}
+        # The program writes what is recorded in its own order, which is that of the facts.
+        wanted, found = {facts.records[name].handle for name in record}, dict[str, Any]()
+        for port in facts.records.values():
+            if port.handle in wanted and port.handle not in found:
+                found[port.handle] = numbers(port)
+        ports = {name: facts.records[name] for name in record}
+        records = {name: given(port, found[port.handle]) for name, port in ports.items()}
         totals = np.fromfile(file, "<f8", len(facts.populations))
     sums = dict(zip(facts.populations, totals.tolist(), strict=True))
     return Emulation(outputs, records, sums, report)

@@ -91,13 +91,13 @@ def sizes_near(per: int, grain: str) -> tuple[int, ...]:
     return (-(-per // WORD) * WORD, per // WORD * WORD)
 
 
-def cuts(size: int, tiles: int, grain: str) -> list[tuple[int, int]]:
+def cuts(size: int, tiles: int, grain: str, workers: int = WORKERS) -> list[tuple[int, int]]:
     """Return elements of a part and workers of a tile with which elements fill about so many tiles.
 
-    Parts are as even as the grain lets them be.
+    Parts are as even as the grain lets them be; a tile has about as many of them as is asked for.
     """
     each = -(-size // tiles)
-    per = -(-each // WORKERS)
+    per = -(-each // min(workers, each))
     return [(own, max(1, min(WORKERS, -(-each // own)))) for own in sizes_near(per, grain)]
 
 

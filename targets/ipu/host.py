@@ -29,8 +29,8 @@ HEAD = """\
 //
 // FOLDER has tiles.bin. INPUT has the numbers of every input, 32 bits each, as [time, sample,
 // element], one input after the other; so has OUTPUT of every output, then of every NAME.
-// To build it with the SDK: c++ -std=c++17 -O2 host.cpp -lpoplar -o host; run it in the folder,
-// where it finds codelets.cpp. Nothing here has run on an IPU.
+// To build it with the SDK: c++ -std=c++17 -O2 host.cpp network.cpp -lpoplar -o host; run it in
+// the folder, where it finds codelets.cpp. Nothing here has run on an IPU.
 #include "network.hpp"
 
 using snnir::Field;
@@ -44,7 +44,7 @@ using snnir::Stream;
 MAIN = """\
 int main(int argc, char **argv) {{
   if (argc < 6) snnir::fail("usage: host FOLDER INPUT OUTPUT STEPS SAMPLES [NAME ...]");
-  const auto manager = poplar::DeviceManager::createDeviceManager();
+  auto manager = poplar::DeviceManager::createDeviceManager();
   poplar::Device device;
   bool attached = false;
   for (auto &other : manager.getDevices(poplar::TargetType::IPU, {ipus})) {{
@@ -54,6 +54,9 @@ int main(int argc, char **argv) {{
     }}
   }}
   if (!attached) snnir::fail("no free device of {ipus} IPUs was found");
+  if (device.getTarget().getTilesPerIPU() != {tiles}) {{
+    snnir::fail("the plan is for IPUs of {tiles} tiles");
+  }}
   Network net(device.getTarget(), {replicas}, {batch});
   for (int n = 6; n < argc; ++n) net.wanted.push_back(argv[n]);
   build(net);
@@ -84,8 +87,9 @@ class Host:
         lines = [line for part in (self.streams(), self.images(), self.steps()) for line in part]
         plan = self.plan
         main = MAIN.format(
-            ipus=plan.machine.ipus * plan.replicas, replicas=plan.replicas, batch=plan.batch
-        )
+            ipus=plan.machine.ipus * plan.replicas, tiles=plan.machine.tiles,
+            replicas=plan.replicas, batch=plan.batch,
+        )  # fmt: skip
         return "\n".join(
             [
                 HEAD, f"// Model: {plain_text(self.title)}", "", *tables, "",
@@ -144,13 +148,14 @@ class Host:
             value = Value(name)
             kind = f"poplar::{TYPES[self.plan.streams[value].item]}"
             yield f"net.input({quoted(self.names[name])}, {kind}, {self.stream_name(value)});"
-        levels = list(self.plan.levels())
-        for level, stages in levels:
-            if stages[0].kind == DELAY:
+        is_over = False
+        for level, stages in self.plan.levels():
+            if stages[0].kind == DELAY and not is_over:
                 yield from self.results()
+                is_over = True
             yield ""
             yield from self.level(level, stages)
-        if not levels or levels[-1][1][0].kind != DELAY:
+        if not is_over:
             yield from self.results()
 
     def level(self, level: int, stages: Sequence[Stage]) -> Iterator[str]:
@@ -229,12 +234,12 @@ class Host:
         yield ""
         for number, value in enumerate(graph.outputs.values()):
             yield f'net.output("output {number}", {self.given_out(structure.root(value))});'
-        for name, value in self.plan.recordable_values().items():
-            yield f'net.record("{record_handle(self.plan, name)}", {self.given_out(value)});'
+        for value in dict.fromkeys(self.plan.recordable_values().values()):
+            yield f'net.record("{value_handle(self.plan, value)}", {self.given_out(value)});'
         for name, (stage, item) in self.plan.recordable_states().items():
             cut = self.plan.vertices(stage).cut
             yield (
-                f'net.record("{record_handle(self.plan, name)}", poplar::{TYPES[item.ctype]}, '
+                f'net.record("{state_handle(self.plan, name)}", poplar::{TYPES[item.ctype]}, '
                 f"{self.names[stage]}_{item.name}, {cut.size}, {cut.per});"
             )
         for name in populations(graph):
@@ -246,13 +251,15 @@ class Host:
         return f"poplar::{kind}, {self.stream_name(value)}"
 
 
-def record_handle(plan: Plan, name: str) -> str:
-    """Return the word by which a node or `NODE:STATE` is recorded; nodes may have any name."""
-    names = plan.structure.layout.names
-    if name in names:
-        return f"record {names[name]}"
+def value_handle(plan: Plan, value: Value) -> str:
+    """Return the word by which a kept value is recorded; nodes may have any name."""
+    return f"record {plan.streams[value].ident}"
+
+
+def state_handle(plan: Plan, name: str) -> str:
+    """Return the word by which a `NODE:STATE` is recorded."""
     node, _, state = name.rpartition(":")
-    return f"record {names[node]}:{state}"
+    return f"record {plan.structure.layout.names[node]}:{state}"
 
 
 def count_handle(plan: Plan, name: str) -> str:

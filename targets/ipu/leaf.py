@@ -51,13 +51,33 @@ class Leaf:
 
     @property
     def base(self) -> str:
-        """C++ of the offset of item 0 of sample b; unsigned, so it may wrap around."""
+        """C++ of the offset of sample b; unsigned, so it may wrap around."""
         return f"at{self.number}"
+
+    @property
+    def samples(self) -> int:
+        """Samples of a part that lie together in an image; values lie sample by sample.
+
+        Lists and bits are sent in whole parts, each one piece of memory however many samples.
+        """
+        return 1 if self.stream.form == VALUES else self.stream.batch
 
     def start(self) -> list[str]:
         """Return the statements that begin a sample."""
-        given = self.given
-        return [f"const unsigned {self.base} = b * {given}_width - {given}_first;"]
+        given, samples = self.given, self.samples
+        if samples == 1:
+            return [f"const unsigned {self.base} = b * {given}_width - {given}_first;"]
+        own = f"b * {self.stream.unit}u - {given}_first * {samples}u"
+        return [f"const unsigned {self.base} = {own};"]
+
+    def place(self, item: str) -> str:
+        """Return the C++ of where an item of sample b lies."""
+        samples, unit = self.samples, self.stream.unit
+        if samples == 1:
+            return f"{self.base} + {item}"
+        if unit == 1:
+            return f"{self.base} + {item} * {samples}u"
+        return f"{self.base} + {item} + {item} / {unit}u * {unit * (samples - 1)}u"
 
     def reach(self) -> tuple[Array, Array]:
         """Return the first element that each part needs and one more than the last, [parts] each.
@@ -98,12 +118,20 @@ class Leaf:
         if self.stream.form == VALUES:
             return READ
         per = min(self.stream.cut.per, 32)
-        return READ + 4 + (0 if per & (per - 1) == 0 else 2 * DIVIDE)
+        return READ + 4 + (0 if per & (per - 1) == 0 else 2 * DIVIDE) + self.placing
+
+    @property
+    def placing(self) -> int:
+        """Instructions of `place` beside an addition."""
+        unit = self.stream.unit
+        if self.samples == 1:
+            return 0
+        return 2 if unit & (unit - 1) == 0 else DIVIDE
 
     def item(self, at: str) -> str:
         """Return the number that element `at` of the stream is."""
         if self.stream.form == VALUES:
-            return f"{self.given}[{self.base} + {at}]"
+            return f"{self.given}[{self.place(at)}]"
         per = self.stream.cut.per
         word, bit = (f"({at}) / {min(per, 32)}u", f"({at}) % {min(per, 32)}u")
         return self.bit(word, bit)
@@ -111,7 +139,7 @@ class Leaf:
     def bit(self, word: str, bit: str) -> str:
         """Return 0 or 1 for a bit of a word of the stream."""
         assert self.stream.form == BITS
-        return f"({self.given}[{self.base} + {word}] >> {bit} & 1u)"
+        return f"({self.given}[{self.place(word)}] >> {bit} & 1u)"
 
     def each_event(self, body: list[str]) -> list[str]:
         """Return a loop over the elements k received that are not zero; of values over all."""
@@ -127,19 +155,21 @@ class Leaf:
                 *(line[4:] for line in inner), "}",
             ]  # fmt: skip
         if self.stream.form == LISTS:
+            times = f" * {self.samples}u" if self.samples > 1 else ""
             return [
                 end,
                 f"for (unsigned list = {given}_first; list {until}; list += {unit}u) {{",
-                f"    const unsigned last = list + {given}[{base} + list];",
-                "    for (unsigned e = list + 1; e <= last; ++e) {",
-                f"        const unsigned k = {given}[{base} + e];",
+                f"    const unsigned own = {base} + list{times};",
+                f"    const unsigned last = own + {given}[own];",
+                "    for (unsigned e = own + 1; e <= last; ++e) {",
+                f"        const unsigned k = {given}[e];",
                 *inner, "    }", "}",
             ]  # fmt: skip
         lowest = "31u - __builtin_clz(bits & -bits)"
         return [
             end,
             f"for (unsigned word = {given}_first; word {until}; ++word) {{",
-            f"    for (unsigned bits = {given}[{base} + word]; bits; bits &= bits - 1) {{",
+            f"    for (unsigned bits = {given}[{self.place('word')}]; bits; bits &= bits - 1) {{",
             f"        const unsigned k = word * {min(per, 32)}u + {lowest};",
             *inner, "    }", "}",
         ]  # fmt: skip
@@ -152,7 +182,8 @@ class Leaf:
         events = activity * stream.cut.size
         if stream.form == LISTS:
             return (2 * TURN + READ) * stream.cut.parts + (TURN + READ) * events
-        return (TURN + READ) * stream.cut.parts * stream.unit + (TURN + 2 * READ) * events
+        words = stream.cut.parts * stream.unit
+        return (TURN + READ + self.placing) * words + (TURN + 2 * READ) * events
 
     def events(self, activity: float) -> float:
         """Return how often the body of `each_event` runs."""
@@ -167,6 +198,11 @@ class Same(Leaf):
     def is_local(self) -> bool:
         """It does."""
         return True
+
+    @property
+    def samples(self) -> int:
+        """Its samples lie one after the other."""
+        return 1
 
     def start(self) -> list[str]:
         """The part begins with its first element."""

@@ -25,6 +25,8 @@ DTYPES = {
     "float": "<f4", "half": "<f2", "int": "<i4", "unsigned": "<u4", "short": "<i2",
     "unsigned short": "<u2", "signed char": "i1", "unsigned char": "u1",
 }  # fmt: skip
+#: Bytes of the least that a tile stores or that the host sends.
+WORD = 4
 #: Every region on a tile begins at a multiple of this many bytes.
 GRAIN = 8
 
@@ -148,13 +150,11 @@ class Field:
     def room(self) -> Array:
         """Elements that each part's region has, [parts].
 
-        At least one, and whole words of 32 bits where workers write, since they write no less.
+        At least one, and whole words of 32 bits: workers write no less, and what the host sends is
+        a multiple of a word (graphcore/poplibs, tools/random_generator.cpp, pads what is not).
         """
-        sizes: Array = np.maximum(self.sizes, 1)
-        if self.role == CONSTANT:
-            return sizes
-        word = max(1, 4 // ITEM_BYTES[self.ctype])
-        words: Array = -(-sizes // word) * word
+        word = max(1, WORD // ITEM_BYTES[self.ctype])
+        words: Array = -(-np.maximum(self.sizes, 1) // word) * word
         return words
 
     @property

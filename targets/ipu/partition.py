@@ -116,7 +116,7 @@ class Partitioner:
         count, tiles = len(self.structure.groups), self.machine.all_tiles
         if least_bytes(self.structure, self.wishes.batch, self.wishes.half) > self.machine.capacity:
             widest = Search(self.structure, self.sizer, [tiles] * count)
-            yield widest, Wish(0, fewest=True, events=BITS)
+            yield widest, Wish(self.machine.usable, fewest=True, events=BITS)
             return
         usable, events = self.machine.usable, self.wishes.events
         wide = Search(self.structure, self.sizer, [tiles] * count)

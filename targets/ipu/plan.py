@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -164,7 +163,15 @@ class Plan:
 
     # --- Memory ----------------------------------------------------------------------------------
 
-    def image_bytes(self, image: Image) -> Any:
+    def stage_bytes(self, name: str) -> Array:
+        """Return the bytes of each part of a stage but for images, [parts]."""
+        stage = self.stages[name]
+        if stage.kind != INPUT:
+            return self.vertices(name).part_bytes()
+        stream = self.streams[stage.results[0]]
+        return np.full(stream.cut.parts, rounded(stream.part_bytes), np.int64)
+
+    def image_bytes(self, image: Image) -> Array:
         """Return the bytes that an image takes on each of its tiles."""
         stream = self.streams[image.value]
         found: Array = rounded((image.high - image.low) * self.batch * ITEM_BYTES[stream.item])

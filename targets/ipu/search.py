@@ -12,19 +12,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 from snnir.ir.graph import Value
 from snnir.targets.ipu.cost import EXCHANGE_BYTES
 from snnir.targets.ipu.forms import AUTO, cuts, forms_of, grain_of, stream_of
+from snnir.targets.ipu.machine import WORKERS
 from snnir.targets.ipu.memory import BITS, Stream
 from snnir.targets.ipu.plan import Sent
 from snnir.targets.ipu.sizes import Sizer
-from snnir.targets.ipu.structure import INPUT, Stage, Structure
+from snnir.targets.ipu.structure import COMPUTE, INPUT, Stage, Structure
 
 #: A cut may be so much slower than the fastest, if it takes fewer tiles.
 SLACK = 0.05
 #: Each number of tiles that is tried is so much larger than the one before.
 STEP = 1.3
+#: Parts that a tile may have of what is hardly computed; few large ones are sent in less room.
+FEW_WORKERS = (WORKERS, 3, 2, 1)
 #: Values of a group whose forms are tried in all combinations; others keep their first form.
 MOST_TOGETHER = 3
 
@@ -91,7 +95,10 @@ class Search:
     structure: Structure
     sizer: Sizer
     limits: list[int]
-    _readers: dict[int, list[Stage]] = field(default_factory=dict)
+    _readers: dict[int, list[Stage]] = field(default_factory=dict, repr=False)
+    _near: dict[int, list[int]] = field(default_factory=dict, repr=False)
+    _loads: dict[Any, list[tuple[Choice, Load]]] = field(default_factory=dict, repr=False)
+    _finest: dict[tuple[int, str, int], Choice] = field(default_factory=dict, repr=False)
 
     @cached_property
     def groups(self) -> list[list[Stage]]:
@@ -116,6 +123,15 @@ class Search:
             ]
         return self._readers[number]
 
+    def near(self, number: int) -> list[int]:
+        """Return the groups on whose choices the loads of one depend."""
+        if number not in self._near:
+            stages = [*self.groups[number], *self.readers(number)]
+            read = {read.source.node for stage in stages for read in stage.reads}
+            found = {self.group_of[name] for name in {*read, *(stage.name for stage in stages)}}
+            self._near[number] = sorted(found - {number})
+        return self._near[number]
+
     # --- Candidates ------------------------------------------------------------------------------
 
     def forms(self, number: int, events: str) -> Iterator[tuple[tuple[Value, str], ...]]:
@@ -134,9 +150,11 @@ class Search:
         size = stages[0].size
         for forms in self.forms(number, events):
             grain = grain_of(self.structure, stages, dict(forms))
+            computes = any(stage.kind == COMPUTE for stage in stages)
             seen = set()
             for tiles in _numbers(min(limit, size)):
-                seen.update(cuts(size, tiles, grain))
+                for workers in (WORKERS,) if computes else FEW_WORKERS:
+                    seen.update(cuts(size, tiles, grain, workers))
             for per, workers in sorted(seen):
                 parts = -(-size // per)
                 used = -(-parts // workers)
@@ -186,14 +204,24 @@ class Search:
         together = sum(images.values())
         return Load(cycles + local, local, single + together, whole + choice.tiles * together)
 
+    def loads(
+        self, number: int, events: str, choices: Mapping[int, Choice], streams: dict[Value, Stream]
+    ) -> list[tuple[Choice, Load]]:
+        """Return all ways to cut a group with what they take, while the others are as they are."""
+        limit, others = self.limits[number], tuple(choices[n] for n in self.near(number))
+        key = number, events, limit, others
+        if key not in self._loads:
+            self._loads[key] = [
+                (choice, self.load(number, choice, choices, streams))
+                for choice in self.candidates(number, events, limit)
+            ]
+        return self._loads[key]
+
     def settle(
         self, number: int, wish: Wish, choices: Mapping[int, Choice], streams: dict[Value, Stream]
     ) -> Choice:
         """Return the best choice of a group while the others are as they are."""
-        found = [
-            (choice, self.load(number, choice, choices, streams))
-            for choice in self.candidates(number, wish.events, self.limits[number])
-        ]
+        found = self.loads(number, wish.events, choices, streams)
         allowed = [one for one in found if one[1].bytes <= wish.most]
         if not allowed:
             least = min(load.bytes for _, load in found)
@@ -224,10 +252,12 @@ class Search:
 
     def finest(self, number: int, events: str) -> Choice:
         """Return the finest cut of a group, in the first form of its values."""
-        limit = self.limits[number]
-        forms = next(self.forms(number, events))
-        found = [c for c in self.candidates(number, events, limit) if c.forms == forms]
-        return max(found, key=lambda choice: (choice.tiles, -choice.per))
+        key = number, events, self.limits[number]
+        if key not in self._finest:
+            forms = next(self.forms(number, events))
+            found = [c for c in self.candidates(*key) if c.forms == forms]
+            self._finest[key] = max(found, key=lambda choice: (choice.tiles, -choice.per))
+        return self._finest[key]
 
 
 def work_of(search: Search) -> list[int]:

@@ -36,6 +36,8 @@ GATHERING = (
     Linear, SparseLinear, Conv1d, Conv2d, SumPool2d, AvgPool2d, MaxPool2d, Slice, Permute, Pad,
     Concat,
 )  # fmt: skip
+#: Longest chain of ops that one stage computes.
+_DEEPEST = 64
 #: What a stage is for.
 INPUT, COMPUTE, DELAY = "input", "compute", "delay"
 
@@ -108,8 +110,18 @@ class Structure:
 
     def root(self, value: Value) -> Value:
         """Return the value whose elements another name stands for."""
-        node = self.graph.nodes[value.node]
-        return self.root(node.operands[0]) if is_alias(node) else value
+        return self._roots.get(value.node, value)
+
+    @cached_property
+    def _roots(self) -> dict[str, Value]:
+        """What every node that is only another name stands for."""
+        found: dict[str, Value] = {}
+        for name in self.graph.order:
+            node = self.graph.nodes[name]
+            if is_alias(node):
+                (source, *_) = node.operands
+                found[name] = found.get(source.node, source)
+        return found
 
     @cached_property
     def readers(self) -> dict[Value, list[Node]]:
@@ -128,14 +140,30 @@ class Structure:
 
     def is_inside(self, name: str) -> bool:
         """Return whether a node is computed where its only reader is, and kept nowhere."""
-        node = self.graph.nodes[name]
-        value = Value(name)
+        return self._depths.get(name, 0) > 0
+
+    @cached_property
+    def _depths(self) -> dict[str, int]:
+        """How many nodes deep is what is computed inside another, up to each such node."""
+        found: dict[str, int] = {}
+        for name in self.graph.order:
+            node = self.graph.nodes[name]
+            if self._could_be_inside(node):
+                sources = [self.root(value).node for value in node.operands]
+                depth = 1 + max((found.get(source, 0) for source in sources), default=0)
+                found[name] = depth if depth <= _DEEPEST else 0
+        return found
+
+    def _could_be_inside(self, node: Node) -> bool:
+        value = Value(node.name)
         readers = self.readers.get(value, [])
         if self.keep or isinstance(node.op, (Input, Step, Delay, Winner)) or len(readers) != 1:
             return False
-        if value in self.outputs or not isinstance(readers[0].op, (*ELEMENTWISE, Step)):
+        if is_alias(node) or value in self.outputs:
             return False
-        return self.graph.signal(name).size == self.graph.signal(readers[0].name).size
+        if not isinstance(readers[0].op, (*ELEMENTWISE, Step)):
+            return False
+        return self.graph.signal(node.name).size == self.graph.signal(readers[0].name).size
 
     def is_previous(self, node: Node) -> bool:
         """Return whether a node stands for what its operand was in the step before.
@@ -209,7 +237,14 @@ class Structure:
                 sources = [read.source.node for read in stages[name].reads if not read.late]
                 found[name] = 1 + max((found[source] for source in sources), default=0)
         last = 1 + max(found.values(), default=0)
-        return {n: last if stages[n].kind == DELAY else level for n, level in found.items()}
+        delays = {name: last for name, stage in stages.items() if stage.kind == DELAY}
+        # A delay that reads another one comes first, while that still holds what it gave.
+        for first in delays:
+            name, source = first, stages[first].reads[0].source.node
+            while source in delays and delays[source] <= delays[name]:
+                delays[source] = delays[name] + 1
+                name, source = source, stages[source].reads[0].source.node
+        return found | delays
 
     def stage_of(self, value: Value) -> Stage:
         """Return the stage that gives a value."""

@@ -204,10 +204,10 @@ class ByEvent(Sparse):
     def index_types(self) -> tuple[str, str]:
         """Types of the table of columns and of that of elements."""
         small = self.counts.max(initial=0) < 2**16
-        few = self.cut.per <= 2**8
-        return "unsigned short" if small else "unsigned", (
-            "unsigned char" if few else "unsigned short"
-        )
+        begin = "unsigned short" if small else "unsigned"
+        if self.cut.per <= 2**8:
+            return begin, "unsigned char"
+        return begin, "unsigned short" if self.cut.per <= 2**16 else "unsigned"
 
     def fields(self) -> list[Field]:
         """Return where columns begin, elements and weights of their entries, and the sums."""
@@ -277,8 +277,8 @@ class ByRow(Sparse):
         return self.stream.form == BITS and self.cut.size == self.rows
 
     def placed(self, columns: Array) -> Array:
-        """Return where the bits of columns lie."""
-        per, bits = self.stream.cut.per, 32 * self.stream.unit
+        """Return where the bits of columns lie in the first sample."""
+        per, bits = self.stream.cut.per, 32 * self.stream.unit * self.samples
         found: Array = columns // per * bits + columns % per
         return found
 
@@ -340,7 +340,8 @@ class ByRow(Sparse):
         if self.stream.form == VALUES:
             line = f"{{ const {self.total} x = ({self.total}){self.item(column)}; {add} }}"
         elif self.is_placed:
-            line = f"if ({self.bit(f'({column} >> 5)', f'({column} & 31u)')}) {add}"
+            word = f"{self.given}[{self.base} + ({column} >> 5)]"
+            line = f"if ({word} >> ({column} & 31u) & 1u) {add}"
         else:
             line = f"if ({self.item(column)}) {add}"
         return [

@@ -34,6 +34,7 @@ from snnir.targets.ipu.plan_json import plan_text
 from snnir.targets.ipu.poptorch.fit import unsupported
 from snnir.targets.ipu.poptorch.script import ScriptOptions, poptorch_files
 from snnir.targets.ipu.refusals import refused
+from snnir.targets.ipu.report import Pictures, tables
 from snnir.targets.ipu.structure import Structure
 
 PRECISIONS = ("float32", "half")
@@ -134,7 +135,10 @@ class IpuTarget(Target):
             warn(replace(problem, message=f"{problem.message}: no PopTorch script is written"))
         if not without:
             files |= poptorch_files(kept, self._script(plan))
-        return IpuCompiled(kept, self, files, history, "model.py", plan, facts, report)
+        return IpuCompiled(
+            kept, self, files, history, "model.py", plan, facts, report, tables=tables(plan),
+            pictures=Pictures(plan),
+        )  # fmt: skip
 
     def _script(self, plan: Plan) -> ScriptOptions:
         half = self.precision == "half"
@@ -206,8 +210,8 @@ class IpuCompiled(Compiled):
         whole = dict(inputs)
         if before is not None:
             whole = {name: np.concatenate([before[name], inputs[name]]) for name in inputs}
-        self._memory.update(batch=batch, inputs=whole)
         made = self.emulate(whole, record)
+        self._memory.update(batch=batch, inputs=whole)
         sums = dict(made.sums)
         if before is not None:
             for name, total in self._memory["sums"].items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from math import prod
 
@@ -13,7 +13,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.sparse import SparseLinear
 from snnir.ir.synapses import Conv1d, Conv2d, Linear
 from snnir.targets.ipu.machine import MOST_IPUS, Machine
-from snnir.targets.ipu.memory import ITEM_BYTES
+from snnir.targets.ipu.memory import ITEM_BYTES, VALUES, Array, Stream
 from snnir.targets.ipu.plan import KINDS, Plan
 from snnir.targets.ipu.sizes import Sizer
 from snnir.targets.ipu.structure import INPUT, Structure
@@ -44,9 +44,10 @@ def least_bytes(structure: Structure, batch: int, half: bool) -> int:
 
 def too_large(plan: Plan, fits: Fits) -> list[Diagnostic]:
     """Return why a plan does not fit: of every stage of which one part is too much, or of all."""
-    found = _neurons(plan) or [_whole(plan)]
-    hint = _help(plan, fits)
-    return [replace(problem, hint=hint) for problem in found]
+    single = _neurons(plan)
+    # More tiles do not help an element that is too large for one.
+    hint = _help(plan, fits, () if single else _larger(plan))
+    return [replace(problem, hint=hint) for problem in single or [_whole(plan)]]
 
 
 def _neurons(plan: Plan) -> list[Diagnostic]:
@@ -59,8 +60,10 @@ def _neurons(plan: Plan) -> list[Diagnostic]:
                  for value in stage.results}  # fmt: skip
         sizer = Sizer(plan.structure, plan.batch, plan.half, plan.activity)
         one = sizer.bundles(stage, {**plan.streams, **alone}, 1)
-        read = np.sum([size for _, _, size in one.images.values()], axis=0, dtype=np.int64)
-        needed = one.own + read
+        needed = one.own
+        for key, (low, high, _) in one.images.items():
+            stream = {**plan.streams, **alone}[key[0]]
+            needed = needed + least_received(stream, high - low)
         worst = int(np.argmax(needed))
         if needed[worst] > usable:
             received = int(needed[worst] - one.own[worst])
@@ -69,6 +72,17 @@ def _neurons(plan: Plan) -> list[Diagnostic]:
                 f"them for what it reads; a tile has {_room(plan.machine)}"
             )
             found.append(Diagnostic("SNN504", text, stage.name))
+    return found
+
+
+def least_received(stream: Stream, items: Array) -> Array:
+    """Return the bytes that so many items of every sample take in the form that takes least.
+
+    Spikes in large parts take a bit each.
+    """
+    elements = items if stream.form == VALUES else items // stream.unit * stream.cut.per
+    bits = 8 * ITEM_BYTES[stream.item] if stream.form == VALUES else 1
+    found: Array = -(-elements * bits // 8) * stream.batch
     return found
 
 
@@ -88,16 +102,19 @@ def _room(machine: Machine) -> str:
     return f"{machine.usable:,} ({machine.tile_bytes:,} less the reserve)"
 
 
-def _help(plan: Plan, fits: Fits) -> str:
+def _larger(plan: Plan) -> Iterator[Machine]:
+    """Yield machines with more IPUs."""
+    ipus = plan.machine.ipus * 2
+    while ipus * plan.replicas <= MOST_IPUS:
+        yield replace(plan.machine, ipus=ipus)
+        ipus *= 2
+
+
+def _help(plan: Plan, fits: Fits, larger: Iterable[Machine]) -> str:
     """Return what would help, found by trying."""
     machine = plan.machine
-    found = []
-    ipus = machine.ipus * 2
-    while ipus * plan.replicas <= MOST_IPUS:
-        if fits(replace(machine, ipus=ipus), plan.half):
-            found.append(f"--set ipus={ipus * plan.replicas}")
-            break
-        ipus *= 2
+    enough = next((other for other in larger if fits(other, plan.half)), None)
+    found = [] if enough is None else [f"--set ipus={enough.ipus * plan.replicas}"]
     if not plan.half and fits(machine, True):
         found.append("--set precision=half")
     if plan.batch > 1:

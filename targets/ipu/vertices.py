@@ -192,7 +192,7 @@ class Vertices:
         elif isinstance(op, (Bias, Linear, SparseLinear, Conv1d, Conv2d)):
             axes = op.rank if isinstance(op, (Conv1d, Conv2d)) else 0
             if op.bias is not None:
-                yield "bias", op.bias.numpy().reshape(*op.bias.shape, *(1,) * axes)
+                yield "bias", op.bias.numpy().reshape((*op.bias.shape, *(1,) * axes))
         elif isinstance(op, Step):
             yield from ((name, value.numpy()) for name, value in op.params.items())
         elif isinstance(op, Delay) and not isinstance(op.steps, int):

@@ -250,7 +250,7 @@ class Pool(Window):
         """Go through the window."""
         n, most = self.number, self.op.reduction == "max"
         source = f"({self.total}){self.item(f'channel{n} * {self.shape[1] * self.shape[2]}u + at')}"
-        lowest = "-INFINITY" if self.total == "float" else "INT_MIN"
+        lowest = "-INFINITY" if self.total == "float" else "(-2147483647 - 1)"
         turn = (
             [f"const {self.total} x = {source};", f"if (x > sum{n} || x != x) sum{n} = x;"]
             if most else [f"sum{n} += {source};"]

@@ -24,6 +24,7 @@ from snnir.ir import (
     Value,
 )  # fmt: skip
 from snnir.streams import Kind
+from snnir.targets.ipu.target import IpuCompiled
 from tests.helpers import dyadic, graph, lif_step
 from tests.targets import OPS, t
 
@@ -93,6 +94,20 @@ def convolutional() -> Graph:
     return graph(nodes, "out", dt=1e-3)
 
 
+def tensors(
+    values: Any, columns: Any, starts: Any
+) -> tuple[snnir.Tensor, snnir.Tensor, snnir.Tensor]:
+    """Return the three tensors of a sparse matrix."""
+    return snnir.Tensor(values), snnir.Tensor(columns), snnir.Tensor(starts)
+
+
+def ipu(graph: Graph, **options: Any) -> IpuCompiled:
+    """Compile for the ipu target."""
+    made = snnir.compile(graph, "ipu", **options)
+    assert isinstance(made, IpuCompiled)
+    return made
+
+
 def random_sparse(neurons: int, fan_in: int, seed: int = 0) -> Graph:
     """Return one population that feeds itself by a random sparse matrix, and an input each."""
     rng = np.random.default_rng(seed)
@@ -100,8 +115,8 @@ def random_sparse(neurons: int, fan_in: int, seed: int = 0) -> Graph:
     columns = (np.arange(fan_in) * stride + rng.integers(0, stride, (neurons, fan_in))).astype("i4")
     values = (rng.integers(-40, 44, neurons * fan_in) / 64).astype(np.float32)
     starts = np.arange(neurons + 1, dtype=np.int64) * fan_in
-    tensors: tuple[Any, ...] = (values[:, None], columns.reshape(-1), starts)
-    weights = SparseLinear(*map(snnir.Tensor, tensors), neurons, neurons)
+    values, columns = values[:, None], columns.reshape(-1)
+    weights = SparseLinear(*tensors(values, columns, starts), neurons, neurons)
     nodes: Nodes = {
         "x": (Input(Signal(Kind.ANALOG, (neurons,))), []),
         "late": (Delay(1), ["a"]),

@@ -41,7 +41,7 @@ def sources() -> dict[str, str]:
     for name, graph in graphs.items():
         for precision in ("float32", "half"):
             made = snnir.compile(graph, "ipu", precision=precision, level=0)
-            for file in ("host.cpp", "codelets.cpp", "network.hpp"):
+            for file in ("host.cpp", "codelets.cpp", "network.hpp", "network.cpp"):
                 content = made.files[file]
                 assert isinstance(content, bytes)
                 found[f"{name} {precision} {file}"] = without_comments(content.decode())
@@ -73,6 +73,7 @@ def test_qualified_names_and_headers() -> None:
 #: What a host program calls that is its own or the standard library's.
 OWN_METHODS = {
     "push_back", "insert", "back", "begin", "end", "size", "data", "c_str", "emplace_back",
+    "assign", "step",
     "part", "of", "at", "stream", "field", "state", "image", "send", "level", "execute", "connect",
     "set", "input", "output", "record", "count", "run", "starts_at_zero", "feed", "take",
     "is_wanted",

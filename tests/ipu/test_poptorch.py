@@ -136,6 +136,25 @@ def test_custom_programs() -> None:
     check(built, inputs(built, 4))
 
 
+def test_states_that_take_the_place_of_others() -> None:
+    """What a loop returns is nothing that it was given in another place, and nothing twice."""
+    line = Dynamics(
+        "line", ("x",), (), (State("a", 0.0), State("b", 0.0), State("c", 0.0), State("d", 0.0)),
+        (Let("sum", "add", ("a", "d")),),
+        (("a", "b"), ("b", "x"), ("c", "sum"), ("d", "sum")),
+        (("sum", Kind.ANALOG), ("c", Kind.ANALOG)),
+    )  # fmt: skip
+    built = alone(Step(line, FrozenDict({})), (3,))
+    check(built, inputs(built, 9))
+    signal = Signal(Kind.SPIKES, (3,))
+    nodes = {
+        "x": Node("x", Input(signal)),
+        "one": Node("one", Delay(1), (Value("x"),)),
+        "two": Node("two", Delay(1), (Value("one"),)),
+    }
+    check(Graph(nodes, {"y": Value("two")}, 1e-3), {"x": spikes((7, 2, 3))})
+
+
 def test_every_scalar_op() -> None:
     """Each operation on its own, on zeros of both signs, infinities and small numbers too."""
     steps, x, y = scalar_steps()

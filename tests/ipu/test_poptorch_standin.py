@@ -70,6 +70,7 @@ def test_the_body_gets_copies() -> None:
         ((2, lambda x: 3, [X]), "returns 3 as element 0"),
         ((2, lambda x: x[:1], [X]), "takes \\[3, 4\\] torch.float32 as element 0 and returns"),
         ((2, lambda x: x.int(), [X]), "returns \\[3, 4\\] torch.int32"),
+        ((2, lambda x, y: (x + y, x), [X, X]), "element 1 what it was given in another place"),
     ],
 )
 def test_wrong_loops(arguments: Any, words: str) -> None:
@@ -90,7 +91,7 @@ def test_wrong_loops(arguments: Any, words: str) -> None:
         (lambda x: x.to(torch.float64), "to"),
         (lambda x: torch.nn.functional.avg_pool2d(x[None], 2), "avg_pool2d"),
         (lambda x: torch.nn.functional.one_hot(x.int().long()), "long"),
-        (lambda x: x.clone(), "clone"),
+        (lambda x: x.sort(), "sort"),
         (lambda x: torch.index_add(x, 0, ONE, x[:1]), "index_add"),
         (lambda x: torch.zeros(2, dtype=torch.float64), "result of torch.zeros is torch.float64"),
         (lambda x: torch.cumsum(x.int(), 0), "result of torch.cumsum is torch.int64"),

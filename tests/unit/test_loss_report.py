@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.ir import BatchNorm, Graph, Input, Linear, Node, Op, SumPool2d, Value
+from snnir.ir import BatchNorm, Graph, Input, Linear, Node, Op, SparseLinear, SumPool2d, Value
 from snnir.loss_report import sums_exactly
 from snnir.streams import Kind, Signal
 from tests.helpers import feed_forward, lif_step
@@ -33,14 +33,14 @@ def weights(*values: float) -> snnir.Tensor:
     ],
 )
 def test_sums_on_a_grid(weight: snnir.Tensor, bias: snnir.Tensor | None, exact: bool) -> None:
-    assert sums_exactly(weight, bias) is exact
+    assert sums_exactly(Linear(weight, bias)) is exact
 
 
 def test_exact_sums_are_exact_in_every_order() -> None:
     """The claim itself: float32 sums in random orders, for a matrix that counts as exact."""
     rng = np.random.default_rng(0)
     matrix = (np.rint(rng.normal(size=(1, 400)) * 4096) / 4096).astype(np.float32)
-    assert sums_exactly(snnir.tensor(matrix), None)
+    assert sums_exactly(Linear(snnir.tensor(matrix)))
     found = set()
     for _ in range(50):
         total = np.float32(0)
@@ -48,6 +48,21 @@ def test_exact_sums_are_exact_in_every_order() -> None:
             total = np.float32(total + value)
         found.add(float(total))
     assert len(found) == 1
+
+
+def test_sums_of_sparse_matrices_are_those_of_their_rows() -> None:
+    """No single weight is large, the sum of a row is."""
+    matrix = np.zeros((4, 600), np.float32)
+    matrix[1] = 2.0**15 + 0.5
+    for block in (1, 2):
+        assert sums_exactly(SparseLinear.of(matrix[:, :100], block))
+        assert not sums_exactly(SparseLinear.of(matrix, block))
+    assert sums_exactly(SparseLinear.of(np.zeros((3, 4), np.float32)))
+
+
+def test_whole_weights_count_without_what_stands_for_zero() -> None:
+    weight = snnir.Tensor(np.array([[100, 101]], np.int8))
+    assert sums_exactly(Linear(weight, zero=snnir.Tensor(np.array([100], np.int8))))
 
 
 def chain(*ops: Op, shape: tuple[int, ...], kind: Kind) -> Graph:

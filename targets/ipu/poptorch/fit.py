@@ -14,16 +14,19 @@ from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.op import Op
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
 from snnir.target import still_continuous
-from snnir.targets.ipu.poptorch.ops import FORMS
+from snnir.targets.ipu.poptorch.ops import FORMS, numbers_of
 from snnir.tensors import Tensor
 
 #: Whole numbers below this are the same in float32, and their sums in every order.
 COUNTED = 2.0**24
 #: What int32 holds.
 HELD = 2.0**31
+#: Numbers of a matrix that a script may be given, as many as a stream may have elements.
+MOST_NUMBERS = 2**28
 _FEWER = "quantise to fewer bits, for example quantize{bits=8,state-bits=16}"
 
 
@@ -65,6 +68,9 @@ def _problems(
         signals = [graph.signals[value] for value in node.operands]
         if op.call(signals).function not in FORMS:
             yield f"{op.name} has no form in PopTorch", "replace it by ops of docs/support.md"
+    if isinstance(op, SparseLinear) and numbers_of(op) > MOST_NUMBERS:
+        what = f"its longest row makes it a matrix of {numbers_of(op):,} numbers"
+        yield what, "no row may have so many weights"
     for name, value in op.tensors().items():
         yield from _of_tensor(op, name, value, half)
     if isinstance(op, Step) and op.program.dtype == "f64":

@@ -223,7 +223,8 @@ class Writer:
             held = self.names.fresh(f"{name}_held")
             loop.states[held] = f"torch.zeros(batch{shape})"
             loop.early.append(f"{name} = {held}")
-            loop.late.append(f"{held} = {x}")
+            # A loop's result may not be what it was given in another place.
+            loop.late.append(f"{held} = {x}.clone()")
         else:
             ring, slot = self.names.fresh(f"{name}_ring"), self.names.fresh(f"{name}_slot")
             loop.states[ring] = f"torch.zeros(batch, {op.longest}{shape})"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.ir.op import KernelCall
+from snnir.ir.sparse import SparseLinear
 from snnir.ir.synapses import without_zero
 
 Array = npt.NDArray[Any]
@@ -69,12 +70,31 @@ def _biased(product: str, site: Site, axes: int = 0) -> str:
     return f"{product} + {site.keep('bias', bias, half=True)}"
 
 
+def _longest(op: SparseLinear) -> int:
+    """Return the blocks of each row as they are kept; at least one."""
+    return int(np.diff(op.starts.numpy()).max(initial=1))
+
+
+def _in_rows(op: SparseLinear) -> int:
+    """Return the numbers, weights and columns, of rows of equal length."""
+    return (len(op.starts.numpy()) - 1) * _longest(op) * (op.block + 1)
+
+
+def is_kept_whole(op: SparseLinear) -> bool:
+    """Return whether a sparse matrix is kept with all its zeros."""
+    return _in_rows(op) * SPARSE_FROM > op.inputs * op.outputs
+
+
+def numbers_of(op: SparseLinear) -> int:
+    """Return how many numbers a sparse matrix is kept in."""
+    return op.inputs * op.outputs if is_kept_whole(op) else _in_rows(op)
+
+
 def _sparse(site: Site) -> str:
     """Rows of the same number of weights, filled up with a column that stands for nothing."""
     op, counts = site.op, np.diff(site.op.starts.numpy())
-    most = int(counts.max(initial=0))
-    held = len(counts) * most * (op.block + 1)
-    if not most or held * SPARSE_FROM > op.inputs * op.outputs:
+    most = _longest(op)
+    if is_kept_whole(op):
         weight = site.keep("weight", op.dense(), half=True)
         return _biased(f"functional.linear({site.x}, {weight})", site)
     columns = np.full((len(counts), most), op.inputs, np.int32)

@@ -21,7 +21,8 @@ from torch.overrides import TorchFunctionMode
 #: Functions and methods of torch that are let through, by the name of the function. Operators
 #: have the name of their function: `a + b` is add.
 FUNCTIONS = {
-    *("abs", "add", "amax", "bitwise_and", "cat", "conv1d", "conv2d", "cumsum", "div", "eq"),
+    *("abs", "add", "amax", "bitwise_and", "cat", "clone", "conv1d", "conv2d", "cumsum", "div"),
+    "eq",
     *("exp", "expand", "expand_as", "float", "floor", "full", "full_like", "ge", "getitem"),
     *("gt", "index_select", "int", "le", "linear", "log", "logical_and", "logical_not"),
     *("logical_or", "lt", "max_pool2d", "maximum", "minimum", "mul", "neg", "ones", "pad"),
@@ -135,6 +136,9 @@ def for_loop(count: Any, body: Callable[..., Any], inputs: Any) -> list[Any]:
             after = body(*now)
         after = list(after) if isinstance(after, (list, tuple)) else [after]
         _check_returned(after, facts)
+        moved = [k for k, one in enumerate(after) if any(one is x for x in now if x is not now[k])]
+        if moved:
+            _refuse(f"the body returns as element {moved[0]} what it was given in another place")
         now = _copies(after)
     return now
 

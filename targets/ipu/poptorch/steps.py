@@ -76,7 +76,9 @@ def step_source(program: Dynamics, name: str) -> str:
     lines += printer.statements()
     after = ".float()" if safe.is_whole else ""
     results = [f"{_filled(printer, safe, n)}{after}" for n, _ in safe.outputs]
-    results += [_filled(printer, safe, updates[state]) for state in states]
+    for place, state in enumerate(states):
+        copied = _is_copied(safe, state, [updates[other] for other in states[:place]])
+        results.append(f"{_filled(printer, safe, updates[state])}{'.clone()' if copied else ''}")
     outputs = ", ".join(n for n, _ in safe.outputs)
     return "\n".join(
         [
@@ -91,6 +93,16 @@ def step_source(program: Dynamics, name: str) -> str:
 def _said(outputs: str, states: list[str]) -> str:
     after = f"the new {', '.join(states)}" if states else ""
     return " and ".join(part for part in (outputs, after) if part) or "nothing"
+
+
+def _is_copied(program: Dynamics, state: str, before: list[Operand]) -> bool:
+    """Return whether a new state is a tensor that is, or may be, carried in another place.
+
+    A loop's result may not be what it was given there, nor one tensor twice.
+    """
+    value = dict(program.updates)[state]
+    others = {other.name for other in program.states} - {state}
+    return isinstance(value, str) and value in {*program.inputs, *others, *before}
 
 
 def _filled(printer: Expressions, program: Dynamics, result: Operand) -> str:

@@ -69,7 +69,8 @@ def build_host(folder: Path, checked: bool = True) -> Path:
     """Compile the program of a folder against the stand-in and return the executable.
 
     Args:
-        folder: With `host.cpp`, `codelets.cpp`, the stand-in's files, and headers if need be.
+        folder: With `host.cpp`, `codelets.cpp`, the stand-in's files, and what else the host
+            program is made of.
         checked: Whether codelets check every index into their fields.
 
     Raises:
@@ -104,6 +105,12 @@ def _host_units(folder: Path, checked: bool) -> list[CppUnit]:
     host, codelets = (
         (folder / name).read_text(encoding="utf-8") for name in ("host.cpp", "codelets.cpp")
     )
+    known_files = {*STANDIN_FILES, "host.cpp", "codelets.cpp"}
+    others = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted(folder.glob("*.cpp"))
+        if path.name not in known_files
+    }
     checks = ("-DSNNIR_CHECKED",) if checked else ()
     known = registration(codelets)
     return [
@@ -113,7 +120,8 @@ def _host_units(folder: Path, checked: bool) -> list[CppUnit]:
             if name.endswith(".cpp")
         ),
         CppUnit("registry.cpp", known, {**headers, "codelets.cpp": codelets}, ("-O2", *checks)),
-        CppUnit("host.cpp", host, headers, ("-O1",)),
+        CppUnit("host.cpp", host, headers, ("-O0",)),
+        *(CppUnit(name, text, headers, ("-O1",)) for name, text in others.items()),
     ]
 
 
@@ -134,9 +142,15 @@ def _compile_units(
         made = place / "made.o"
         line = [*command, *CPP_FLAGS, *unit.flags, f"-I{place}", "-c", str(place / unit.name)]
         running.append((_start([*line, "-o", str(made)]), unit, made, path))
-    for process, unit, made, path in running:
-        _finish(process, f"compile {unit.name}")
-        os.replace(made, path)
+    try:
+        for process, unit, made, path in running:
+            _finish(process, f"compile {unit.name}")
+            os.replace(made, path)
+    finally:
+        for process, *_ in running:
+            if process.returncode is None:  # another one failed
+                process.kill()
+                process.communicate()
 
 
 def _start(line: Sequence[str]) -> subprocess.Popen[str]:

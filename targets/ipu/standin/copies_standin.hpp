@@ -36,6 +36,7 @@ inline void check_disjoint(const Machine& machine, const Step& step) {
 
 struct Traffic {
   Bytes bytes = 0;         // of the whole value
+  Bytes pieces = 0;        // of one copy: from a tile to a tile, each one run of memory on both
   Bytes received = 0;      // by tiles from other tiles
   Bytes received_max = 0;  // by the tile that receives most
   Bytes sent = 0;          // by tiles; once, however many tiles receive it
@@ -87,6 +88,7 @@ inline Traffic traffic_of(const Machine& machine, const Step& step) {
     while (count) {
       const Region &a = machine.region_of(from, i), &b = machine.region_of(to, j);
       const std::size_t part = std::min(count, std::min(a.end - i, b.end - j));
+      ++traffic.pieces;
       if (a.tile != b.tile) {
         received[b.tile] += part * size;
         leaving.push_back({0, from, a.tile, i, i + part});

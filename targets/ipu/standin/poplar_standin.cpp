@@ -243,10 +243,13 @@ DataStream Graph::add_stream(const std::string& handle, const Type& type, std::s
                              bool to_device) {
   for (const Stream& stream : open().streams)
     if (stream.handle == handle) fail("there are two streams " + quoted(handle));
+  const std::size_t bytes = elements * type.standin_bytes();
+  if (!bytes || bytes % 4)
+    fail("stream " + quoted(handle) + ": a transfer of " + text(bytes) +
+         " bytes is no multiple of 4");
   DataStream made;
   made.id_ = static_cast<unsigned>(machine_->streams.size());
-  machine_->streams.push_back(
-      {handle, type.standin_name(), elements, elements * type.standin_bytes(), to_device});
+  machine_->streams.push_back({handle, type.standin_name(), elements, bytes, to_device});
   return made;
 }
 

@@ -62,7 +62,7 @@ inline void Executor::report(const char* path) const {
                                                                 : "to host";
     entries.push_back(json("name") + ": " + json(copy.step->name) + ", " + json("kind") + ": " +
                       json(std::string(kind)) + ", " + json(copy.traffic) + ", " +
-                      json("executed", copy.executed));
+                      json("pieces", copy.traffic.pieces) + ", " + json("executed", copy.executed));
   }
   list("copies", entries);
   entries.clear();

@@ -229,6 +229,7 @@ int faults_program() {
   DataStream in = graph.addHostToDeviceFIFO("in", FLOAT, 16);
   DataStream out = graph.addDeviceToHostFIFO("out", FLOAT, 16);
   if (is("two-streams")) graph.addDeviceToHostFIFO("out", FLOAT, 16);
+  if (is("stream-words")) graph.addHostToDeviceFIFO("counts", UNSIGNED_SHORT, 3);
   graph.createHostWrite("events", events);
   graph.createHostWrite("totals", totals);
   graph.createHostRead("totals", totals);
