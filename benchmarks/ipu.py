@@ -159,10 +159,10 @@ def table(activity: float) -> None:
         if plan is None:
             print(f"| {name} | {problems[0].message} |")
             continue
-        exchange = sum(int(plan.received(image).sum()) for image in plan.images.values())
+        tiles, total = np.count_nonzero(plan.tile_bytes), plan.tile_bytes.sum()
         print(
-            f"| {name} | {seconds:.2f} | {plan.machine.ipus} | {np.count_nonzero(plan.tile_bytes)} "
-            f"| {plan.fullest:,} | {plan.tile_bytes.sum() / 1e6:,.1f} | {exchange / 1e3:,.0f} "
+            f"| {name} | {seconds:.2f} | {plan.machine.ipus} | {tiles} | {plan.fullest:,} "
+            f"| {total / 1e6:,.1f} | {plan.exchanged / 1e3:,.0f} "
             f"| {CLOCK_HZ / step_cycles(plan):,.0f} |"
         )
 

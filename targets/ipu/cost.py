@@ -13,7 +13,7 @@ import numpy as np
 
 from snnir.targets.ipu.machine import CLOCK_HZ, WORKERS
 from snnir.targets.ipu.memory import Array
-from snnir.targets.ipu.plan import Image, Plan
+from snnir.targets.ipu.plan import Gathering, Image, Plan
 from snnir.targets.ipu.structure import Stage
 
 #: Strengths of what is said of the machine.
@@ -131,6 +131,10 @@ def _sent(plan: Plan, images: list[Image]) -> tuple[int, int, int]:
     """Return the cycles in which values are sent: of tiles, of links, and of waiting."""
     links = [link_cycles(plan, image) for image in images]
     exchange = sum(exchange_cycles(plan, image) for image in images)
+    for image in images:
+        if image.value in plan.gatherings:
+            cycles, link = gathering_cycles(plan, plan.gatherings[image.value])
+            exchange, links = exchange + cycles, [*links, link]
     return exchange, sum(links), sum(LINK_SYNC if link else SYNC for link in links)
 
 
@@ -144,9 +148,21 @@ def exchange_cycles(plan: Plan, image: Image) -> int:
     received = plan.received(image)
     if not received.any():
         return 0
-    parts = np.bincount(plan.tile_of_parts(image.value.node)).max()
+    parts = np.bincount(plan.owners(image.value)).max()
     sent = int(parts) * plan.streams[image.value].part_bytes
     return -(-max(int(received.max()), sent) // EXCHANGE_BYTES)
+
+
+def gathering_cycles(plan: Plan, gathering: Gathering) -> tuple[int, int]:
+    """Return how long the tile is busy that collects or gives most, and the same of IPUs."""
+    received = plan.collected(gathering)
+    stream = plan.streams[gathering.value]
+    parts = np.bincount(plan.tile_of_parts(gathering.value.node)).max()
+    busiest = max(int(received.max()), int(parts) * stream.part_bytes)
+    links = np.zeros(plan.machine.ipus, np.int64)
+    far = plan.collected(gathering, plan.machine.tiles)
+    np.add.at(links, gathering.tiles // plan.machine.tiles, far)
+    return -(-busiest // EXCHANGE_BYTES), -(-int(links.max()) // LINK_BYTES)
 
 
 def link_cycles(plan: Plan, image: Image) -> int:

@@ -35,6 +35,7 @@ HEAD = """\
 
 using snnir::Field;
 using snnir::Form;
+using snnir::Gathered;
 using snnir::Image;
 using snnir::Network;
 using snnir::Places;
@@ -84,7 +85,11 @@ class Host:
     def text(self) -> str:
         """Return the program."""
         tables = [_places(n, place) for n, place in enumerate(self.plan.placements)]
-        lines = [line for part in (self.streams(), self.images(), self.steps()) for line in part]
+        lines = [
+            line
+            for part in (self.streams(), self.images(), self.gatherings(), self.steps())
+            for line in part
+        ]
         plan = self.plan
         main = MAIN.format(
             ipus=plan.machine.ipus * plan.replicas, tiles=plan.machine.tiles,
@@ -138,6 +143,17 @@ class Host:
                 f"{_windows(image)});"
             )
 
+    def gatherings(self) -> Iterator[str]:
+        """Yield the tiles that put values together before they are sent on."""
+        for value, gathering in self.plan.gatherings.items():
+            stream, name = self.plan.streams[value], self.stream_name(value)
+            tiles = ", ".join(map(str, gathering.tiles.tolist()))
+            yield (
+                f"const Gathered {name}_gathered = net.gathered("
+                f"{quoted(f'{stream.ident}.gathered')}, poplar::{TYPES[stream.item]}, {name}, "
+                f"{gathering.each}, {{{tiles}}});"
+            )
+
     # --- One step --------------------------------------------------------------------------------
 
     def steps(self) -> Iterator[str]:
@@ -172,7 +188,8 @@ class Host:
         for image in images:
             label = quoted(f"{self.plan.streams[image.value].ident} {_image(image.late)}")
             given, made = self.stream_name(image.value), self.image_name(image.value, image.late)
-            yield f"net.send({given}, {made}, {label});"
+            through = f"{given}_gathered, " if image.value in self.plan.gatherings else ""
+            yield f"net.send({given}, {through}{made}, {label});"
 
     def stage(self, stage: Stage, level: int) -> Iterator[str]:
         """Yield a stage: its fields, and a vertex for every part."""

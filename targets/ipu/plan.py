@@ -16,6 +16,7 @@ from snnir.targets.ipu.memory import (
     ITEM_BYTES,
     SCRATCH,
     STATE,
+    VALUES,
     Array,
     Field,
     Stream,
@@ -26,7 +27,7 @@ from snnir.targets.ipu.vertices import Vertices
 
 #: Kinds of what takes memory: weights and parameters, states, what vertices work with, values
 #: where they are computed, what is received of them, vertices.
-KINDS = ("constants", "states", "scratch", "values", "images", "vertices")
+KINDS = ("constants", "states", "scratch", "values", "images", "gathered", "vertices")
 _KIND_OF = {CONSTANT: "constants", STATE: "states", SCRATCH: "scratch"}
 
 
@@ -73,6 +74,33 @@ class Image:
     tiles: Array
     low: Array
     high: Array
+
+
+#: Tiles that gather a value, and the parts from which on it is: who reads fewer gets them directly.
+GATHERERS, MANY_PARTS = 16, 64
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """Tiles on which a value is put together before it is sent on.
+
+    Where many tiles read many parts, sending each part to each tile takes as many pieces as there
+    are pairs, and every piece is code on both tiles. So a few tiles collect some of the parts each,
+    and send them on in one piece.
+
+    Attributes:
+        value: The value.
+        each: Parts that each tile collects, in order; the last may have fewer.
+        tiles: The tiles.
+    """
+
+    value: Value
+    each: int
+    tiles: Array
+
+    def owners(self, parts: int) -> Array:
+        """Return the tile that collects each part, [parts]."""
+        return np.repeat(self.tiles, self.each)[:parts]
 
 
 @dataclass
@@ -161,6 +189,57 @@ class Plan:
         begin, end = stream.span(lows[own], highs[own])
         return Image(value, late, min(need[0] for need in needs), own, begin, end)
 
+    @cached_property
+    def gatherings(self) -> dict[Value, Gathering]:
+        """How values that many tiles read in many parts are put together first."""
+        free = self.machine.usable - np.sum(list(self._own_bytes.values()), axis=0)
+        found: dict[Value, Gathering] = {}
+        for value in dict.fromkeys(value for value, _ in self.images):
+            if self._is_scattered(value):
+                gathering = self._gathering(value, free)
+                size = self._gathered_bytes(gathering)
+                if np.all(size <= free[gathering.tiles]):
+                    found[value] = gathering
+                    free[gathering.tiles] -= size
+        return found
+
+    def _is_scattered(self, value: Value) -> bool:
+        """Return whether gathering makes the pieces few of which a value is sent."""
+        stream = self.streams[value]
+        if stream.cut.parts < MANY_PARTS or (stream.form == VALUES and self.batch > 1):
+            return False
+        images = [self.images[key] for key in ((value, False), (value, True)) if key in self.images]
+        pieces = sum(int((-(-i.high // stream.unit) - i.low // stream.unit).sum()) for i in images)
+        after = sum(stream.cut.parts + GATHERERS * len(image.tiles) for image in images)
+        return pieces > 2 * after
+
+    def _gathering(self, value: Value, free: Array) -> Gathering:
+        """Return the emptiest tiles, each of the IPU on which its first part lies."""
+        parts = self.streams[value].cut.parts
+        each = -(-parts // GATHERERS)
+        ipus = self.tile_of_parts(value.node)[::each] // self.machine.tiles
+        tiles = np.zeros(len(ipus), np.int64)
+        for ipu in np.unique(ipus):
+            own = np.arange(ipu * self.machine.tiles, (ipu + 1) * self.machine.tiles)
+            emptiest = own[np.argsort(-free[own], kind="stable")]
+            mine = np.flatnonzero(ipus == ipu)
+            tiles[mine] = emptiest[: len(mine)]
+        return Gathering(value, each, tiles)
+
+    def _gathered_bytes(self, gathering: Gathering) -> Array:
+        """Return the bytes that a gathering takes on each of its tiles."""
+        stream = self.streams[gathering.value]
+        first = np.arange(len(gathering.tiles)) * gathering.each
+        parts = np.minimum(gathering.each, stream.cut.parts - first)
+        found: Array = rounded(parts * stream.part_bytes)
+        return found
+
+    def owners(self, value: Value) -> Array:
+        """Return the tile from which each part of a value is sent to who reads it, [parts]."""
+        if value in self.gatherings:
+            return self.gatherings[value].owners(self.streams[value].cut.parts)
+        return self.tile_of_parts(value.node)
+
     # --- Memory ----------------------------------------------------------------------------------
 
     def stage_bytes(self, name: str) -> Array:
@@ -180,6 +259,15 @@ class Plan:
     @cached_property
     def bytes_by_kind(self) -> dict[str, Array]:
         """The bytes that each tile of a replica needs, [tiles], by kind as in `KINDS`."""
+        found = dict(self._own_bytes)
+        found["gathered"] = found["gathered"].copy()
+        for gathering in self.gatherings.values():
+            np.add.at(found["gathered"], gathering.tiles, self._gathered_bytes(gathering))
+        return found
+
+    @cached_property
+    def _own_bytes(self) -> dict[str, Array]:
+        """The bytes by kind without those that gather."""
         found = {kind: np.zeros(self.machine.all_tiles, np.int64) for kind in KINDS}
         for name, stage in self.stages.items():
             tiles = self.tile_of_parts(name)
@@ -232,7 +320,7 @@ class Plan:
         if self.machine.ipus == 1:
             return found
         stream = self.streams[image.value]
-        owner = self.tile_of_parts(image.value.node) // self.machine.tiles
+        owner = self.owners(image.value) // self.machine.tiles
         ipus = image.tiles // self.machine.tiles
         for ipu in np.unique(ipus):
             change = np.zeros(stream.width + 1, np.int64)
@@ -243,10 +331,34 @@ class Plan:
             found[ipu] = np.count_nonzero(needed & away)
         return found * self.batch * ITEM_BYTES[stream.item]
 
+    @property
+    def exchanged(self) -> int:
+        """Bytes that tiles get from others in a step."""
+        images = list(self.images.values())
+        gathered = [self.gatherings[i.value] for i in images if i.value in self.gatherings]
+        return sum(int(self.received(image).sum()) for image in images) + sum(
+            int(self.collected(one).sum()) for one in gathered
+        )
+
+    def collected(self, gathering: Gathering, tiles: int = 1) -> Array:
+        """Return the bytes that each tile of a gathering gets from other tiles, [tiles].
+
+        Args:
+            gathering: The gathering.
+            tiles: What counts as one place: a tile, or as many as an IPU has.
+        """
+        stream = self.streams[gathering.value]
+        homes = self.tile_of_parts(gathering.value.node) // tiles
+        owners = gathering.owners(stream.cut.parts)
+        away = np.zeros(self.machine.all_tiles, np.int64)
+        np.add.at(away, owners, homes != owners // tiles)
+        found: Array = away[gathering.tiles] * stream.part_bytes
+        return found
+
     def _from_elsewhere(self, image: Image, tiles: int) -> Array:
         """Count the bytes whose owner is not among the same so many tiles."""
         stream = self.streams[image.value]
-        owner = self.tile_of_parts(image.value.node) // tiles
+        owner = self.owners(image.value) // tiles
         first = np.arange(stream.cut.parts, dtype=np.int64) * stream.unit
         last = np.minimum(first + stream.unit, stream.width)
         order = np.argsort(owner, kind="stable")

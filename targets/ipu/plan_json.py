@@ -12,7 +12,7 @@ import numpy as np
 from snnir.targets.ipu.cost import assumptions, level_costs
 from snnir.targets.ipu.machine import CLOCK_HZ, WORKERS
 from snnir.targets.ipu.memory import Array, Field, Stream
-from snnir.targets.ipu.plan import Image, Plan
+from snnir.targets.ipu.plan import Gathering, Image, Plan
 from snnir.targets.ipu.structure import INPUT, Stage
 
 #: The format's name and version.
@@ -45,6 +45,8 @@ def plan_facts(plan: Plan, title: str, options: Mapping[str, Any]) -> Json:
     costs = level_costs(plan)
     step = sum(cost.total for cost in costs)
     images = [_image(plan, image) for image in plan.images.values()]
+    gathered = [_gathering(plan, one) for one in plan.gatherings.values()]
+    sent = [(1, image) for image in images] + [(one["times"], one) for one in gathered]
     return {
         "schema": SCHEMA,
         "model": title,
@@ -55,10 +57,11 @@ def plan_facts(plan: Plan, title: str, options: Mapping[str, Any]) -> Json:
             _value(plan.streams[value]) for stage in plan.stages.values() for value in stage.results
         ],
         "images": images,
+        "gathered": gathered,
         "memory": _memory(plan),
         "exchange": {
-            "received": sum(image["received"] for image in images),
-            "between_ipus": sum(image["between_ipus"] for image in images),
+            "received": sum(times * one["received"] for times, one in sent),
+            "between_ipus": sum(times * one["between_ipus"] for times, one in sent),
         },
         "levels": [{**asdict(cost), "total": cost.total} for cost in costs],
         "cycles_per_step": step,
@@ -119,6 +122,17 @@ def _image(plan: Plan, image: Image) -> Json:
         "value": plan.streams[image.value].name, "late": image.late, "level": image.level,
         "windows": window_runs(image), "received": int(received.sum()),
         "received_most": int(received.max()), "between_ipus": int(plan.link_bytes(image).sum()),
+    }  # fmt: skip
+
+
+def _gathering(plan: Plan, gathering: Gathering) -> Json:
+    received = plan.collected(gathering)
+    return {
+        "value": plan.streams[gathering.value].name, "each": gathering.each,
+        "tiles": tile_runs(gathering.tiles.tolist()),
+        "times": sum(key in plan.images for key in ((gathering.value, n) for n in (False, True))),
+        "received": int(received.sum()), "received_most": int(received.max()),
+        "between_ipus": int(plan.collected(gathering, plan.machine.tiles).sum()),
     }  # fmt: skip
 
 

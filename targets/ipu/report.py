@@ -72,6 +72,10 @@ def _exchange(plan: Plan) -> Iterator[tuple[object, ...]]:
         stream, received = plan.streams[image.value], plan.received(image)
         name = f"{stream.name}, of the step before" if image.late else stream.name
         between = int(plan.link_bytes(image).sum())
+        if image.value in plan.gatherings:
+            one = plan.gatherings[image.value]
+            got, far = plan.collected(one), int(plan.collected(one, plan.machine.tiles).sum())
+            yield f"{name}: gathered", stream.form, len(got), int(got.sum()), int(got.max()), far
         yield name, stream.form, len(image.tiles), int(received.sum()), int(received.max()), between
 
 

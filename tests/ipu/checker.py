@@ -33,12 +33,15 @@ class Measured:
         tiles: Bytes by kind, for each tile.
         received: Bytes that each tile gets of each image, by value and lateness.
         between: Bytes that IPUs get from others of each image.
+        gathered: Of each time that a value is gathered: bytes received, by the busiest tile, and
+            between IPUs.
         problems: Every rule that is broken.
     """
 
     tiles: dict[str, list[int]]
     received: dict[tuple[str, bool], dict[int, int]] = field(default_factory=dict)
     between: dict[tuple[str, bool], int] = field(default_factory=dict)
+    gathered: list[tuple[int, int, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def bytes_of(self, tile: int) -> int:
@@ -51,8 +54,10 @@ class Checker:
     def __init__(self, plan: Json) -> None:
         self.plan, self.machine = plan, plan["machine"]
         self.count = self.machine["ipus"] * self.machine["tiles_per_ipu"]
-        kinds = ("constants", "states", "scratch", "values", "images", "vertices")
+        kinds = ("constants", "states", "scratch", "values", "images", "gathered", "vertices")
         self.found = Measured({kind: [0] * self.count for kind in kinds})
+        self.again = self.again_far = 0  # bytes of gatherings, of all times
+        self.senders: dict[str, list[int]] = {}  # of each value, who sends each part to readers
         self.values = {value["name"]: value for value in plan["values"]}
         self.homes: dict[str, list[int]] = {}  # of each value, the tile of every part
         self.stage_of: dict[str, Json] = {}
@@ -60,6 +65,9 @@ class Checker:
     def check(self) -> Measured:
         for stage in self.plan["stages"]:
             self.stage(stage)
+        self.senders = dict(self.homes)
+        for gathering in self.plan["gathered"]:
+            self.gathering(gathering)
         for image in self.plan["images"]:
             self.image(image)
         for stage in self.plan["stages"]:
@@ -111,11 +119,35 @@ class Checker:
         if form == "lists":
             self.must(value["size"] < 2**16, f"{name}: lists cannot name its elements")
 
+    def gathering(self, one: Json) -> None:
+        """A value that a few tiles put together first."""
+        name, each = one["value"], one["each"]
+        homes, size = self.homes[name], self.region(self.values[name])
+        tiles = [tile + n for tile, count in one["tiles"] for n in range(count)]
+        self.must(len(tiles) == len(set(tiles)), f"{name}: gathered twice on a tile")
+        self.must(len(tiles) == math.ceil(len(homes) / each), f"{name}: not all is gathered")
+        images = [image for image in self.plan["images"] if image["value"] == name]
+        self.must(one["times"] == len(images), f"{name}: gathered for other images")
+        received, between = [], 0
+        for n, tile in enumerate(tiles):
+            parts = homes[n * each : (n + 1) * each]
+            self.found.tiles["gathered"][tile] += whole(len(parts) * size)
+            received.append(size * sum(home != tile for home in parts))
+            per_ipu = self.machine["tiles_per_ipu"]
+            between += size * sum(home // per_ipu != tile // per_ipu for home in parts)
+        self.senders[name] = [tiles[part // each] for part in range(len(homes))]
+        self.found.gathered += [(sum(received), max(received), between)] * one["times"]
+        self.again += one["times"] * sum(received)
+        self.again_far += one["times"] * between
+        self.must(one["received"] == sum(received), f"{name}: gathered bytes")
+        self.must(one["received_most"] == max(received), f"{name}: gathered by the busiest")
+        self.must(one["between_ipus"] == between, f"{name}: gathered between IPUs")
+
     # --- Images ----------------------------------------------------------------------------------
 
     def image(self, image: Json) -> None:
         name, key = image["value"], (image["value"], image["late"])
-        value, homes = self.values[name], self.homes[name]
+        value, homes = self.values[name], self.senders[name]
         size = self.machine["batch"] * WIDTHS[value["type"]]
         windows = list(self.windows(image))
         tiles = [tile for tile, _, _ in windows]
@@ -185,9 +217,9 @@ class Checker:
             usable <= self.machine["bytes_per_tile"] * (1 - self.machine["reserve"]), "usable"
         )
         self.must(max(totals) <= usable, f"a tile of {usable} bytes has {max(totals)}")
-        received = sum(sum(each.values()) for each in found.received.values())
+        received = self.again + sum(sum(each.values()) for each in found.received.values())
         self.must(self.plan["exchange"]["received"] == received, "received")
-        between = sum(found.between.values())
+        between = self.again_far + sum(found.between.values())
         self.must(self.plan["exchange"]["between_ipus"] == between, "between IPUs")
         levels = self.plan["levels"]
         for level in levels:

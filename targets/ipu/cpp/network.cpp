@@ -144,12 +144,35 @@ Image Network::image(const std::string &name, const poplar::Type &type, std::vec
   return made;
 }
 
+Gathered Network::gathered(const std::string &name, const poplar::Type &type, const Stream &from,
+                           unsigned each, const std::vector<unsigned> &tiles) {
+  const std::size_t part = std::size_t(batch_) * from.unit, all = from.parts * part;
+  Gathered made{graph.addVariable(type, {all}, name)};
+  for (std::size_t n = 0; n < tiles.size(); ++n) {
+    const std::size_t first = n * each * part, last = first + each * part;
+    graph.setTileMapping(made.tensor.slice(first, last < all ? last : all), tiles[n]);
+  }
+  return made;
+}
+
 void Network::send(const Stream &from, const Image &to, const std::string &name) {
   const std::size_t items = std::size_t(from.parts) * from.unit;
-  const bool whole = from.form != Form::values;
-  const poplar::Tensor rows = whole ? from.tensor.reshape({1, items * batch_})
-                                    : from.tensor.dimShuffle({1, 0, 2}).reshape({batch_, items});
-  const std::size_t each = whole ? batch_ : 1;
+  if (from.form == Form::values) {
+    spread(from.tensor.dimShuffle({1, 0, 2}).reshape({batch_, items}), 1, to, name);
+  } else {
+    spread(from.tensor.reshape({1, items * batch_}), batch_, to, name);
+  }
+}
+
+void Network::send(const Stream &from, const Gathered &through, const Image &to,
+                   const std::string &name) {
+  step_.add(poplar::program::Copy(from.tensor.flatten(), through.tensor, false, name + " gathered"));
+  const std::size_t all = through.tensor.numElements();
+  spread(through.tensor.reshape({1, all}), from.form == Form::values ? 1 : batch_, to, name);
+}
+
+void Network::spread(const poplar::Tensor &rows, std::size_t each, const Image &to,
+                     const std::string &name) {
   std::vector<poplar::Tensor> sources;
   for (const Window &w : to.windows) {
     sources.push_back(rows.slice(w.low * each, w.high * each, 1).flatten());

@@ -63,6 +63,11 @@ struct Image {
   std::size_t at(unsigned tile) const;  // windows are in the order of their tiles
 };
 
+// A value put together on a few tiles, which send it on: all regions of its parts, in order.
+struct Gathered {
+  poplar::Tensor tensor;
+};
+
 // Sizes of parts that are alike but for the last.
 std::vector<unsigned> even(std::size_t parts, unsigned each, unsigned last);
 
@@ -104,11 +109,18 @@ class Network {
 
   Image image(const std::string &name, const poplar::Type &type, std::vector<Window> windows);
 
+  // Parts 0 to each - 1 of a value come together on tiles[0], the next as many on tiles[1], and so on.
+  Gathered gathered(const std::string &name, const poplar::Type &type, const Stream &from,
+                    unsigned each, const std::vector<unsigned> &tiles);
+
   // --- One step ----------------------------------------------------------------------------------
 
   // Sends a value to the tiles that read it: lists and bits in whole parts, which are few pieces of
   // memory; values sample by sample, as many as each tile reads.
   void send(const Stream &from, const Image &to, const std::string &name);
+
+  // Sends a value by way of the tiles that gather it.
+  void send(const Stream &from, const Gathered &through, const Image &to, const std::string &name);
 
   poplar::ComputeSet level(const std::string &name) { return graph.addComputeSet(name); }
   void execute(poplar::ComputeSet set) { step_.add(poplar::program::Execute(set)); }
@@ -152,6 +164,9 @@ class Network {
     std::vector<char> bytes;
     bool is_written;
   };
+
+  // Sends windows of rows of items; `each` items of a row are one item of a window.
+  void spread(const poplar::Tensor &rows, std::size_t each, const Image &to, const std::string &name);
 
   static std::size_t bytes_of(const poplar::Type &type);
 
