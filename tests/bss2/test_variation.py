@@ -265,7 +265,7 @@ def test_the_program_refuses_altered_files_and_runs_without_a_compiler(
     (place / "model.bss2.json").write_text(text)
     call(place, "-o", str(tmp_path / "fast.npz"))
     source = (place / "model.py").read_text()
-    looks = 'wanted = os.environ.get("CC", "").split()'
+    looks = 'wanted = os.environ.get(variable, "").split()'
     assert looks in source
     (place / "model.py").write_text(source.replace(looks, 'raise NoCompiler("none")'))
     slow = call(place, "-o", str(tmp_path / "slow.npz"))
