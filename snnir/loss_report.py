@@ -27,7 +27,7 @@ REFUSED = "refused"
 LEVELS = (EXACT, EXACT_REAL, APPROXIMATE, REFUSED)
 
 #: Scalar operations whose last bit depends on the library that computes them.
-_LIBRARY = ("exp", "log", "tanh", "pow")
+_LIBRARY = ("exp", "log", "tanh", "pow", "sqrt")
 #: Integers up to this are exact in float32.
 _WHOLE = 2**24
 _FINEST = 40
