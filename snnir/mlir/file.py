@@ -13,7 +13,6 @@ from snnir.tensors import Tensor
 
 #: What bytecode starts with.
 MAGIC = b"ML\xefR"
-SUFFIXES = (".mlir", ".mlirbc")
 
 
 def read_file(path: Path, tensors: Mapping[str, Tensor] | None = None) -> Graph:

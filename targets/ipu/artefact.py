@@ -21,8 +21,7 @@ from snnir.targets.ipu.emulator import Facts, Port
 from snnir.targets.ipu.host import Host, count_handle, state_handle, value_handle
 from snnir.targets.ipu.memory import Field
 from snnir.targets.ipu.plan import Plan
-from snnir.targets.ipu.standin import build, registry
-from snnir.targets.ipu.standin.build import STANDIN_FILES
+from snnir.targets.ipu.standin import build, registry, standin_files
 from snnir.targets.ipu.structure import INPUT
 
 #: The part of host programs that is the same for all.
@@ -44,9 +43,7 @@ def program_files(plan: Plan, title: str) -> dict[str, Content]:
         "plan.schema.json": own.joinpath("plan.schema.json").read_bytes(),
         "tiles.bin": partial(write_tiles, host.constants),
     }
-    for name in STANDIN_FILES:
-        found[name] = own.joinpath("standin", name).read_bytes()
-    return found
+    return found | {name: text.encode() for name, text in standin_files().items()}
 
 
 def write_tiles(constants: Sequence[Field], file: BinaryIO) -> None:

@@ -22,7 +22,7 @@ from snnir.targets.ipu.memory import (
     Stream,
     rounded,
 )
-from snnir.targets.ipu.structure import COMPUTE, DELAY, INPUT, Stage, Structure
+from snnir.targets.ipu.structure import COMPUTE, INPUT, Stage, Structure
 from snnir.targets.ipu.vertices import Vertices
 
 #: Kinds of what takes memory: weights and parameters, states, what vertices work with, values
@@ -305,12 +305,6 @@ class Plan:
         """Return the bytes of an image that each of its tiles gets from other tiles."""
         return self._from_elsewhere(image, 1)
 
-    def received_far(self, image: Image) -> Array:
-        """Return the bytes of an image that each of its tiles gets from other IPUs."""
-        if self.machine.ipus == 1:
-            return np.zeros_like(image.tiles)
-        return self._from_elsewhere(image, self.machine.tiles)
-
     def link_bytes(self, image: Image) -> Array:
         """Return the bytes that each IPU gets from others, [IPUs].
 
@@ -397,11 +391,6 @@ class Plan:
                     if item.role == STATE:
                         found[item.label] = (stage.name, item)
         return found
-
-    @property
-    def has_delays(self) -> bool:
-        """Whether a step ends with delays."""
-        return any(stage.kind == DELAY for stage in self.stages.values())
 
     @property
     def computed(self) -> list[Stage]:

@@ -32,7 +32,7 @@ from snnir.targets.ipu.partition import Wishes, partition
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.plan_json import plan_text
 from snnir.targets.ipu.poptorch.fit import unsupported
-from snnir.targets.ipu.poptorch.script import ScriptOptions, poptorch_files
+from snnir.targets.ipu.poptorch.script import WEIGHTS, ScriptOptions, poptorch_files
 from snnir.targets.ipu.refusals import refused
 from snnir.targets.ipu.report import Pictures, tables
 from snnir.targets.ipu.structure import Structure
@@ -174,8 +174,9 @@ class IpuCompiled(Compiled):
         """The files that the emulator needs, for as long as this object lives."""
         made = Path(tempfile.mkdtemp(prefix="snnir-ipu-"))
         weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
-        for name, content in program_files(self.plan, self.graph.name).items():
-            _write(made / name, content)
+        for name, content in self.files.items():
+            if name != WEIGHTS:  # of the PopTorch script, as large as all else
+                _write(made / name, content)
         return made
 
     def run(
