@@ -22,6 +22,8 @@ class ScalarOp:
         c: Format of its C source with `{s}` for the suffix of the float type; empty where it is
             the same.
         triton: Format of its Triton source; empty where it is the same, `-` where there is none.
+        mlir: Its operation in upstream MLIR on floats; empty where it takes several.
+        mlir_whole: Its operation on integers; empty where there is none or it takes several.
         precedence: Binding strength of that source; 10 for calls.
         takes: Type of the operands, `float` or `bool`.
         gives: Type of the result.
@@ -38,6 +40,8 @@ class ScalarOp:
     torch: str = ""
     c: str = ""
     triton: str = ""
+    mlir: str = ""
+    mlir_whole: str = ""
     whole: bool = False
 
     @property
@@ -55,10 +59,10 @@ def _select(condition: Any, yes: Any, no: Any) -> Any:
 
 
 _TABLE = [
-    ScalarOp("add", 2, np.add, "{0} + {1}", 5),
-    ScalarOp("sub", 2, np.subtract, "{0} - {1}", 5),
+    ScalarOp("add", 2, np.add, "{0} + {1}", 5, mlir="arith.addf", mlir_whole="arith.addi"),
+    ScalarOp("sub", 2, np.subtract, "{0} - {1}", 5, mlir="arith.subf", mlir_whole="arith.subi"),
     ScalarOp("mul", 2, np.multiply, "{0} * {1}", 6),
-    ScalarOp("div", 2, np.divide, "{0} / {1}", 6, triton="tl.div_rn({0}, {1})"),
+    ScalarOp("div", 2, np.divide, "{0} / {1}", 6, triton="tl.div_rn({0}, {1})", mlir="arith.divf"),
     ScalarOp(
         "pow",
         2,
@@ -76,6 +80,8 @@ _TABLE = [
         torch="torch.minimum({0}, {1})",
         c="snn_min{s}({0}, {1})",
         triton="minimum({0}, {1})",
+        mlir="arith.minimumf",
+        mlir_whole="arith.minsi",
     ),
     ScalarOp(
         "max",
@@ -85,6 +91,8 @@ _TABLE = [
         torch="torch.maximum({0}, {1})",
         c="snn_max{s}({0}, {1})",
         triton="maximum({0}, {1})",
+        mlir="arith.maximumf",
+        mlir_whole="arith.maxsi",
     ),
     ScalarOp("neg", 1, np.negative, "-{0}", 7),
     ScalarOp(
@@ -95,6 +103,8 @@ _TABLE = [
         torch="torch.abs({0})",
         c="fabs{s}({0})",
         triton="tl.abs({0})",
+        mlir="math.absf",
+        mlir_whole="math.absi",
     ),
     ScalarOp(
         "floor",
@@ -104,6 +114,7 @@ _TABLE = [
         torch="torch.floor({0})",
         c="floor{s}({0})",
         triton="tl.floor({0})",
+        mlir="math.floor",
     ),
     ScalarOp(
         "trunc",
@@ -122,6 +133,7 @@ _TABLE = [
         torch="torch.round({0})",
         c="rint{s}({0})",
         triton="rint({0})",
+        mlir="math.roundeven",
     ),
     ScalarOp(
         "exp",
@@ -131,6 +143,7 @@ _TABLE = [
         torch="torch.exp({0})",
         c="exp{s}({0})",
         triton="tl.exp({0})",
+        mlir="math.exp",
     ),
     ScalarOp(
         "log",
@@ -140,6 +153,7 @@ _TABLE = [
         torch="torch.log({0})",
         c="log{s}({0})",
         triton="tl.log({0})",
+        mlir="math.log",
     ),
     ScalarOp(
         "tanh",
@@ -158,12 +172,58 @@ _TABLE = [
         torch="torch.sqrt({0})",
         c="sqrt{s}({0})",
         triton="tl.sqrt_rn({0})",
+        mlir="math.sqrt",
     ),
-    ScalarOp("gt", 2, np.greater, "{0} > {1}", 4, gives="bool"),
-    ScalarOp("ge", 2, np.greater_equal, "{0} >= {1}", 4, gives="bool"),
-    ScalarOp("lt", 2, np.less, "{0} < {1}", 4, gives="bool"),
-    ScalarOp("le", 2, np.less_equal, "{0} <= {1}", 4, gives="bool"),
-    ScalarOp("eq", 2, np.equal, "{0} == {1}", 4, gives="bool"),
+    ScalarOp(
+        "gt",
+        2,
+        np.greater,
+        "{0} > {1}",
+        4,
+        gives="bool",
+        mlir="arith.cmpf ogt,",
+        mlir_whole="arith.cmpi sgt,",
+    ),
+    ScalarOp(
+        "ge",
+        2,
+        np.greater_equal,
+        "{0} >= {1}",
+        4,
+        gives="bool",
+        mlir="arith.cmpf oge,",
+        mlir_whole="arith.cmpi sge,",
+    ),
+    ScalarOp(
+        "lt",
+        2,
+        np.less,
+        "{0} < {1}",
+        4,
+        gives="bool",
+        mlir="arith.cmpf olt,",
+        mlir_whole="arith.cmpi slt,",
+    ),
+    ScalarOp(
+        "le",
+        2,
+        np.less_equal,
+        "{0} <= {1}",
+        4,
+        gives="bool",
+        mlir="arith.cmpf ole,",
+        mlir_whole="arith.cmpi sle,",
+    ),
+    ScalarOp(
+        "eq",
+        2,
+        np.equal,
+        "{0} == {1}",
+        4,
+        gives="bool",
+        mlir="arith.cmpf oeq,",
+        mlir_whole="arith.cmpi eq,",
+    ),
     ScalarOp(
         "and",
         2,
@@ -174,6 +234,8 @@ _TABLE = [
         torch="torch.logical_and({0}, {1})",
         c="{0} && {1}",
         triton="{0} & {1}",
+        mlir="arith.andi",
+        mlir_whole="arith.andi",
     ),
     ScalarOp(
         "or",
@@ -185,6 +247,8 @@ _TABLE = [
         torch="torch.logical_or({0}, {1})",
         c="{0} || {1}",
         triton="{0} | {1}",
+        mlir="arith.ori",
+        mlir_whole="arith.ori",
     ),
     ScalarOp(
         "not",
@@ -209,8 +273,17 @@ _TABLE = [
     ),
     # Of programs of integers: a shift rounds down, `floordiv` too. Targets without integers run
     # the same program in float64, see `snnir.dynamics.whole`.
-    ScalarOp("shr", 2, np.right_shift, "np.right_shift({0}, {1})", whole=True),
-    ScalarOp("floordiv", 2, np.floor_divide, "np.floor_divide({0}, {1})", whole=True),
+    ScalarOp(
+        "shr", 2, np.right_shift, "np.right_shift({0}, {1})", whole=True, mlir_whole="arith.shrsi"
+    ),
+    ScalarOp(
+        "floordiv",
+        2,
+        np.floor_divide,
+        "np.floor_divide({0}, {1})",
+        whole=True,
+        mlir_whole="arith.floordivsi",
+    ),
     ScalarOp(
         "select",
         3,
@@ -219,6 +292,8 @@ _TABLE = [
         torch="torch.where({0}, {1}, {2})",
         c="{0} ? {1} : {2}",
         triton="tl.where({0}, {1}, {2})",
+        mlir="arith.select",
+        mlir_whole="arith.select",
     ),
 ]
 

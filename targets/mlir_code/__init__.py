@@ -1,0 +1,1 @@
+"""Graphs as code of upstream MLIR, and as modules that IREE runs."""

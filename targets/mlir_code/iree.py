@@ -1,0 +1,55 @@
+"""Compiling a module with IREE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: What every back end is told. Without it IREE computes float64 in float32.
+FLAGS = ("--iree-input-demote-f64-to-f32=false", "--iree-input-demote-i64-to-i32=false")
+#: What makes dense products fast on processors.
+FAST = ("--iree-opt-level=O3", "--iree-opt-data-tiling")
+#: The runtime's driver by back end.
+DRIVERS = {
+    "llvm-cpu": "local-task", "vmvx": "local-sync", "cuda": "cuda", "rocm": "hip",
+    "vulkan-spirv": "vulkan", "metal-spirv": "metal",
+}  # fmt: skip
+CPU = "llvm-cpu"
+
+
+class NotCompiled(Exception):
+    """IREE is not there, or refuses the module or an option."""
+
+
+def compiled(text: str, backend: str, cpu: str, features: str, further: Sequence[str]) -> bytes:
+    """Return a module compiled by IREE.
+
+    Args:
+        text: The module.
+        backend: One of `DRIVERS`.
+        cpu: Name of the processor, for `llvm-cpu`.
+        features: Its features, such as `+avx2,+fma`.
+        further: More flags of `iree-compile`.
+
+    Raises:
+        NotCompiled: With the first error as its text.
+    """
+    try:
+        import iree.compiler
+    except ImportError as missing:
+        raise NotCompiled(f"needs iree-base-compiler ({missing})") from None
+    flags = [*FLAGS, *further]
+    if backend == CPU:
+        flags += [*FAST, f"--iree-llvmcpu-target-cpu={cpu}"]
+        flags += [f"--iree-llvmcpu-target-cpu-features={features}"] if features else []
+    try:
+        made: bytes = iree.compiler.compile_str(text, target_backends=[backend], extra_args=flags)
+    except iree.compiler.CompilerToolError as failure:
+        raise NotCompiled(first_error(str(failure))) from None
+    return made
+
+
+def first_error(text: str) -> str:
+    """Return the line that says what is wrong."""
+    lines = [line.strip() for line in text.splitlines()]
+    found = [line for line in lines if "error:" in line] or [line for line in lines if line]
+    return (found or ["no message"])[0]

@@ -1,0 +1,161 @@
+"""Recurrences: an `scf.for` over time around one step of everything in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from snnir.artefact import populations
+from snnir.ir.graph import Node, Value
+from snnir.ir.neuron import Step
+from snnir.ir.timing import Delay
+from snnir.targets.mlir_code.code import Array
+from snnir.targets.mlir_code.lowering import BATCH, TIME, Function
+from snnir.targets.mlir_code.populations import Population
+
+
+class Loop:
+    """Nodes that step together.
+
+    Args:
+        function: The function it is part of.
+        names: The nodes, in dataflow order.
+    """
+
+    def __init__(self, function: Function, names: Sequence[str]) -> None:
+        self.function, self.code, self.graph = function, function.code, function.graph
+        self.nodes = [self.graph.nodes[name] for name in names]
+        inside = set(names)
+        self.delays = {
+            node.name: node.op
+            for node in self.nodes
+            if isinstance(node.op, Delay) and node.op.longest
+        }
+        self.populations = {
+            node.name: Population(function.elements, function.lowering.weights, node)
+            for node in self.nodes
+            if isinstance(node.op, Step)
+        }
+        read = {value for node in self.nodes for value in node.operands}
+        self.outside = sorted((v for v in read if v.node not in inside), key=str)
+        self.carried = [
+            port
+            for port in function.lowering.states()
+            if port.name.rpartition(":")[0] in inside or port.name in inside
+        ]
+        self.given = self.given_values(inside)
+
+    def given_values(self, inside: set[str]) -> list[Value]:
+        """Return the streams that are needed for all steps: those that others read or record."""
+        results = [
+            Value(node.name, k)
+            for node in self.nodes
+            for k in range(len(node.op.program.outputs) if isinstance(node.op, Step) else 1)
+        ]
+        if self.function.traced:
+            return results
+        wanted = set(self.graph.outputs.values()) | {Value(n) for n in populations(self.graph)}
+        for node in self.graph.nodes.values():
+            if node.name not in inside:
+                wanted |= set(node.operands)
+        return [value for value in results if value in wanted]
+
+    def write(self) -> None:
+        """Write the loop; its streams and states become those of the function."""
+        code, function = self.code, self.function
+        for node in self.nodes:
+            function.comment(node)
+        states = {port.name: function.states[port.name] for port in self.carried}
+        traced = [p for p in self.carried if not p.steps] if function.traced else []
+        rooms = [
+            code.empty((TIME, BATCH, *self.graph.signals[v].shape), function.elements.of(v))
+            for v in self.given
+        ]
+        rooms += [code.empty((TIME, BATCH, *p.shape), p.element) for p in traced]
+        start = [*states.values(), *rooms]
+        inner = [Array(code.fresh(), array.dims, array.element) for array in start]
+        at, result = code.fresh(), code.fresh()
+        pairs = ", ".join(f"{i.name} = {s.name}" for i, s in zip(inner, start, strict=True))
+        types = ", ".join(array.type for array in start)
+        count = f":{len(start)}" if len(start) > 1 else ""
+        head = f"{result}{count} = scf.for {at} = {code.index(0)} to {TIME} step {code.index(1)}"
+        with code.region(f"{head} iter_args({pairs}) -> ({types}) {{"):
+            now, new = self.step(at, dict(zip(states, inner, strict=False)))
+            made = [*(now[v] for v in self.given), *(new[p.name] for p in traced)]
+            held = [
+                code.placed(y, room, [at, *(0 for _ in room.dims[1:])])
+                for y, room in zip(made, inner[len(states) :], strict=True)
+            ]
+            ends = [*(new[name] for name in states), *held]
+            names = ", ".join(array.name for array in ends)
+            code.line(f"scf.yield {names} : {types}")
+        names_of = [f"{result}#{k}" if count else result for k in range(len(start))]
+        found = [Array(n, a.dims, a.element) for n, a in zip(names_of, start, strict=True)]
+        function.states |= dict(zip(states, found, strict=False))
+        rest = found[len(states) :]
+        function.values |= dict(zip(self.given, rest, strict=False))
+        traces = rest[len(self.given) :]
+        function.histories |= {p.name: y for p, y in zip(traced, traces, strict=True)}
+
+    def step(
+        self, at: str, states: dict[str, Array]
+    ) -> tuple[dict[Value, Array], dict[str, Array]]:
+        """Write one step: delays give what they hold, the rest runs in order, delays take in.
+
+        Args:
+            at: The step.
+            states: What is carried into it.
+
+        Returns:
+            Every stream [batch, *features], and what is carried out.
+        """
+        now = {value: self.code.item(self.function.values[value], at) for value in self.outside}
+        new = dict(states)
+        for node in self.nodes:
+            if node.name in self.populations:
+                population = self.populations[node.name]
+                own = {key: states[f"{node.name}:{key}"] for key in population.states}
+                inputs = [now[value] for value in node.operands]
+                made, after = population.step(self.code, inputs, own)
+                now |= {Value(node.name, k): y for k, y in enumerate(made)}
+                new |= {f"{node.name}:{key}": y for key, y in after.items()}
+            elif node.name in self.delays:
+                now[Value(node.name)] = self.read(node, states[node.name], now)
+            else:
+                now[Value(node.name)] = self.plain(node, now)
+        for node in self.nodes:
+            if node.name in self.delays:
+                new[node.name] = self.taken_in(node, states[node.name], now[node.operands[0]])
+        return now, new
+
+    def plain(self, node: Node, now: dict[Value, Array]) -> Array:
+        """Write a stateless node, or a delay of no steps."""
+        operands = [now[value] for value in node.operands]
+        if isinstance(node.op, Delay):
+            return self.code.converted(operands[0], self.function.elements.of(Value(node.name)))
+        return self.function.stateless(node, operands)
+
+    def read(self, node: Node, past: Array, now: dict[Value, Array]) -> Array:
+        """Return what a delay gives in a step; elements without delay give what comes in."""
+        function, code, op = self.function, self.code, self.delays[node.name]
+        steps = function.delays(node)
+        if steps is None:
+            return code.item(past, 0)
+        line, length = past, op.longest
+        if not op.shortest:
+            x = self.function.code.converted(now[node.operands[0]], past.element)
+            line = self.joined(past, x)
+        whole = function.further_back(line, (1, *past.dims[1:]), length, steps)
+        return code.item(whole, 0)
+
+    def joined(self, past: Array, x: Array) -> Array:
+        """Return a line with one more value at its end."""
+        length = past.dims[0]
+        assert isinstance(length, int)
+        one = self.code.reshaped(x, (1, *x.dims), (2, *(1 for _ in x.dims[1:])))
+        return self.code.joined([past, one], 0, length + 1)
+
+    def taken_in(self, node: Node, past: Array, x: Array) -> Array:
+        """Return the line of a delay after a step."""
+        x = self.code.converted(x, past.element)
+        line = self.joined(past, x)
+        return self.code.part(line, [1, *(0 for _ in x.dims)], past.dims)

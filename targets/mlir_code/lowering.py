@@ -1,0 +1,371 @@
+"""From a graph to a module of linalg, scf, arith and math."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from snnir.artefact import populations
+from snnir.c_layout import Layout
+from snnir.c_values import norm
+from snnir.embedding import plain_text
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.neuron import Step
+from snnir.ir.structure import Input
+from snnir.ir.synapses import BatchNorm, without_zero
+from snnir.ir.timing import Delay
+from snnir.network_build import value_name
+from snnir.schedule import Stage
+from snnir.targets.mlir_code import kernels
+from snnir.targets.mlir_code.code import (
+    DTYPES,
+    PARALLEL,
+    REDUCTION,
+    Array,
+    Code,
+    Extent,
+    Scalar,
+    axes,
+    is_real,
+    tensor_type,
+)
+from snnir.targets.mlir_code.host import Facts, Port
+from snnir.targets.mlir_code.kernels import element_at
+from snnir.targets.mlir_code.populations import Elements, Population
+from snnir.targets.mlir_code.weights import Held, Weights
+from snnir.tensors import Tensor
+
+#: Type in which sums of real streams are made, by precision.
+SUMS = {"float32": "f32", "reproducible": "f64", "float64": "f64"}
+#: Names of time, batch, and both merged, in every function.
+TIME, BATCH, ROWS = "%time", "%batch", "%rows"
+#: Names of the functions.
+INITIAL, RUN, TRACE = "initial", "run", "trace"
+#: What stands for the arguments with tensors until all functions are written.
+WEIGHTS = "<weights>"
+States = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """A graph in the form of a module.
+
+    Args:
+        graph: A verified graph of step programs.
+        precision: `float32`, `reproducible` or `float64`, of what is real.
+        exact: Whether products and sums must not be rounded together.
+        scan: `reduction`: a population is one `linalg.generic` over time; `loop`: an `scf.for`.
+    """
+
+    graph: Graph
+    precision: str = "float32"
+    exact: bool = True
+    scan: str = "reduction"
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        precision = "float64" if self.precision == "float64" else "float32"
+        elements = Elements(Layout(self.graph, precision))
+        object.__setattr__(self, "elements", elements)
+
+    elements: Elements = field(init=False)
+
+    # --- What the functions take and give --------------------------------------------------------
+
+    def inputs(self) -> list[Port]:
+        """Return the inputs."""
+        return [self.port(name, Value(name)) for name in self.graph.inputs]
+
+    def outputs(self) -> list[Port]:
+        """Return the outputs."""
+        return [self.port(name, value) for name, value in self.graph.outputs.items()]
+
+    def port(self, name: str, value: Value) -> Port:
+        """Return how a stream goes in or out."""
+        shape = tuple(self.graph.signals[value].shape)
+        return Port(name, self.elements.of(value), shape)
+
+    def states(self) -> list[Port]:
+        """Return what is carried from call to call: `node:state`, or the past of a delay."""
+        found = []
+        for name in self.graph.order:
+            op, shape = self.graph.nodes[name].op, tuple(self.graph.signal(name).shape)
+            if isinstance(op, Step):
+                element = self.elements.inner(op)
+                found += [Port(f"{name}:{s.name}", element, shape) for s in op.program.states]
+            elif isinstance(op, Delay) and op.longest:
+                found.append(Port(name, self.elements.of(Value(name)), shape, op.longest))
+        return found
+
+    def streams(self) -> dict[str, Value]:
+        """Return every stream by its name."""
+        found = {}
+        for node in self.graph.nodes.values():
+            count = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
+            found |= {value_name(Value(node.name, k)): Value(node.name, k) for k in range(count)}
+        return found
+
+    def traces(self) -> list[Port]:
+        """Return everything that can be recorded, in the order `trace` gives it."""
+        streams = [self.port(name, value) for name, value in self.streams().items()]
+        return streams + [state for state in self.states() if not state.steps]
+
+    def facts(self) -> Facts:
+        """Return what a caller has to know."""
+        return Facts(
+            tuple(self.inputs()), tuple(self.outputs()), tuple(self.states()),
+            tuple(self.traces()), tuple(populations(self.graph)), tuple(self.weights.arrays),
+            str(np.dtype(DTYPES[self.elements.real])), self.graph.record_offset, self.exact,
+        )  # fmt: skip
+
+    # --- The module ------------------------------------------------------------------------------
+
+    def module(self) -> str:
+        """Return the text of the module; fills `weights`."""
+        bodies = [Function(self, traced).text() for traced in (False, True)]
+        start = self.initial()
+        weights = "".join(f", {name}: {kind}" for name, kind in self.weights.types())
+        head = f"// {plain_text(self.graph.name)}, written by snnir"
+        texts = [text.replace(WEIGHTS, weights) for text in (start, *bodies)]
+        return "\n".join([head, "module {", *texts, "}", ""])
+
+    def initial(self) -> str:
+        """Return the function that gives the states before the first step."""
+        code = Code()
+        found: States = {}
+        for name in self.graph.order:
+            node = self.graph.nodes[name]
+            dims = (BATCH, *self.graph.signal(name).shape)
+            if isinstance(node.op, Step):
+                population = Population(self.elements, self.weights, node)
+                made = population.initial(code, dims)
+                found |= {f"{name}:{key}": array for key, array in made.items()}
+            elif isinstance(node.op, Delay) and node.op.longest:
+                zero = code.number(0, self.elements.of(Value(name)))
+                found[name] = code.filled((node.op.longest, *dims), zero)
+        return self.function(INITIAL, [f"{BATCH}: index"], code.body(), list(found.values()))
+
+    def function(
+        self, name: str, arguments: Sequence[str], body: Sequence[str], results: Sequence[Array]
+    ) -> str:
+        """Return the text of a function."""
+        types = ", ".join(array.type for array in results)
+        names = ", ".join(array.name for array in results)
+        last = ", %zero: tensor<i32>" if self.exact and name != INITIAL else ""
+        lines = [f"  func.func @{name}({', '.join(arguments)}{WEIGHTS}{last}) -> ({types}) {{"]
+        lines += [f"  {line}" for line in body]
+        lines += [f"    return {names} : {types}" if results else "    return", "  }"]
+        return "\n".join(lines)
+
+
+class Function:
+    """`run` or `trace`: the network over some steps.
+
+    Attributes:
+        values: Every stream: [time, batch, *features].
+        rows: The same with time and batch merged, where it was needed.
+    """
+
+    def __init__(self, lowering: Lowering, traced: bool) -> None:
+        self.lowering, self.traced = lowering, traced
+        self.graph, self.elements = lowering.graph, lowering.elements
+        self.values: dict[Value, Array] = {}
+        self.merged: dict[Value, Array] = {}
+        self.histories: States = {}
+        self.arguments: list[str] = []
+        self.code = Code({"i32": "%z32", "i64": "%z64"} if lowering.exact else {})
+
+    # --- The function ----------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """Return the text of the function."""
+        code = self.code
+        ports = self.lowering.inputs()
+        given = [self.argument(f"%x{k}", port, (TIME, BATCH)) for k, port in enumerate(ports)]
+        states = [
+            self.argument(f"%s{k}", port, (port.steps, BATCH) if port.steps else (BATCH,))
+            for k, port in enumerate(self.lowering.states())
+        ]
+        self.sizes(given[0])
+        self.zeros()
+        self.states = {p.name: a for p, a in zip(self.lowering.states(), states, strict=True)}
+        for port, array in zip(ports, given, strict=True):
+            self.values[Value(port.name)] = array
+        for stage in self.elements.layout.schedule.stages:
+            self.stage(stage)
+        results = [self.values[value] for value in self.graph.outputs.values()]
+        results += [self.count(name) for name in populations(self.graph)]
+        results += [self.states[port.name] for port in self.lowering.states()]
+        if self.traced:
+            results += [self.traced_value(port) for port in self.lowering.traces()]
+        name = TRACE if self.traced else RUN
+        return self.lowering.function(name, self.arguments, code.body(), results)
+
+    def argument(self, name: str, port: Port, lead: Sequence[Extent]) -> Array:
+        """Return an argument of the function."""
+        dims = (*lead, *port.shape)
+        self.arguments.append(f"{name}: {tensor_type(dims, port.element)}")
+        return Array(name, dims, port.element)
+
+    def sizes(self, x: Array) -> None:
+        """Define the numbers of steps, of samples, and of both together."""
+        for axis, name in enumerate((TIME, BATCH)):
+            self.code.line(f"{name} = tensor.dim {x.name}, {self.code.index(axis)} : {x.type}")
+        self.code.line(f"{ROWS} = arith.muli {TIME}, {BATCH} : index")
+
+    def zeros(self) -> None:
+        """Define the zeros that the compiler does not know; see `Code.guard`."""
+        if not self.code.zeros:
+            return
+        self.code.line("%z32 = tensor.extract %zero[] : tensor<i32>")
+        self.code.line("%z64 = arith.extsi %z32 : i32 to i64")
+
+    def traced_value(self, port: Port) -> Array:
+        """Return what `trace` gives for a name."""
+        if port.name in self.histories:
+            return self.histories[port.name]
+        return self.values[self.lowering.streams()[port.name]]
+
+    def count(self, name: str) -> Array:
+        """Return the sum of a population over time and features, of every sample."""
+        code, x = self.code, self.values[Value(name)]
+        (made,) = code.loop(
+            [REDUCTION, PARALLEL, *[REDUCTION] * (len(x.dims) - 2)],
+            [(x, axes(len(x.dims)))],
+            [(code.filled((BATCH,), code.number(0, "i64")), ("d1",))],
+            lambda given: [code.sum(given[1], code.cast(given[0], "i64"))],
+        )
+        return made
+
+    # --- Stages ----------------------------------------------------------------------------------
+
+    def stage(self, stage: Stage) -> None:
+        """Write one stage of the schedule."""
+        if stage.kind == "loop":
+            from snnir.targets.mlir_code.loops import Loop
+
+            Loop(self, stage.nodes).write()
+            return
+        for name in stage.nodes:
+            node = self.graph.nodes[name]
+            if not isinstance(node.op, Input):
+                self.comment(node)
+                self.node(node)
+
+    def comment(self, node: Node) -> None:
+        """Say which node the lines after this are."""
+        self.code.line(f"// {plain_text(node.name)}: {plain_text(node.op.name)}")
+
+    def node(self, node: Node) -> None:
+        """Write a node for all steps."""
+        if isinstance(node.op, Step):
+            self.population(node)
+        elif isinstance(node.op, Delay):
+            self.delay(node)
+        else:
+            operands = [self.rows(value) for value in node.operands]
+            made = self.stateless(node, operands)
+            self.merged[Value(node.name)] = made
+            dims = (TIME, BATCH, *made.dims[1:])
+            split = (2, *(1 for _ in made.dims[1:]))
+            self.values[Value(node.name)] = self.code.reshaped(made, dims, split)
+
+    def rows(self, value: Value) -> Array:
+        """Return a stream with time and batch merged."""
+        if value not in self.merged:
+            x = self.values[value]
+            groups = (2, *(1 for _ in x.dims[2:]))
+            self.merged[value] = self.code.merged(x, (ROWS, *x.dims[2:]), groups)
+        return self.merged[value]
+
+    def stateless(self, node: Node, operands: Sequence[Array]) -> Array:
+        """Write a stateless op on rows."""
+        call = node.op.call([self.graph.signals[value] for value in node.operands])
+        element = self.elements.of(Value(node.name))
+        options: dict[str, Any] = dict(call.options)
+        if isinstance(node.op, BatchNorm):
+            options = {}
+        if call.sums:
+            options["acc"] = SUMS[self.lowering.precision] if is_real(element) else element
+            if self.elements.real == "f64" and is_real(element):
+                options["acc"] = "f64"
+        function: Callable[..., Array] = getattr(kernels, call.function)
+        return function(self.code, *operands, **self.held(node), **options, element=element)
+
+    def held(self, node: Node) -> Mapping[str, Held]:
+        """Return the tensors of a stateless node by the argument of its kernel."""
+        op = node.op
+        hold = self.lowering.weights.hold
+        if isinstance(op, BatchNorm):
+            parts = zip(("gain", "shift"), norm(op, self.elements.layout.real), strict=True)
+            return {key: hold(f"{node.name}.{key}", array) for key, array in parts}
+        call = op.call([self.graph.signals[value] for value in node.operands])
+        arrays = {key: tensor.numpy() for key, tensor in call.tensors.items()}
+        if "zero" in arrays:
+            arrays["weight"] = without_zero(op)  # type: ignore[arg-type]  # only those have one
+            del arrays["zero"]
+        return {key: hold(f"{node.name}.{key}", array) for key, array in arrays.items()}
+
+    def population(self, node: Node) -> None:
+        """Write a population for all steps."""
+        if self.lowering.scan == "loop":
+            from snnir.targets.mlir_code.loops import Loop
+
+            Loop(self, (node.name,)).write()
+            return
+        population = Population(self.elements, self.lowering.weights, node)
+        inputs = [self.values[value] for value in node.operands]
+        made = population.scan(self.code, inputs, self.own_states(population), self.traced)
+        for k, array in enumerate(made.results):
+            self.values[Value(node.name, k)] = array
+        self.states |= {f"{node.name}:{key}": array for key, array in made.states.items()}
+        self.histories |= {f"{node.name}:{key}": array for key, array in made.histories.items()}
+
+    def own_states(self, population: Population) -> States:
+        """Return the states of a population by their own names."""
+        return {key: self.states[f"{population.node.name}:{key}"] for key in population.states}
+
+    def delay(self, node: Node) -> None:
+        """Write a delay outside of recurrences: past and new values in line, read further back."""
+        op, code, value = node.op, self.code, Value(node.name)
+        assert isinstance(op, Delay)
+        x = code.converted(self.values[node.operands[0]], self.elements.of(value))
+        if not op.longest:
+            self.values[value] = x
+            return
+        past, length = self.states[node.name], op.longest
+        total = code.op(f"arith.addi {TIME}, {code.index(length)} : index")
+        line = code.joined([past, x], 0, total)
+        nothing = [0] * (len(x.dims) - 1)
+        self.states[node.name] = code.part(line, [TIME, *nothing], past.dims)
+        steps = self.delays(node)
+        if steps is None:
+            self.values[value] = code.part(line, [0, *nothing], x.dims)
+        else:
+            self.values[value] = self.further_back(line, x.dims, length, steps)
+
+    def delays(self, node: Node) -> Held | None:
+        """Return the delay of every element, None if all are the longest."""
+        op = node.op
+        assert isinstance(op, Delay)
+        if not isinstance(op.steps, Tensor) or op.shortest == op.longest:
+            return None
+        steps = op.steps.numpy().astype(np.int64)
+        return self.lowering.weights.hold(f"{node.name}.steps", steps)
+
+    def further_back(self, line: Array, dims: Sequence[Extent], length: int, steps: Held) -> Array:
+        """Return line[t + length - steps] for all elements."""
+        code = self.code
+        reads, value = steps.spread(code, dims[2:], "i64", 2)
+
+        def body(given: list[Scalar]) -> Scalar:
+            spots = [code.op(f"linalg.index {axis} : index") for axis in range(len(dims))]
+            back = code.op(f"arith.index_cast {value(given).name} : i64 to index")
+            end = code.op(f"arith.addi {spots[0]}, {code.index(length)} : index")
+            at = code.op(f"arith.subi {end}, {back} : index")
+            return element_at(code, line, [at, *spots[1:]])
+
+        return code.each(reads, dims, line.element, body)

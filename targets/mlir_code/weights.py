@@ -1,0 +1,101 @@
+"""The tensors of a network: arguments of its functions, or constants where they are uniform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.c_values import narrowed
+from snnir.targets.mlir_code.code import Array, Code, Extent, Scalar, Use, element_of
+
+#: From the elements that were read to the value of a parameter.
+Read = Callable[[list[Scalar]], Scalar]
+
+
+@dataclass
+class Weights:
+    """The arguments that carry tensors, shared by all functions of a module.
+
+    Attributes:
+        arrays: By name, in the order of the arguments.
+    """
+
+    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def hold(self, name: str, array: npt.NDArray[Any]) -> Held:
+        """Return a tensor that may become an argument."""
+        return Held(self, name, array)
+
+    def argument(self, name: str, array: npt.NDArray[Any]) -> Array:
+        """Return the argument of a tensor."""
+        known = self.arrays.setdefault(name, np.ascontiguousarray(array))
+        number = list(self.arrays).index(name)
+        return Array(f"%w{number}", known.shape, element_of(known.dtype))
+
+    def types(self) -> list[tuple[str, str]]:
+        """Return name and type of every argument."""
+        found = [self.argument(name, array) for name, array in self.arrays.items()]
+        return [(array.name, array.type) for array in found]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tensor of the network.
+
+    Attributes:
+        weights: Where it becomes an argument.
+        name: As the graph calls it.
+        array: Its elements.
+    """
+
+    weights: Weights
+    name: str
+    array: npt.NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its extents."""
+        return self.array.shape
+
+    def reshaped(self, *shape: int) -> Held:
+        """Return it with another shape; one number stays one."""
+        return (
+            self
+            if self.array.size == 1
+            else Held(self.weights, self.name, self.array.reshape(shape))
+        )
+
+    def argument(self) -> Array:
+        """Return it as an argument; whole numbers take as few bytes as hold them."""
+        return self.weights.argument(self.name, narrowed(self.array))
+
+    def spread(
+        self, code: Code, dims: Sequence[Extent], element: str, first: int = 1
+    ) -> tuple[list[Use], Read]:
+        """Return what a loop over rows and features has to read, and how to get the value.
+
+        Args:
+            code: Where conversions go.
+            dims: The features it broadcasts to.
+            element: The type wanted.
+            first: Axis of the loop that is the first feature.
+        """
+        flat = self.array.reshape(-1)
+        # Bits, so that zeros of both signs differ and NaNs do not.
+        if (
+            flat.size == 1
+            or (flat.view(f"u{flat.itemsize}") == flat[:1].view(f"u{flat.itemsize}")).all()
+        ):
+            number = code.number(flat[0], element)
+            return [], lambda _: number
+        shape = (1,) * (len(dims) - self.array.ndim) + self.shape
+        places = [place for place, extent in enumerate(shape) if extent != 1]
+        held = self.weights.argument(
+            self.name, narrowed(self.array.reshape([shape[p] for p in places]))
+        )
+        at = [f"d{first + place}" for place in places]
+        return [(held, at)], lambda given: code.cast(given[0], element)
