@@ -178,7 +178,7 @@ class _Decoder:
         name = given.pop(tree.NODE)
 
         def read() -> tuple[Op, FrozenDict[Any]]:
-            metadata = _pairs(given.pop(tree.METADATA, ()))
+            metadata = metadata_of(given.pop(tree.METADATA, ()))
             return op_of(cls, given, self.programs, self.tensors), metadata
 
         op, metadata = self.located(operation, read)
@@ -210,8 +210,12 @@ class _Decoder:
             raise self.fail("SNN202", operation, message)
 
 
-def _pairs(items: Any) -> FrozenDict[Any]:
-    """Return metadata, which is stated as pairs."""
+def metadata_of(items: Any) -> FrozenDict[Any]:
+    """Return a node's metadata, which are stated as pairs.
+
+    Raises:
+        WrongAttribute: If they are anything else.
+    """
     good = isinstance(items, tuple) and all(
         isinstance(pair, tuple)
         and len(pair) == 2
