@@ -28,8 +28,9 @@ class _ManyNames:
     """Stands for the name that a class of several operations has not."""
 
     def __get__(self, instance: Any, owner: type) -> str:
-        message = f"operations of ops.{owner.__name__} have several names: "
-        raise AttributeError(message + "add the pattern to dialect.new_patterns()")
+        view = f"ops.{owner.__name__}"
+        message = f"operations of {view} have several names, which {view}.names() lists"
+        raise AttributeError(f"{message}; patterns of dialect.new_patterns() match all of them")
 
 
 class Node(ir.OpView):
@@ -65,6 +66,11 @@ class Node(ir.OpView):
         return read_node(self, with_data=False).metadata
 
     @classmethod
+    def names(cls) -> list[str]:
+        """Return the names of the operations of this class."""
+        return [name for name, view in _REGISTERED.items() if issubclass(view, cls)]
+
+    @classmethod
     def create(
         cls, *operands: Any, node: str, metadata: Any = None, ip: Any = None, **attributes: Any
     ) -> Any:
@@ -89,15 +95,9 @@ class PatternSet(rewrite.RewritePatternSet):
 
     def add(self, root: Any, fn: Callable[..., Any], benefit: int = 1) -> None:
         """Add a rewrite pattern for all operations of a class, or for a name."""
-        for name in _names_of(root):
+        is_ours = isinstance(root, type) and issubclass(root, Node)
+        for name in root.names() if is_ours else [root]:
             super().add(name, fn, benefit)
-
-    def add_conversion(
-        self, root: Any, fn: Callable[..., Any], type_converter: Any, benefit: int = 1
-    ) -> None:
-        """Add a conversion pattern for all operations of a class, or for a name."""
-        for name in _names_of(root):
-            super().add_conversion(name, fn, type_converter, benefit)
 
 
 class _Dialect:
@@ -178,10 +178,3 @@ def _named(view: type[Node], name: str) -> type[Node]:
     """Return a class of the operations of exactly this name."""
     suffix = name.removeprefix(f"snn.{tree.word_of(name)}")
     return type(f"{view.__name__}{suffix}", (view,), {"OPERATION_NAME": name})
-
-
-def _names_of(root: Any) -> list[Any]:
-    """Return the names of a class's operations; what is no class of ours stands for itself."""
-    if not (isinstance(root, type) and issubclass(root, Node)):
-        return [root]
-    return [name for name, view in _REGISTERED.items() if issubclass(view, root)]

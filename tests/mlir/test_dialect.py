@@ -143,6 +143,7 @@ BROKEN = {
     "kind of attribute": ("steps = 1 : i64", 'steps = "x"', "'steps' cannot be 'x'"),
     "unknown attribute": ("dynamics = {}", "dynamics = {resett = 1}", "has no 'resett'"),
     "value of attribute": ("dynamics = {}", 'dynamics = {reset = "up"}', "reset is 'up'"),
+    "metadata": ("metadata = []", "metadata = [1]", "'metadata' must be pairs"),
     "name": ('node = "late"', "node = 1", "needs attribute 'node', a text"),
     "shape of weight": ("tensor<4x3xf32>", "tensor<3x4xf32>", "weight expects 4 inputs"),
     "parameter": ('["beta", ', '["betas", ', "misses parameter beta"),
