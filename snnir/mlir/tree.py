@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from snnir.errors import SnnirError, error
+from snnir.ir.cursor import Place
 from snnir.ir.neuron import Step
 from snnir.ir.op import OPS, Op
 from snnir.streams import Signal
@@ -64,19 +64,6 @@ Ref = tuple[str, int]
 
 class Symbol(str):
     """A reference to a step program."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an operation stands."""
-
-    line: int = 0
-    column: int = 0
-
-    def error(self, code: str, message: str, source: str | None, **extra: Any) -> SnnirError:
-        """Return an error that names the place, if it is known."""
-        where = f"line {self.line}, column {self.column}: " if self.line else ""
-        return error(code, f"{where}{message}", source=source, **extra)
 
 
 @dataclass
