@@ -6,10 +6,10 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
-from snnir.errors import SnnirError, error, shown
+from snnir.errors import SnnirError
+from snnir.ir.cursor import Cursor, Token
 
 T = TypeVar("T")
 
@@ -29,22 +29,13 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Token:
-    """One token: its kind, its text and where it starts."""
-
-    kind: str
-    text: str
-    start: int
-
-
-class Tokens:
-    """A cursor over the tokens of a text."""
+class Tokens(Cursor):
+    """A cursor over the tokens of the text form."""
 
     def __init__(self, text: str, source: str | None) -> None:
-        self.text, self.source = text, source
-        self.items = self._split(text)
-        self.at = 0
+        super().__init__(text, source)
+        self._rest = iter(self._split(text))
+        self.next = next(self._rest)
 
     def _split(self, text: str) -> list[Token]:
         items: list[Token] = []
@@ -52,41 +43,20 @@ class Tokens:
         while position < len(text):
             match = _TOKEN.match(text, position)
             if match is None:
-                self.items, self.at = [Token("mark", text[position], position)], 0
-                raise self.fail("a token of the text form")
+                unknown = Token("mark", text[position], position)
+                raise self.fail("a token of the text form", unknown)
             if match.lastgroup != "space":
                 items.append(Token(str(match.lastgroup), match[0], position))
             position = match.end()
         items.append(Token("end", "", len(text)))
         return items
 
-    @property
-    def next(self) -> Token:
-        """The token under the cursor."""
-        return self.items[self.at]
-
     def take(self) -> Token:
         """Return the token under the cursor and move on."""
-        token = self.items[self.at]
+        token = self.next
         if token.kind != "end":
-            self.at += 1
+            self.next = next(self._rest)
         return token
-
-    def sees(self, text: str) -> bool:
-        """Whether the next token is this mark or word."""
-        return self.next.text == text and self.next.kind in ("mark", "word")
-
-    def accept(self, text: str) -> bool:
-        """Move past a mark or word if it is next."""
-        if self.sees(text):
-            self.at += 1
-            return True
-        return False
-
-    def expect(self, text: str) -> None:
-        """Move past a mark or word, which must be next."""
-        if not self.accept(text):
-            raise self.fail(f"'{text}'")
 
     def word(self, what: str) -> str:
         """Return the next word."""
@@ -104,23 +74,18 @@ class Tokens:
 
     def string(self) -> str:
         """Return the next string."""
-        if self.next.kind != "string":
-            raise self.fail("a quoted text")
+        token = self.of("string", "a quoted text")
         try:
-            value = json.loads(self.next.text)
+            return str(json.loads(token.text))
         except ValueError:
-            raise self.fail("a valid quoted text") from None
-        self.at += 1
-        return str(value)
+            raise self.fail("a valid quoted text", token) from None
 
     def number(self) -> float | int:
         """Return the next number; one without point or exponent is an int."""
-        if self.next.kind != "number":
-            raise self.fail("a number")
-        text = self.next.text
+        token = self.of("number", "a number")
+        text = token.text
         if len(text) > 400:
-            raise self.fail("a number of sensible length")
-        self.at += 1
+            raise self.fail("a number of sensible length", token)
         return float(text) if any(c in text for c in ".en") else int(text)
 
     def sensible_number(self) -> float | int:
@@ -134,10 +99,10 @@ class Tokens:
 
     def whole(self) -> int:
         """Return the next number, which must be whole."""
+        token = self.next
         value = self.number()
         if not isinstance(value, int):
-            self.at -= 1
-            raise self.fail("a whole number")
+            raise self.fail("a whole number", token)
         return value
 
     def located(self, read: Callable[[], T], token: Token) -> T:
@@ -148,20 +113,3 @@ class Tokens:
             first = failure.diagnostics[0]
             message = "; ".join(d.message for d in failure.diagnostics[:5])
             raise self.error(first.code, message, token, hint=first.hint) from None
-
-    def fail(self, wanted: str, token: Token | None = None) -> SnnirError:
-        """Return the error for an unexpected token."""
-        token = token or self.next
-        found = f"'{shown(token.text)}'" if token.kind != "end" else "the end of the text"
-        return self.error("SNN102", f"expected {wanted}, found {found}", token)
-
-    def error(
-        self, code: str, message: str, token: Token | None = None, node: str | None = None,
-        hint: str | None = None,
-    ) -> SnnirError:  # fmt: skip
-        """Return an error that names line and column of a token."""
-        start = (token or self.next).start
-        line = self.text.count("\n", 0, start) + 1
-        column = start - self.text.rfind("\n", 0, start)
-        place = f"line {line}, column {column}: {message}"
-        return error(code, place, node=node, source=self.source, hint=hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, TypeVar
@@ -15,8 +15,9 @@ import numpy as np
 from snnir.dynamics.lif import LifStep
 from snnir.errors import shown
 from snnir.ir.attributes import AttributeMismatch, checked
+from snnir.ir.cursor import Token
 from snnir.ir.graph import Graph, Node, Provenance, Value
-from snnir.ir.lexer import Token, Tokens
+from snnir.ir.lexer import Tokens
 from snnir.ir.op import OPS, Op
 from snnir.ir.printer import VERSION, signals_or_nothing
 from snnir.ir.program_reader import ProgramReader
@@ -141,7 +142,7 @@ class _Parser:
         tokens = self.tokens
         tokens.expect("(")
         found: dict[str, Any] = {}
-        for token in self.listed(")"):
+        for token in self.tokens.listed(")"):
             key = tokens.word("'dt' or 'record_offset'")
             if key not in ("dt", "record_offset") or key in found:
                 raise tokens.fail("'dt' or 'record_offset', once each", token)
@@ -149,19 +150,11 @@ class _Parser:
             found[key] = float(tokens.sensible_number()) if key == "dt" else tokens.whole()
         return found
 
-    def listed(self, end: str) -> Iterator[Token]:
-        """Yield the first token of each item of a list, up to its closing mark."""
-        tokens = self.tokens
-        while not tokens.accept(end):
-            yield tokens.next
-            if not tokens.sees(end):
-                tokens.expect(",")
-
     def entries(self, what: str, read: Callable[[], T]) -> dict[str, T]:
         tokens = self.tokens
         tokens.expect("{")
         found: dict[str, T] = {}
-        for token in self.listed("}"):
+        for token in self.tokens.listed("}"):
             key = tokens.name(what)
             if key in found:
                 raise tokens.error("SNN201", f"'{shown(key)}' is there twice", token)
@@ -180,7 +173,7 @@ class _Parser:
         op_token = tokens.next
         cls = self.op_class(tokens.word("an op"), op_token, name)
         tokens.expect("(")
-        operands = tuple(self.reference(name) for _ in self.listed(")"))
+        operands = tuple(self.reference(name) for _ in self.tokens.listed(")"))
         attributes = self.mapping(0) if tokens.sees("{") else {}
         metadata = self.mapping(0) if tokens.accept("meta") else {}
         if any(type(v) not in (str, int, float, bool) for v in metadata.values()):
@@ -249,7 +242,7 @@ class _Parser:
         if tokens.sees("{"):
             return self.mapping(depth)
         if tokens.accept("["):
-            return tuple([self.value(depth + 1) for _ in self.listed("]")])
+            return tuple([self.value(depth + 1) for _ in self.tokens.listed("]")])
         if tokens.accept("@"):
             return self.named()
         return self.word_value(token, depth)
@@ -279,7 +272,7 @@ class _Parser:
 
     def inline_tensor(self, dtype: str) -> Tensor:
         if self.tokens.accept("["):
-            items = [self.element(dtype) for _ in self.listed("]")]
+            items = [self.element(dtype) for _ in self.tokens.listed("]")]
             return Tensor(np.array(items, DTYPES[dtype]))
         return Tensor(np.array(self.element(dtype), DTYPES[dtype]))
 

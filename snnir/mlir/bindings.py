@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from snnir.errors import error
+from snnir.ir.cursor import Place
 from snnir.ir.graph import Graph
 from snnir.mlir.encode import module_of
 from snnir.mlir.printer import Printer
 from snnir.mlir.reader import read_operations, read_type, read_value
 from snnir.mlir.tensors import MAX_SPLAT
-from snnir.mlir.tree import ELEMENTS, MODULE, Operation, Place, Ref
+from snnir.mlir.tree import ELEMENTS, MODULE, Operation, Ref
 from snnir.tensors import Tensor
 
 #: Tensors up to this many elements are read from their text.

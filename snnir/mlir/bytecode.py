@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from snnir.errors import SnnirError
+from snnir.ir.cursor import Place
 from snnir.ir.graph import Graph
 from snnir.mlir.dialect import from_graph, load, to_graph
-from snnir.mlir.tree import Place
 from snnir.tensors import Tensor
 
 

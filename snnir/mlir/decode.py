@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from snnir.errors import Diagnostic, SnnirError, shown
+from snnir.ir.cursor import Place
 from snnir.ir.graph import Graph, Node, Provenance, Value
 from snnir.ir.op import OPS, Op
 from snnir.ir.printer import signals_or_nothing
@@ -50,7 +51,7 @@ def _graph_body(operations: list[Operation], source: str | None) -> list[Operati
         bodies.extend(op.body for op in body if op.name == tree.MODULE)
     found = [(body, op) for body in bodies for op in body if op.name == tree.GRAPH]
     if len(found) != 1:
-        place = found[1][1].place if found else tree.Place()
+        place = found[1][1].place if found else Place()
         count = "no" if not found else "more than one"
         raise place.error("SNN102", f"there is {count} operation snn.graph", source)
     return found[0][0]
@@ -109,7 +110,7 @@ class _Decoder:
 
     def placed(self, found: Diagnostic) -> Diagnostic:
         operations = [op for name, op in self.names.values() if name == found.node]
-        place = operations[0].place if operations else tree.Place()
+        place = operations[0].place if operations else Place()
         kept = {"node": found.node, "hint": found.hint}
         return place.error(found.code, found.message, self.source, **kept).diagnostics[0]
 
@@ -178,7 +179,7 @@ class _Decoder:
         name = given.pop(tree.NODE)
 
         def read() -> tuple[Op, FrozenDict[Any]]:
-            metadata = _pairs(given.pop(tree.METADATA, ()))
+            metadata = metadata_of(given.pop(tree.METADATA, ()))
             return op_of(cls, given, self.programs, self.tensors), metadata
 
         op, metadata = self.located(operation, read)
@@ -210,8 +211,12 @@ class _Decoder:
             raise self.fail("SNN202", operation, message)
 
 
-def _pairs(items: Any) -> FrozenDict[Any]:
-    """Return metadata, which is stated as pairs."""
+def metadata_of(items: Any) -> FrozenDict[Any]:
+    """Return a node's metadata, which are stated as pairs.
+
+    Raises:
+        WrongAttribute: If they are anything else.
+    """
     good = isinstance(items, tuple) and all(
         isinstance(pair, tuple)
         and len(pair) == 2

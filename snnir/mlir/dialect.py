@@ -23,11 +23,36 @@ from snnir.mlir.encode import node_operation
 from snnir.mlir.irdl import Ports, definitions, dialect_text, ports_in
 from snnir.mlir.reader import read_type
 from snnir.mlir.tree import type_text
-from snnir.mlir.verifier import node_op, verifiers
+from snnir.mlir.verifier import node_of, verifiers
 from snnir.streams import Signal
-from snnir.tensors import Tensor
+from snnir.tensors import FrozenDict, Tensor
 
 _NAME = "snn"
+
+
+class _Ops:
+    """The classes of the dialect's operations by name, those of plug-ins' ops included.
+
+    `ops.Conv2d` is the class of `snn.conv2d`, `ops.Add` that of `snn.add` for any number of
+    operands, `ops.Lif` that of steps of the LIF family and derived from `ops.Step`, `ops.Node` the
+    base of all.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        bindings()
+        from snnir.mlir.views import view_called
+
+        return view_called(name)
+
+    def __dir__(self) -> list[str]:
+        from snnir.mlir.views import class_names
+
+        return ["Node", *class_names()]
+
+
+ops = _Ops()
 
 
 def new_context(graph: Graph | None = None) -> Any:
@@ -55,6 +80,8 @@ def register(context: Any, graph: Graph | None = None, ports: Iterable[Ports] = 
     ir = bindings()
     from torch_mlir.dialects import irdl
 
+    from snnir.mlir.views import register_view
+
     with context, ir.Location.unknown():
         if context.is_dialect_loaded(_NAME):
             return
@@ -64,6 +91,22 @@ def register(context: Any, graph: Graph | None = None, ports: Iterable[Ports] = 
             verifier = verifiers(name)
             if verifier is not None:
                 ir.DynamicOpTrait.attach(name, verifier)
+            register_view(name)
+
+
+def new_patterns(context: Any = None) -> Any:
+    """Return a new `RewritePatternSet` that takes classes of `ops` as roots.
+
+    One of MLIR takes only those whose operations all have one name, which `ops.Add`, `ops.Concat`,
+    `ops.Step` and `ops.Lif` have not: numbers of operands and results are in theirs.
+
+    Args:
+        context: A context that knows the dialect; the current one by default.
+    """
+    bindings()
+    from snnir.mlir.views import PatternSet
+
+    return PatternSet(context)
 
 
 def load(text: str | bytes, context: Any = None) -> Any:
@@ -120,20 +163,42 @@ def read_op(operation: Any) -> Op:
     Raises:
         SnnirError: SNN201 if it is not a node or its attributes do not fit.
     """
+    return read_node(operation).op
+
+
+def read_node(operation: Any, with_data: bool = True) -> Node:
+    """Return the node that an MLIR operation stands for, without its operands.
+
+    Args:
+        operation: An operation such as `snn.linear`, in a module.
+        with_data: Whether larger weights are at hand; without, only their types are right.
+
+    Raises:
+        SnnirError: SNN201 if it is not a node or its attributes do not fit.
+    """
     try:
-        return node_op(operation.operation)[1]
+        return node_of(operation.operation, with_data)[1]
     except WrongAttribute as failure:
         raise error("SNN201", f"{operation.operation.name}: {failure}") from None
 
 
-def make_op(op: Op, operands: Sequence[Any], node: str, ip: Any = None) -> Any:
-    """Return a new MLIR operation of a node; its types are those that the op infers.
+def make_op(
+    op: Op,
+    operands: Sequence[Any],
+    node: str,
+    ip: Any = None,
+    metadata: Mapping[str, str | int | float | bool] | None = None,
+) -> Any:
+    """Return a new MLIR operation of a node, as an instance of its class in `ops`.
+
+    Its types are those that the op infers.
 
     Args:
         op: The op; a step must be one of the LIF family.
         operands: MLIR values.
         node: Name of the node.
         ip: Where to insert it, as `ir.InsertionPoint(other)` or `rewriter.ip`.
+        metadata: The node's metadata; none by default.
 
     Raises:
         SnnirError: SNN202 if the operands do not fit the op, SNN503 for other steps.
@@ -144,14 +209,16 @@ def make_op(op: Op, operands: Sequence[Any], node: str, ip: Any = None) -> Any:
         results = op.infer([kind for kind in types if isinstance(kind, Signal)])
     except OpError as failure:
         raise error(failure.code, failure.message, node=node, hint=failure.hint) from None
-    made = node_operation(Node(node, op), len(operands), tuple(r for r in results if r))
-    return ir.Operation.create(
+    signals = tuple(kind for kind in results if kind)
+    made = node_operation(Node(node, op, (), FrozenDict(metadata or {})), len(operands), signals)
+    created = ir.Operation.create(
         made.name,
         results=[ir.Type.parse(type_text(kind)) for kind in made.types],
         operands=list(operands),
         attributes={name: attribute(ir, value) for name, value in made.attributes.items()},
         ip=ip,
     )
+    return created.opview
 
 
 def from_graph(graph: Graph, context: Any = None) -> Any:

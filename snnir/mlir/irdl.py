@@ -121,9 +121,10 @@ def ports_in(data: bytes) -> list[Ports]:
     for match in _PORTS.finditer(data):
         word, operands, results = (part.decode() if part else "1" for part in match.groups())
         cls = OPS.get("step" if word == "lif" else word)
-        several = cls is not None and (issubclass(cls, Step) or cls.arity is None)
-        if cls is not None and several and (int(operands), int(results)) not in known[cls]:
-            found.add((cls, int(operands), int(results)))
+        if cls is not None and tree.has_counts(cls):
+            numbers = int(operands), int(results)
+            if numbers not in known[cls]:
+                found.add((cls, *numbers))
         if len(found) > MOST_UNUSUAL:
             raise error("SNN107", "it has ops with absurdly many different numbers of operands")
     return sorted(found, key=lambda item: (item[0].name, item[1], item[2]))
@@ -145,9 +146,10 @@ def _of_op(cls: type[Op], operands: int, results: int) -> Iterator[Definition]:
         choices = [_FIELDS.get(kind, ("any",)) for kind in kinds]
         given[item.name] = tuple(dict.fromkeys(name for names in choices for name in names))
     given[tree.METADATA] = _ARRAY
-    words = {"lif": LifStep, cls.name: Dynamics} if issubclass(cls, Step) else {cls.name: None}
-    for word, kind in words.items():
-        own = given if kind is None else given | {"dynamics": _FIELDS[kind]}
+    for word in tree.words_of(cls):
+        own = given
+        if issubclass(cls, Step):
+            own = given | {"dynamics": _FIELDS[LifStep if word == "lif" else Dynamics]}
         name = tree.counted(cls, word, operands, results).removeprefix("snn.")
         reads = {f"input{index}": _STREAM for index in range(operands)}
         gives = {f"output{index}": _STREAM for index in range(results)}

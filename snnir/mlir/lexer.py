@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-from snnir.errors import SnnirError, shown
-from snnir.mlir.tree import Place
+from snnir.ir.cursor import Cursor, Token
 
 _TOKEN = re.compile(
     r"""
@@ -26,21 +24,11 @@ _TOKEN = re.compile(
 _SPACE = re.compile(r"(?:[ \t\r\n]+|//[^\n]*)*")
 
 
-@dataclass(frozen=True)
-class Token:
-    """One token: its kind, its text and where it starts."""
-
-    kind: str
-    text: str
-    start: int
-
-
-class Tokens:
-    """A cursor over a text that knows the next token."""
+class Tokens(Cursor):
+    """A cursor over a text in generic syntax."""
 
     def __init__(self, text: str, source: str | None) -> None:
-        self.text, self.source = text, source
-        self._line, self._counted = 1, 0
+        super().__init__(text, source)
         self.next = self._find(0)
 
     def _find(self, position: int) -> Token:
@@ -53,54 +41,13 @@ class Tokens:
             return Token("string", self.text[position : end + 1], position)
         match = _TOKEN.match(self.text, position)
         if match is None:
-            self.next = Token("mark", self.text[position], position)
-            raise self.fail("a token of MLIR's generic syntax")
+            unknown = Token("mark", self.text[position], position)
+            raise self.fail("a token of MLIR's generic syntax", unknown)
         return Token(str(match.lastgroup), match[0], position)
 
     def take(self) -> Token:
-        """Return the next token and move on."""
+        """Return the token under the cursor and move on."""
         token = self.next
         if token.kind != "end":
             self.next = self._find(token.start + len(token.text))
         return token
-
-    def sees(self, text: str) -> bool:
-        """Whether the next token is this mark or word."""
-        return self.next.text == text and self.next.kind in ("mark", "word")
-
-    def accept(self, text: str) -> bool:
-        """Move past a mark or word if it is next."""
-        found = self.sees(text)
-        if found:
-            self.take()
-        return found
-
-    def expect(self, text: str) -> None:
-        """Move past a mark or word, which must be next."""
-        if not self.accept(text):
-            raise self.fail(f"'{text}'")
-
-    def of(self, kind: str, what: str) -> Token:
-        """Return the next token, which must be of a kind."""
-        if self.next.kind != kind:
-            raise self.fail(what)
-        return self.take()
-
-    def place(self, token: Token | None = None) -> Place:
-        """Return line and column of a token; asking in the order of the text is fast."""
-        start = (token or self.next).start
-        if start < self._counted:
-            self._line, self._counted = 1, 0
-        self._line += self.text.count("\n", self._counted, start)
-        self._counted = start
-        return Place(self._line, start - self.text.rfind("\n", 0, start))
-
-    def fail(self, wanted: str, token: Token | None = None) -> SnnirError:
-        """Return the error for an unexpected token."""
-        token = token or self.next
-        found = f"'{shown(token.text)}'" if token.kind != "end" else "the end of the text"
-        return self.error("SNN102", f"expected {wanted}, found {found}", token)
-
-    def error(self, code: str, message: str, token: Token | None = None) -> SnnirError:
-        """Return an error that names line and column of a token."""
-        return self.place(token).error(code, message, self.source)

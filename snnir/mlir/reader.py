@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from snnir.errors import error, shown
-from snnir.mlir.lexer import Token, Tokens
+from snnir.ir.cursor import Token
+from snnir.mlir.lexer import Tokens
 from snnir.mlir.numbers import float_value, string_value
 from snnir.mlir.tensors import digest_of, from_bytes, splat
 from snnir.mlir.tree import DTYPE_OF, MODULE, Operation, Ref, Symbol, ValueType
@@ -215,7 +216,7 @@ class _Reader:
         tokens = self.tokens
         name = self.string()
         tokens.expect("(")
-        operands = tuple(self.ssa() for _ in self.listed(")"))
+        operands = tuple(self.ssa() for _ in self.tokens.listed(")"))
         attributes: dict[str, Any] = {}
         body: list[Operation] = []
         if tokens.accept("<"):
@@ -240,7 +241,7 @@ class _Reader:
 
     def types(self) -> tuple[ValueType, ...]:
         if self.tokens.accept("("):
-            return tuple([self.type() for _ in self.listed(")")])
+            return tuple([self.type() for _ in self.tokens.listed(")")])
         return (self.type(),)
 
     def type(self) -> ValueType:
@@ -266,20 +267,12 @@ class _Reader:
             raise self.tokens.error("SNN107", "the shape is absurdly large", token)
         return shape, DTYPE_OF[match[2]]
 
-    def listed(self, end: str) -> Iterator[Token]:
-        """Yield the first token of each item of a list, up to its closing mark."""
-        tokens = self.tokens
-        while not tokens.accept(end):
-            yield tokens.next
-            if not tokens.sees(end):
-                tokens.expect(",")
-
     def entries(self, depth: int) -> dict[str, Any]:
         """Read `{a = 1, "b" = 2, c}`; the value of `c` is `unit`."""
         tokens = self.tokens
         tokens.expect("{")
         found: dict[str, Any] = {}
-        for token in self.listed("}"):
+        for token in self.tokens.listed("}"):
             if token.kind not in ("word", "string"):
                 raise tokens.fail("an attribute's name")
             key = self.string() if token.kind == "string" else tokens.take().text
@@ -304,7 +297,7 @@ class _Reader:
         if tokens.sees("{"):
             return self.entries(depth)
         if tokens.accept("["):
-            return tuple([self.value(depth + 1) for _ in self.listed("]")])
+            return tuple([self.value(depth + 1) for _ in self.tokens.listed("]")])
         return self.word_value(token)
 
     def word_value(self, token: Token) -> Any:
@@ -384,7 +377,7 @@ class _Reader:
         if depth > _MAX_AXES:
             raise self.tokens.error("SNN107", "a tensor has too many axes")
         if self.tokens.accept("["):
-            return [self.items(depth + 1) for _ in self.listed("]")]
+            return [self.items(depth + 1) for _ in self.tokens.listed("]")]
         if self.tokens.next.kind not in ("number", "word"):
             raise self.tokens.fail("an element of a tensor")
         return self.tokens.take()
@@ -435,13 +428,13 @@ class _Reader:
             section = self.key()
             self.tokens.expect(":")
             self.tokens.expect("{")
-            for _ in self.listed("}"):
+            for _ in self.tokens.listed("}"):
                 dialect = self.key()
                 self.tokens.expect(":")
                 if (section, dialect) != ("dialect_resources", "builtin"):
                     raise self.tokens.fail("resources of the dialect builtin only")
                 self.tokens.expect("{")
-                for _ in self.listed("}"):
+                for _ in self.tokens.listed("}"):
                     self.blob()
             self.tokens.accept(",")
 

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from snnir.errors import SnnirError, error
+from snnir.ir.cursor import Place
 from snnir.ir.neuron import Step
 from snnir.ir.op import OPS, Op
 from snnir.streams import Signal
@@ -66,19 +66,6 @@ class Symbol(str):
     """A reference to a step program."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where an operation stands."""
-
-    line: int = 0
-    column: int = 0
-
-    def error(self, code: str, message: str, source: str | None, **extra: Any) -> SnnirError:
-        """Return an error that names the place, if it is known."""
-        where = f"line {self.line}, column {self.column}: " if self.line else ""
-        return error(code, f"{where}{message}", source=source, **extra)
-
-
 @dataclass
 class Operation:
     """One operation.
@@ -105,6 +92,16 @@ class Operation:
     place: Place = field(default_factory=Place)
 
 
+def has_counts(cls: type[Op]) -> bool:
+    """Return whether the op's operations have numbers of operands or results in their names."""
+    return cls.arity is None or issubclass(cls, Step)
+
+
+def words_of(cls: type[Op]) -> tuple[str, ...]:
+    """Return the words of an op's operations; a step of the LIF family has one of its own."""
+    return ("lif", cls.name) if issubclass(cls, Step) else (cls.name,)
+
+
 def counted(cls: type[Op], word: str, operands: int, results: int = 1) -> str:
     """Return the name of the operation that an op with this many operands and results is.
 
@@ -125,8 +122,7 @@ def word_of(name: str) -> str:
     word = name.removeprefix("snn.")
     base = _COUNTS.sub("", word)
     cls = OPS.get("step" if base == "lif" else base)
-    several = cls is not None and (cls.arity is None or issubclass(cls, Step))
-    found = base if several and word not in OPS else word
+    found = base if cls is not None and has_counts(cls) and word not in OPS else word
     return found if name.startswith("snn.") else ""
 
 

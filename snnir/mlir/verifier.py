@@ -10,11 +10,13 @@ from typing import Any
 
 from snnir.dynamics.program import Dynamics
 from snnir.errors import SnnirError
+from snnir.ir.graph import Node
 from snnir.ir.neuron import Step
 from snnir.ir.op import OPS, Op, OpError
 from snnir.mlir import tree
-from snnir.mlir.attributes import WrongAttribute, op_of
+from snnir.mlir.attributes import WrongAttribute, op_of, wanted
 from snnir.mlir.bindings import bindings, operations_of
+from snnir.mlir.decode import metadata_of
 from snnir.mlir.decode_program import program_of
 from snnir.mlir.reader import read_operations
 from snnir.mlir.tree import Operation, Symbol
@@ -86,8 +88,8 @@ def class_of(name: str) -> type[Op] | None:
     return OPS.get("step" if word == "lif" else word)
 
 
-def node_op(operation: Any, with_data: bool = True) -> tuple[Operation, Op]:
-    """Return a node's MLIR operation as it is read, and its op.
+def node_of(operation: Any, with_data: bool = True) -> tuple[Operation, Node]:
+    """Return a node's MLIR operation as it is read, and the node, which has no operands.
 
     Raises:
         WrongAttribute: If its attributes do not fit.
@@ -98,28 +100,28 @@ def node_op(operation: Any, with_data: bool = True) -> tuple[Operation, Op]:
         raise WrongAttribute("is not a node")
     (found,) = operations_of(operation, with_data)
     given = dict(found.attributes)
-    if type(given.pop(tree.NODE, None)) is not str:
-        raise WrongAttribute("needs attribute 'node', a text")
-    given.pop(tree.METADATA, None)
+    name = wanted(given, tree.NODE, str)
+    metadata = metadata_of(given.pop(tree.METADATA, ()))
+    del given[tree.NODE]
     programs = {}
     if issubclass(cls, Step) and isinstance(given.get("dynamics"), Symbol):
         symbol = given["dynamics"]
         text = _program_text(operation.parent, symbol)
         if text is not None:
             programs[symbol] = _program(text)
-    return found, op_of(cls, given, programs, {})
+    return found, Node(name, op_of(cls, given, programs, {}), (), metadata)
 
 
 def _problem(op: Any) -> str:
     """Return what is wrong with a node, or nothing."""
     if op.operation.parent is None:
         return ""  # nobody has put it anywhere yet; what it refers to is not known
-    found, node = node_op(op.operation, with_data=False)
+    found, node = node_of(op.operation, with_data=False)
     reads = [kind for kind in found.operand_types if isinstance(kind, Signal)]
-    wanted = node.operand_count
-    if wanted is not None and wanted != len(reads):
-        return f"has {len(reads)} operands, its op takes {wanted}"
-    return _compare(found, node.infer(reads))
+    takes = node.op.operand_count
+    if takes is not None and takes != len(reads):
+        return f"has {len(reads)} operands, its op takes {takes}"
+    return _compare(found, node.op.infer(reads))
 
 
 def _compare(found: Operation, inferred: tuple[Signal | None, ...]) -> str:
