@@ -11,8 +11,6 @@ import numpy as np
 
 from snnir.mlir.numbers import element_text
 
-#: An extent: a number, or the name of an index that is known when the function runs.
-Extent = int | str
 #: How an axis of a loop is used.
 PARALLEL, REDUCTION = "parallel", "reduction"
 
@@ -41,7 +39,7 @@ class Array:
     """
 
     name: str
-    dims: tuple[Extent, ...]
+    dims: tuple[int, ...]
     element: str
 
     @property
@@ -54,10 +52,9 @@ class Array:
 Use = tuple[Array, Sequence[str]]
 
 
-def tensor_type(dims: Sequence[Extent], element: str) -> str:
-    """Return the type of a tensor; extents that are not numbers are unknown to it."""
-    extents = [str(n) if isinstance(n, int) else "?" for n in dims]
-    return f"tensor<{'x'.join([*extents, element])}>"
+def tensor_type(dims: Sequence[int], element: str) -> str:
+    """Return the type of a tensor."""
+    return f"tensor<{'x'.join([*map(str, dims), element])}>"
 
 
 def element_of(dtype: Any) -> str:
@@ -123,7 +120,7 @@ class Code:
 
     def constant(self, text: str, element: str) -> str:
         """Return a constant, which stands at the head of the function once."""
-        known = f"arith.constant {text} : {element}"
+        known = f"arith.constant {text}" + ("" if element == "i1" else f" : {element}")
         if known not in self._known:
             self._known[known] = self.fresh()
             self._head.append(f"  {self._known[known]} = {known}")
@@ -137,14 +134,6 @@ class Code:
         """Return a constant number."""
         text = element_text(DTYPES[element](value))
         return Scalar(self.constant(text, element), element)
-
-    def times(self, extent: Extent, count: int) -> Extent:
-        """Return an extent times a number."""
-        if isinstance(extent, int):
-            return extent * count
-        return (
-            extent if count == 1 else self.op(f"arith.muli {extent}, {self.index(count)} : index")
-        )
 
     # --- Scalars ---------------------------------------------------------------------------------
 
@@ -186,17 +175,16 @@ class Code:
 
     # --- Tensors ---------------------------------------------------------------------------------
 
-    def empty(self, dims: Sequence[Extent], element: str) -> Array:
+    def empty(self, dims: Sequence[int], element: str) -> Array:
         """Return a tensor whose elements are not set."""
-        unknown = ", ".join(n for n in dims if isinstance(n, str))
-        return self.array(f"tensor.empty({unknown}) :", dims, element)
+        return self.array("tensor.empty() :", dims, element)
 
-    def array(self, text: str, dims: Sequence[Extent], element: str) -> Array:
+    def array(self, text: str, dims: Sequence[int], element: str) -> Array:
         """Add an operation that gives a tensor; its type is put behind the text."""
         name = self.op(f"{text} {tensor_type(dims, element)}")
         return Array(name, tuple(dims), element)
 
-    def filled(self, dims: Sequence[Extent], value: Scalar) -> Array:
+    def filled(self, dims: Sequence[int], value: Scalar) -> Array:
         """Return a tensor of one number."""
         room = self.empty(dims, value.element)
         given = f"ins({value.name} : {value.element}) outs({room.name} : {room.type})"
@@ -240,7 +228,7 @@ class Code:
     def each(
         self,
         reads: Sequence[Use],
-        dims: Sequence[Extent],
+        dims: Sequence[int],
         element: str,
         body: Callable[[list[Scalar]], Scalar],
     ) -> Array:
@@ -258,7 +246,7 @@ class Code:
         reads = [(x, axes(len(x.dims)))]
         return self.each(reads, x.dims, element, lambda xs: self.cast(xs[0], element))
 
-    def reshaped(self, x: Array, dims: Sequence[Extent], groups: Sequence[int]) -> Array:
+    def reshaped(self, x: Array, dims: Sequence[int], groups: Sequence[int]) -> Array:
         """Return a tensor with some axes split: `groups` says into how many each is."""
         if all(n == 1 for n in groups):
             return x
@@ -266,41 +254,68 @@ class Code:
         text = f"tensor.expand_shape {x.name} {_groups(groups)} output_shape [{sizes}] : {x.type}"
         return self.array(f"{text} into", dims, x.element)
 
-    def merged(self, x: Array, dims: Sequence[Extent], groups: Sequence[int]) -> Array:
+    def merged(self, x: Array, dims: Sequence[int], groups: Sequence[int]) -> Array:
         """Return a tensor with some axes merged: `groups` says how many each is made of."""
         if all(n == 1 for n in groups):
             return x
         text = f"tensor.collapse_shape {x.name} {_groups(groups)} : {x.type}"
         return self.array(f"{text} into", dims, x.element)
 
-    def part(self, x: Array, first: Sequence[Extent], dims: Sequence[Extent]) -> Array:
-        """Return a block of a tensor."""
-        return self._part(x, first, dims, dims)
-
-    def item(self, x: Array, index: Extent) -> Array:
-        """Return x[index], with one axis less."""
-        first = (index, *(0 for _ in x.dims[1:]))
-        return self._part(x, first, (1, *x.dims[1:]), x.dims[1:])
-
-    def _part(
-        self, x: Array, first: Sequence[Extent], sizes: Sequence[Extent], dims: Sequence[Extent]
-    ) -> Array:
-        text = f"tensor.extract_slice {x.name}{_block(first, sizes)} : {x.type} to"
+    def part(self, x: Array, first: Sequence[int | str], dims: Sequence[int]) -> Array:
+        """Return a block of a tensor that begins at some place."""
+        text = f"tensor.extract_slice {x.name}{_block(first, dims)} : {x.type} to"
         return self.array(text, dims, x.element)
 
-    def placed(self, x: Array, into: Array, first: Sequence[Extent]) -> Array:
-        """Return a tensor with a block replaced; x may lack the first axis, then it has one."""
+    def item(self, x: Array, index: int | str) -> Array:
+        """Return x[index], with one axis less."""
+        first, sizes = (index, *(0 for _ in x.dims[1:])), (1, *x.dims[1:])
+        text = f"tensor.extract_slice {x.name}{_block(first, sizes)} : {x.type} to"
+        return self.array(text, x.dims[1:], x.element)
+
+    def placed(self, x: Array, into: Array, index: str) -> Array:
+        """Return a tensor with into[index:] begun by x; x may lack the first axis."""
         sizes = x.dims if len(x.dims) == len(into.dims) else (1, *x.dims)
-        text = f"tensor.insert_slice {x.name} into {into.name}{_block(first, sizes)} : {x.type}"
+        block = _block((index, *(0 for _ in sizes[1:])), sizes)
+        text = f"tensor.insert_slice {x.name} into {into.name}{block} : {x.type}"
         return self.array(f"{text} into", into.dims, into.element)
 
-    def joined(self, parts: Sequence[Array], axis: int, extent: Extent) -> Array:
+    def repeated(
+        self, start: Sequence[Array], end: str, step: int,
+        body: Callable[[str, list[Array]], Sequence[Array]],
+    ) -> list[Array]:  # fmt: skip
+        """Add an `scf.for` from 0.
+
+        Args:
+            start: The tensors that are carried, before the first turn.
+            end: Name of the index at which it ends.
+            step: By how much the index grows.
+            body: From the index and what is carried into a turn to what is carried out.
+        """
+        inner = [Array(self.fresh(), array.dims, array.element) for array in start]
+        at, name, count = self.fresh(), self.fresh(), len(start)
+        pairs = ", ".join(f"{i.name} = {s.name}" for i, s in zip(inner, start, strict=True))
+        types = ", ".join(array.type for array in start)
+        results = f"{name}{f':{count}' if count > 1 else ''}"
+        head = f"{results} = scf.for {at} = {self.index(0)} to {end} step {self.index(step)}"
+        with self.region(f"{head} iter_args({pairs}) -> ({types}) {{"):
+            self.line(f"scf.yield {_listed(body(at, inner))}")
+        names = [name] if count == 1 else [f"{name}#{k}" for k in range(count)]
+        return [Array(n, a.dims, a.element) for n, a in zip(names, start, strict=True)]
+
+    def joined(self, parts: Sequence[Array], axis: int) -> Array:
         """Return tensors one behind the other."""
+        extent = sum(part.dims[axis] for part in parts)
         dims = (*parts[0].dims[:axis], extent, *parts[0].dims[axis + 1 :])
         names = ", ".join(part.name for part in parts)
         types = ", ".join(part.type for part in parts)
         text = f"tensor.concat dim({axis}) {names} : ({types}) ->"
         return self.array(text, dims, parts[0].element)
+
+    def stacked(self, parts: Sequence[Array]) -> Array:
+        """Return tensors as those of a new first axis."""
+        groups = (2, *(1 for _ in parts[0].dims[1:]))
+        split = [self.reshaped(part, (1, *part.dims), groups) for part in parts]
+        return split[0] if len(split) == 1 else self.joined(split, 0)
 
 
 def _typed(arrays: Sequence[Array]) -> str:
@@ -320,7 +335,7 @@ def _groups(groups: Sequence[int]) -> str:
     return f"[{', '.join(listed)}]"
 
 
-def _block(first: Sequence[Extent], sizes: Sequence[Extent]) -> str:
+def _block(first: Sequence[int | str], sizes: Sequence[int]) -> str:
     ones = ", ".join("1" for _ in sizes)
     return f"[{', '.join(map(str, first))}] [{', '.join(map(str, sizes))}] [{ones}]"
 

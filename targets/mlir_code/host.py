@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 
-#: Rows (time steps times samples) that are run by one call.
-TILE_ROWS = 1024
-
 _DTYPES = {
     "f32": np.float32, "f64": np.float64, "i8": np.int8, "i16": np.int16, "i32": np.int32,
     "i64": np.int64,
@@ -44,6 +41,7 @@ class Facts:
         traces: What `trace` gives behind what `run` gives.
         populations: Whose spikes are counted.
         weights: Names of the tensors that are arguments.
+        steps, batch: Steps and samples of one call.
         dtype: Of outputs and records, as NumPy calls it.
         offset: Steps by which outputs and records are reported late.
         exact: Whether the functions take a last argument, a whole number that is 0.
@@ -56,6 +54,8 @@ class Facts:
     traces: tuple[Port, ...]
     populations: tuple[str, ...]
     weights: tuple[str, ...]
+    steps: int
+    batch: int
     dtype: str = "float32"
     offset: int = 0
     exact: bool = True
@@ -80,7 +80,7 @@ class Program:
         loaded = runtime.VmModule.copy_buffer(config.vm_instance, module)
         self.module = runtime.load_vm_module(loaded, config)
         self.weights = [self.put(weights[name]) for name in facts.weights]
-        self._state: list[Any] = []
+        self._states: list[list[Any]] = []
         self._batch = 0
         self._late: dict[str, Any] = {}
 
@@ -102,46 +102,55 @@ class Program:
             Outputs by name, records by name (both [T, B, *shape]), spikes by population.
         """
         facts = self.facts
-        given = [
-            np.ascontiguousarray(inputs[port.name], _DTYPES[port.element]) for port in facts.inputs
-        ]
-        steps, batch = given[0].shape[:2]
+        given = [np.asarray(inputs[p.name], _DTYPES[p.element]) for p in facts.inputs]
+        batch = given[0].shape[1]
         if not resume or self._batch != batch:
-            self._state, self._batch, self._late = self.rest(batch), batch, {}
-        tile = max(1, TILE_ROWS // batch)
-        parts = [
-            self.tile([x[first : first + tile] for x in given], record)
-            for first in range(0, steps, tile)
-        ]
-        count = len(facts.outputs), len(facts.populations)
-        whole = [np.concatenate(pieces) for pieces in zip(*(p[0] for p in parts), strict=True)]
-        sums = [sum(float(p[1][k].sum()) for p in parts) for k in range(count[1])]
-        names = [*(f"/{port.name}" for port in facts.outputs), *record]
+            parts = -(-batch // facts.batch)
+            self._states, self._batch = [self.rest() for _ in range(parts)], batch
+            self._late = {}
+        ports = {port.name: port for port in facts.traces}
+        wanted = [*facts.outputs, *(ports[name] for name in record)]
         kind = np.dtype(facts.dtype)
-        made = {name: self.late(name, y.astype(kind)) for name, y in zip(names, whole, strict=True)}
+        found = [np.empty((*given[0].shape[:2], *port.shape), kind) for port in wanted]
+        sums = np.zeros(len(facts.populations))
+        for part in range(len(self._states)):
+            now = slice(part * facts.batch, (part + 1) * facts.batch)
+            sums += self.some(part, [x[:, now] for x in given], [y[:, now] for y in found], record)
+        names = [*(f"/{port.name}" for port in facts.outputs), *record]
+        made = {name: self.late(name, y) for name, y in zip(names, found, strict=True)}
         outputs = {port.name: made[f"/{port.name}"] for port in facts.outputs}
-        return (
-            outputs,
-            {name: made[name] for name in record},
-            dict(zip(facts.populations, sums, strict=True)),
-        )
+        counted = dict(zip(facts.populations, sums.tolist(), strict=True))
+        return outputs, {name: made[name] for name in record}, counted
 
-    def rest(self, batch: int) -> list[Any]:
+    def rest(self) -> list[Any]:
         """Return the states before the first step."""
-        found = self.module.initial(batch, *self.weights)
-        if not self.facts.states:
-            return []
-        return list(found) if isinstance(found, (tuple, list)) else [found]
+        return as_list(self.module.initial(*self.weights)) if self.facts.states else []
 
-    def tile(self, xs: Sequence[Any], record: Sequence[str]) -> tuple[list[Any], list[Any]]:
+    def some(self, part: int, xs: Sequence[Any], ys: Sequence[Any], record: Sequence[str]) -> Any:
+        """Run all steps of some samples; fills outputs and records, returns spikes."""
+        facts = self.facts
+        steps, samples = xs[0].shape[:2]
+        sums = np.zeros(len(facts.populations))
+        for first in range(0, steps, facts.steps):
+            now = slice(first, min(first + facts.steps, steps))
+            count = now.stop - first
+            given = [with_room(x[now], facts.steps, facts.batch) for x in xs]
+            values, counts = self.call(part, count, given, record)
+            for y, value in zip(ys, values, strict=True):
+                y[now] = value[:count, :samples]
+            sums += [each[:samples].sum() for each in counts]
+        return sums
+
+    def call(
+        self, part: int, count: int, xs: Sequence[Any], record: Sequence[str]
+    ) -> tuple[list[Any], list[Any]]:
         """Run some steps; return outputs and records, and the spikes of every population."""
         facts = self.facts
         function = self.module.trace if record else self.module.run
         zero = [np.int32(0)] if facts.exact else []
-        made = function(*xs, *self._state, *self.weights, *zero)
-        made = list(made) if isinstance(made, (tuple, list)) else [made]
+        made = as_list(function(count, *xs, *self._states[part], *self.weights, *zero))
         ends = np.cumsum([len(facts.outputs), len(facts.populations), len(facts.states)])
-        self._state = made[ends[1] : ends[2]]
+        self._states[part] = made[ends[1] : ends[2]]
         traced = {port.name: k + ends[2] for k, port in enumerate(facts.traces)}
         values = made[: ends[0]] + [made[traced[name]] for name in record]
         counts = made[ends[0] : ends[1]]
@@ -156,3 +165,17 @@ class Program:
         line = np.concatenate([before, y])
         self._late[name] = line[len(y) :]
         return line[: len(y)]
+
+
+def as_list(made: Any) -> list[Any]:
+    """Return the results of a function, which are not in a list if there is one."""
+    return list(made) if isinstance(made, (tuple, list)) else [made]
+
+
+def with_room(x: Any, steps: int, batch: int) -> Any:
+    """Return [time, batch, ...] with zeros up to so many steps and samples."""
+    if x.shape[:2] == (steps, batch):
+        return np.ascontiguousarray(x)
+    room = np.zeros((steps, batch, *x.shape[2:]), x.dtype)
+    room[: x.shape[0], : x.shape[1]] = x
+    return room

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 #: What every back end is told. Without it IREE computes float64 in float32.
 FLAGS = ("--iree-input-demote-f64-to-f32=false", "--iree-input-demote-i64-to-i32=false")
-#: What makes dense products fast on processors.
-FAST = ("--iree-opt-level=O3", "--iree-opt-data-tiling")
 #: The runtime's driver by back end.
 DRIVERS = {
     "llvm-cpu": "local-task", "vmvx": "local-sync", "cuda": "cuda", "rocm": "hip",
@@ -39,7 +37,7 @@ def compiled(text: str, backend: str, cpu: str, features: str, further: Sequence
         raise NotCompiled(f"needs iree-base-compiler ({missing})") from None
     flags = [*FLAGS, *further]
     if backend == CPU:
-        flags += [*FAST, f"--iree-llvmcpu-target-cpu={cpu}"]
+        flags.append(f"--iree-llvmcpu-target-cpu={cpu}")
         flags += [f"--iree-llvmcpu-target-cpu-features={features}"] if features else []
     try:
         made: bytes = iree.compiler.compile_str(text, target_backends=[backend], extra_args=flags)

@@ -18,7 +18,6 @@ from snnir.targets.mlir_code.code import (
     REDUCTION,
     Array,
     Code,
-    Extent,
     Scalar,
     axes,
     is_real,
@@ -48,9 +47,7 @@ def add(code: Code, *xs: Array, element: str) -> Array:
 
 def concat(code: Code, *xs: Array, axis: int, element: str) -> Array:
     """Join along a feature axis."""
-    extents = [x.dims[axis + 1] for x in xs]
-    total = sum(n for n in extents if isinstance(n, int))
-    return code.joined([code.converted(x, element) for x in xs], axis + 1, total)
+    return code.joined([code.converted(x, element) for x in xs], axis + 1)
 
 
 def slice_axis(code: Code, x: Array, *, axis: int, start: int, stop: int, element: str) -> Array:
@@ -63,15 +60,13 @@ def slice_axis(code: Code, x: Array, *, axis: int, start: int, stop: int, elemen
 def reshape(code: Code, x: Array, *, shape: Sequence[int], element: str) -> Array:
     """Reshape the features."""
     rows, features = x.dims[0], x.dims[1:]
-    flat = prod(n for n in features if isinstance(n, int))
-    line = code.merged(x, (rows, flat), (1, len(features))) if features else _with_axis(code, x)
+    if features:
+        line = code.merged(x, (rows, prod(features)), (1, len(features)))
+    else:
+        line = code.reshaped(x, (rows, 1), (2,))
     if not shape:
         return code.converted(code.merged(line, (rows,), (2,)), element)
     return code.converted(code.reshaped(line, (rows, *shape), (1, len(shape))), element)
-
-
-def _with_axis(code: Code, x: Array) -> Array:
-    return code.reshaped(x, (*x.dims, 1), (2,))
 
 
 def permute(code: Code, x: Array, *, axes: Sequence[int], element: str) -> Array:
@@ -91,12 +86,9 @@ def _padded(code: Code, x: Array, widths: Pairs, value: Scalar) -> Array:
     if not any(width for pair in widths for width in pair):
         return x
     low, high = ([0, *(pair[side] for pair in widths)] for side in (0, 1))
-    dims: list[Extent] = [x.dims[0]]
-    for extent, pair in zip(x.dims[1:], widths, strict=True):
-        assert isinstance(extent, int)
-        dims.append(extent + sum(pair))
-    result = Array(code.fresh(), tuple(dims), x.element)
-    places = ", ".join(f"{code.fresh()}: index" for _ in dims)
+    inner = (extent + sum(pair) for extent, pair in zip(x.dims[1:], widths, strict=True))
+    result = Array(code.fresh(), (x.dims[0], *inner), x.element)
+    places = ", ".join(f"{code.fresh()}: index" for _ in x.dims)
     head = f"{result.name} = tensor.pad {x.name} low{low} high{high} {{"
     with code.region(head, f"}} : {x.type} to {result.type}"):
         code.line(f"^bb0({places}):")
@@ -175,10 +167,7 @@ def linear(
     code: Code, x: Array, *, weight: Held, bias: Held | None = None, acc: str, element: str
 ) -> Array:
     """Return x W^T + bias over the last axis."""
-    rows: Extent = x.dims[0]
-    for extent in x.dims[1:-1]:
-        assert isinstance(extent, int)
-        rows = code.times(rows, extent)
+    rows = prod(x.dims[:-1])
     matrix = code.merged(x, (rows, x.dims[-1]), (len(x.dims) - 1, 1))
     matrix = code.converted(matrix, _factor(matrix.element, acc))
     held = weight.argument()
@@ -208,7 +197,6 @@ def sparse_linear(
     """
     held, places, begins = values.argument(), columns.argument(), starts.argument()
     block = held.dims[1]
-    assert isinstance(block, int)
     last = len(x.dims) - 1
     zero, one = code.number(0, acc), code.index(1)
 
@@ -279,11 +267,10 @@ def convolution(
 
 
 def _extents(
-    sizes: Sequence[Extent], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> list[int]:
     found = []
     for size, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
-        assert isinstance(size, int)
         found.append((size - d * (k - 1) - 1) // s + 1)
     return found
 
@@ -355,7 +342,6 @@ def max_pool(
 def winner(code: Code, x: Array, *, element: str) -> Array:
     """1 for the first largest element of each row if it is above 0, else 0."""
     rows, size = x.dims
-    assert isinstance(size, int)
     low = -np.inf if is_real(x.element) else int(np.iinfo(DTYPES[x.element]).min)
     best = code.filled((rows,), code.number(low, x.element))
     place = code.filled((rows,), code.number(size, "i64"))

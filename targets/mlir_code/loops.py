@@ -9,7 +9,7 @@ from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.timing import Delay
 from snnir.targets.mlir_code.code import Array
-from snnir.targets.mlir_code.lowering import BATCH, TIME, Function
+from snnir.targets.mlir_code.lowering import COUNT, Function
 from snnir.targets.mlir_code.populations import Population
 
 
@@ -67,29 +67,21 @@ class Loop:
         states = {port.name: function.states[port.name] for port in self.carried}
         traced = [p for p in self.carried if not p.steps] if function.traced else []
         rooms = [
-            code.empty((TIME, BATCH, *self.graph.signals[v].shape), function.elements.of(v))
+            code.empty((*function.lead, *self.graph.signals[v].shape), function.elements.of(v))
             for v in self.given
         ]
-        rooms += [code.empty((TIME, BATCH, *p.shape), p.element) for p in traced]
-        start = [*states.values(), *rooms]
-        inner = [Array(code.fresh(), array.dims, array.element) for array in start]
-        at, result = code.fresh(), code.fresh()
-        pairs = ", ".join(f"{i.name} = {s.name}" for i, s in zip(inner, start, strict=True))
-        types = ", ".join(array.type for array in start)
-        count = f":{len(start)}" if len(start) > 1 else ""
-        head = f"{result}{count} = scf.for {at} = {code.index(0)} to {TIME} step {code.index(1)}"
-        with code.region(f"{head} iter_args({pairs}) -> ({types}) {{"):
-            now, new = self.step(at, dict(zip(states, inner, strict=False)))
+        rooms += [code.empty((*function.lead, *p.shape), p.element) for p in traced]
+
+        def turn(at: str, carried: list[Array]) -> list[Array]:
+            now, new = self.step(at, dict(zip(states, carried, strict=False)))
             made = [*(now[v] for v in self.given), *(new[p.name] for p in traced)]
-            held = [
-                code.placed(y, room, [at, *(0 for _ in room.dims[1:])])
-                for y, room in zip(made, inner[len(states) :], strict=True)
+            into = zip(made, carried[len(states) :], strict=True)
+            return [
+                *(new[name] for name in states),
+                *(code.placed(y, room, at) for y, room in into),
             ]
-            ends = [*(new[name] for name in states), *held]
-            names = ", ".join(array.name for array in ends)
-            code.line(f"scf.yield {names} : {types}")
-        names_of = [f"{result}#{k}" if count else result for k in range(len(start))]
-        found = [Array(n, a.dims, a.element) for n, a in zip(names_of, start, strict=True)]
+
+        found = code.repeated([*states.values(), *rooms], COUNT, 1, turn)
         function.states |= dict(zip(states, found, strict=False))
         rest = found[len(states) :]
         function.values |= dict(zip(self.given, rest, strict=False))
@@ -149,10 +141,7 @@ class Loop:
 
     def joined(self, past: Array, x: Array) -> Array:
         """Return a line with one more value at its end."""
-        length = past.dims[0]
-        assert isinstance(length, int)
-        one = self.code.reshaped(x, (1, *x.dims), (2, *(1 for _ in x.dims[1:])))
-        return self.code.joined([past, one], 0, length + 1)
+        return self.code.joined([past, self.code.stacked([x])], 0)
 
     def taken_in(self, node: Node, past: Array, x: Array) -> Array:
         """Return the line of a delay after a step."""

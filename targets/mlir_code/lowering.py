@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,6 @@ from snnir.targets.mlir_code.code import (
     REDUCTION,
     Array,
     Code,
-    Extent,
     Scalar,
     axes,
     is_real,
@@ -40,12 +40,12 @@ from snnir.tensors import Tensor
 
 #: Type in which sums of real streams are made, by precision.
 SUMS = {"float32": "f32", "reproducible": "f64", "float64": "f64"}
-#: Names of time, batch, and both merged, in every function.
-TIME, BATCH, ROWS = "%time", "%batch", "%rows"
+#: Name of the argument that says how many of the steps of a call count.
+COUNT = "%count"
 #: Names of the functions.
 INITIAL, RUN, TRACE = "initial", "run", "trace"
-#: What stands for the arguments with tensors until all functions are written.
-WEIGHTS = "<weights>"
+#: The argument that is 0, and its names as a number.
+ZERO, ZEROS = "%zero", {"i32": "%zero32", "i64": "%zero64"}
 States = dict[str, Array]
 
 
@@ -57,13 +57,14 @@ class Lowering:
         graph: A verified graph of step programs.
         precision: `float32`, `reproducible` or `float64`, of what is real.
         exact: Whether products and sums must not be rounded together.
-        scan: `reduction`: a population is one `linalg.generic` over time; `loop`: an `scf.for`.
+        steps, batch: Steps and samples of one call.
     """
 
     graph: Graph
     precision: str = "float32"
     exact: bool = True
-    scan: str = "reduction"
+    steps: int = 16
+    batch: int = 1
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
@@ -118,6 +119,7 @@ class Lowering:
         return Facts(
             tuple(self.inputs()), tuple(self.outputs()), tuple(self.states()),
             tuple(self.traces()), tuple(populations(self.graph)), tuple(self.weights.arrays),
+            self.steps, self.batch,
             str(np.dtype(DTYPES[self.elements.real])), self.graph.record_offset, self.exact,
         )  # fmt: skip
 
@@ -125,20 +127,19 @@ class Lowering:
 
     def module(self) -> str:
         """Return the text of the module; fills `weights`."""
-        bodies = [Function(self, traced).text() for traced in (False, True)]
-        start = self.initial()
-        weights = "".join(f", {name}: {kind}" for name, kind in self.weights.types())
+        written = [self.initial(), *(Function(self, traced).write() for traced in (False, True))]
+        weights = [f"{name}: {kind}" for name, kind in self.weights.types()]
         head = f"// {plain_text(self.graph.name)}, written by snnir"
-        texts = [text.replace(WEIGHTS, weights) for text in (start, *bodies)]
+        texts = [line for each in written for line in each.lines(weights)]
         return "\n".join([head, "module {", *texts, "}", ""])
 
-    def initial(self) -> str:
+    def initial(self) -> Written:
         """Return the function that gives the states before the first step."""
         code = Code()
         found: States = {}
         for name in self.graph.order:
             node = self.graph.nodes[name]
-            dims = (BATCH, *self.graph.signal(name).shape)
+            dims = (self.batch, *self.graph.signal(name).shape)
             if isinstance(node.op, Step):
                 population = Population(self.elements, self.weights, node)
                 made = population.initial(code, dims)
@@ -146,19 +147,37 @@ class Lowering:
             elif isinstance(node.op, Delay) and node.op.longest:
                 zero = code.number(0, self.elements.of(Value(name)))
                 found[name] = code.filled((node.op.longest, *dims), zero)
-        return self.function(INITIAL, [f"{BATCH}: index"], code.body(), list(found.values()))
+        return Written(INITIAL, [], [], code.body(), list(found.values()))
 
-    def function(
-        self, name: str, arguments: Sequence[str], body: Sequence[str], results: Sequence[Array]
-    ) -> str:
-        """Return the text of a function."""
-        types = ", ".join(array.type for array in results)
-        names = ", ".join(array.name for array in results)
-        last = ", %zero: tensor<i32>" if self.exact and name != INITIAL else ""
-        lines = [f"  func.func @{name}({', '.join(arguments)}{WEIGHTS}{last}) -> ({types}) {{"]
-        lines += [f"  {line}" for line in body]
-        lines += [f"    return {names} : {types}" if results else "    return", "  }"]
-        return "\n".join(lines)
+
+@dataclass(frozen=True)
+class Written:
+    """A function that is written, apart from the arguments with tensors.
+
+    Attributes:
+        name: Its name.
+        arguments, last: Its arguments before and behind the tensors.
+        body: Its lines.
+        results: What it returns.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    last: Sequence[str]
+    body: Sequence[str]
+    results: Sequence[Array]
+
+    def lines(self, weights: Sequence[str]) -> list[str]:
+        """Return the text of the function."""
+        types = ", ".join(array.type for array in self.results)
+        names = ", ".join(array.name for array in self.results)
+        given = ", ".join([*self.arguments, *weights, *self.last])
+        return [
+            f"  func.func @{self.name}({given}) -> ({types}) {{",
+            *(f"  {line}" for line in self.body),
+            f"    return {names} : {types}" if names else "    return",
+            "  }",
+        ]
 
 
 class Function:
@@ -175,21 +194,20 @@ class Function:
         self.values: dict[Value, Array] = {}
         self.merged: dict[Value, Array] = {}
         self.histories: States = {}
-        self.arguments: list[str] = []
-        self.code = Code({"i32": "%z32", "i64": "%z64"} if lowering.exact else {})
+        self.arguments = [f"{COUNT}: index"]
+        self.lead = (lowering.steps, lowering.batch)
+        self.code = Code(ZEROS if lowering.exact else {})
 
     # --- The function ----------------------------------------------------------------------------
 
-    def text(self) -> str:
-        """Return the text of the function."""
-        code = self.code
+    def write(self) -> Written:
+        """Return the function."""
         ports = self.lowering.inputs()
-        given = [self.argument(f"%x{k}", port, (TIME, BATCH)) for k, port in enumerate(ports)]
+        given = [self.argument(f"%x{k}", port, self.lead) for k, port in enumerate(ports)]
         states = [
-            self.argument(f"%s{k}", port, (port.steps, BATCH) if port.steps else (BATCH,))
+            self.argument(f"%s{k}", port, (port.steps,) * bool(port.steps) + self.lead[1:])
             for k, port in enumerate(self.lowering.states())
         ]
-        self.sizes(given[0])
         self.zeros()
         self.states = {p.name: a for p, a in zip(self.lowering.states(), states, strict=True)}
         for port, array in zip(ports, given, strict=True):
@@ -202,26 +220,21 @@ class Function:
         if self.traced:
             results += [self.traced_value(port) for port in self.lowering.traces()]
         name = TRACE if self.traced else RUN
-        return self.lowering.function(name, self.arguments, code.body(), results)
+        last = [f"{ZERO}: tensor<i32>"] if self.lowering.exact else []
+        return Written(name, self.arguments, last, self.code.body(), results)
 
-    def argument(self, name: str, port: Port, lead: Sequence[Extent]) -> Array:
+    def argument(self, name: str, port: Port, lead: Sequence[int]) -> Array:
         """Return an argument of the function."""
         dims = (*lead, *port.shape)
         self.arguments.append(f"{name}: {tensor_type(dims, port.element)}")
         return Array(name, dims, port.element)
 
-    def sizes(self, x: Array) -> None:
-        """Define the numbers of steps, of samples, and of both together."""
-        for axis, name in enumerate((TIME, BATCH)):
-            self.code.line(f"{name} = tensor.dim {x.name}, {self.code.index(axis)} : {x.type}")
-        self.code.line(f"{ROWS} = arith.muli {TIME}, {BATCH} : index")
-
     def zeros(self) -> None:
         """Define the zeros that the compiler does not know; see `Code.guard`."""
         if not self.code.zeros:
             return
-        self.code.line("%z32 = tensor.extract %zero[] : tensor<i32>")
-        self.code.line("%z64 = arith.extsi %z32 : i32 to i64")
+        self.code.line(f"{ZEROS['i32']} = tensor.extract {ZERO}[] : tensor<i32>")
+        self.code.line(f"{ZEROS['i64']} = arith.extsi {ZEROS['i32']} : i32 to i64")
 
     def traced_value(self, port: Port) -> Array:
         """Return what `trace` gives for a name."""
@@ -231,12 +244,20 @@ class Function:
 
     def count(self, name: str) -> Array:
         """Return the sum of a population over time and features, of every sample."""
-        code, x = self.code, self.values[Value(name)]
+        code, x, zero = self.code, self.values[Value(name)], self.code.number(0, "i64")
+
+        def body(given: list[Scalar]) -> list[Scalar]:
+            step = code.op("linalg.index 0 : index")
+            counts = code.op(f"arith.cmpi slt, {step}, {COUNT} : index")
+            own = code.cast(given[0], "i64")
+            some = code.scalar(f"arith.select {counts}, {own.name}, {zero.name}", "i64")
+            return [code.sum(given[1], some)]
+
         (made,) = code.loop(
             [REDUCTION, PARALLEL, *[REDUCTION] * (len(x.dims) - 2)],
             [(x, axes(len(x.dims)))],
-            [(code.filled((BATCH,), code.number(0, "i64")), ("d1",))],
-            lambda given: [code.sum(given[1], code.cast(given[0], "i64"))],
+            [(code.filled(self.lead[1:], zero), ("d1",))],
+            body,
         )
         return made
 
@@ -269,7 +290,7 @@ class Function:
             operands = [self.rows(value) for value in node.operands]
             made = self.stateless(node, operands)
             self.merged[Value(node.name)] = made
-            dims = (TIME, BATCH, *made.dims[1:])
+            dims = (*self.lead, *made.dims[1:])
             split = (2, *(1 for _ in made.dims[1:]))
             self.values[Value(node.name)] = self.code.reshaped(made, dims, split)
 
@@ -278,7 +299,7 @@ class Function:
         if value not in self.merged:
             x = self.values[value]
             groups = (2, *(1 for _ in x.dims[2:]))
-            self.merged[value] = self.code.merged(x, (ROWS, *x.dims[2:]), groups)
+            self.merged[value] = self.code.merged(x, (prod(self.lead), *x.dims[2:]), groups)
         return self.merged[value]
 
     def stateless(self, node: Node, operands: Sequence[Array]) -> Array:
@@ -311,14 +332,10 @@ class Function:
 
     def population(self, node: Node) -> None:
         """Write a population for all steps."""
-        if self.lowering.scan == "loop":
-            from snnir.targets.mlir_code.loops import Loop
-
-            Loop(self, (node.name,)).write()
-            return
         population = Population(self.elements, self.lowering.weights, node)
         inputs = [self.values[value] for value in node.operands]
-        made = population.scan(self.code, inputs, self.own_states(population), self.traced)
+        states = self.own_states(population)
+        made = population.scan(self.code, inputs, states, self.traced, COUNT)
         for k, array in enumerate(made.results):
             self.values[Value(node.name, k)] = array
         self.states |= {f"{node.name}:{key}": array for key, array in made.states.items()}
@@ -337,10 +354,9 @@ class Function:
             self.values[value] = x
             return
         past, length = self.states[node.name], op.longest
-        total = code.op(f"arith.addi {TIME}, {code.index(length)} : index")
-        line = code.joined([past, x], 0, total)
+        line = code.joined([past, x], 0)
         nothing = [0] * (len(x.dims) - 1)
-        self.states[node.name] = code.part(line, [TIME, *nothing], past.dims)
+        self.states[node.name] = code.part(line, [COUNT, *nothing], past.dims)
         steps = self.delays(node)
         if steps is None:
             self.values[value] = code.part(line, [0, *nothing], x.dims)
@@ -356,7 +372,7 @@ class Function:
         steps = op.steps.numpy().astype(np.int64)
         return self.lowering.weights.hold(f"{node.name}.steps", steps)
 
-    def further_back(self, line: Array, dims: Sequence[Extent], length: int, steps: Held) -> Array:
+    def further_back(self, line: Array, dims: Sequence[int], length: int, steps: Held) -> Array:
         """Return line[t + length - steps] for all elements."""
         code = self.code
         reads, value = steps.spread(code, dims[2:], "i64", 2)

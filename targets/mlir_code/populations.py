@@ -1,19 +1,17 @@
-"""Populations in linalg: one step, or a scan over time that is one operation."""
+"""Populations: one step, or a scan over time in operations of several steps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from snnir.c_layout import Layout
 from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
 from snnir.targets.mlir_code.code import (
     PARALLEL,
-    REDUCTION,
     Array,
     Code,
-    Extent,
     Scalar,
     Use,
     axes,
@@ -21,6 +19,8 @@ from snnir.targets.mlir_code.code import (
 from snnir.targets.mlir_code.scalars import value_of, write_program
 from snnir.targets.mlir_code.weights import Read, Weights
 
+#: Steps that one operation takes at most, and buffers: IREE has 32 for a dispatch.
+MOST_STEPS, MOST_BUFFERS = 16, 28
 #: MLIR's element types by those of C, apart from spikes.
 ELEMENTS = {"float": "f32", "double": "f64", "int32_t": "i32", "int64_t": "i64"}
 
@@ -56,18 +56,27 @@ class Elements:
 
 
 @dataclass(frozen=True)
-class Traces:
-    """What a scan gives.
+class Steps:
+    """What some steps give.
 
     Attributes:
-        results: The streams, one per output of the program.
+        results: Of every step, the streams [batch, *features], one per output of the program.
         states: The states after the last step, by name.
         histories: The states after every step, by name, if they were asked for.
     """
 
+    results: list[list[Array]]
+    states: dict[str, Array]
+    histories: dict[str, list[Array]]
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a scan gives: the same as `Steps`, with time as the first axis."""
+
     results: list[Array]
     states: dict[str, Array]
-    histories: dict[str, Array] = field(default_factory=dict)
+    histories: dict[str, Array]
 
 
 class Population:
@@ -95,7 +104,7 @@ class Population:
         """Names of the states."""
         return [state.name for state in self.program.states]
 
-    def initial(self, code: Code, dims: Sequence[Extent]) -> dict[str, Array]:
+    def initial(self, code: Code, dims: Sequence[int]) -> dict[str, Array]:
         """Return the states before the first step.
 
         Args:
@@ -117,60 +126,127 @@ class Population:
         self, code: Code, inputs: Sequence[Array], states: Mapping[str, Array]
     ) -> tuple[list[Array], dict[str, Array]]:
         """Write one step of [batch, *features]; return the streams and the new states."""
-        made = self._loop(code, inputs, states, [PARALLEL] * len(inputs[0].dims), 0, False)
-        return made.results, made.states
+        made = self._steps(code, [inputs], states, False)
+        return made.results[0], made.states
 
     def scan(
-        self, code: Code, inputs: Sequence[Array], states: Mapping[str, Array], traced: bool
-    ) -> Traces:
-        """Write all steps of [time, batch, *features] as one loop that goes over time in order.
-
-        Time is a reduction: the states are what is carried. No pass may reorder it, since what is
-        carried is not one associative operation.
-        """
-        kinds = [REDUCTION, *[PARALLEL] * (len(inputs[0].dims) - 1)]
-        return self._loop(code, inputs, states, kinds, 1, traced)
-
-    def _loop(
-        self, code: Code, inputs: Sequence[Array], states: Mapping[str, Array],
-        kinds: Sequence[str], first: int, traced: bool,
+        self, code: Code, inputs: Sequence[Array], states: Mapping[str, Array], traced: bool,
+        count: str,
     ) -> Traces:  # fmt: skip
+        """Write all steps of [time, batch, *features]: a loop over time, several steps a turn.
+
+        Args:
+            code: Where the code goes.
+            inputs: One stream per input of the program.
+            states: By name.
+            traced: Whether the states after every step are wanted.
+            count: Name of the number of steps that count; later ones leave the states alone.
+        """
         dims = inputs[0].dims
-        everywhere, kept = axes(len(dims)), axes(len(dims) - first, first)
-        reads: list[Use] = [(x, everywhere) for x in inputs]
+        room = self.steps_at_once(dims[0], traced)
+        traces = self.states if traced else []
+        elements = [*self.gives, *(self.element for _ in traces)]
+        start = [*(states[name] for name in self.states)]
+        start += [code.empty(dims, element) for element in elements]
+
+        def turn(at: str, carried: list[Array]) -> list[Array]:
+            own = dict(zip(self.states, carried, strict=False))
+            block = [code.part(x, [at, *(0 for _ in dims[1:])], (room, *dims[1:])) for x in inputs]
+            given = [[code.item(x, k) for x in block] for k in range(room)]
+            made = self._steps(code, given, own, traced, (at, count))
+            lines = [*zip(*made.results, strict=True), *(made.histories[name] for name in traces)]
+            rooms = zip(lines, carried[len(own) :], strict=True)
+            placed = [code.placed(code.stacked(line), into, at) for line, into in rooms]
+            return [*(made.states[name] for name in self.states), *placed]
+
+        found = code.repeated(start, count, room, turn)
+        ends, streams = found[: len(self.states)], found[len(self.states) :]
+        return Traces(
+            streams[: len(self.gives)],
+            dict(zip(self.states, ends, strict=True)),
+            dict(zip(traces, streams[len(self.gives) :], strict=True)),
+        )
+
+    def steps_at_once(self, time: int, traced: bool) -> int:
+        """Return how many steps one operation takes: a divisor of all."""
+        states = len(self.states)
+        fixed = 2 * states + len(self._held) + len(self.program.inputs)
+        each = len(self.program.outputs) + (states if traced else 0)
+        most = max(1, min(MOST_STEPS, (MOST_BUFFERS - fixed) // each))
+        return max(n for n in range(1, most + 1) if time % n == 0)
+
+    def _steps(
+        self, code: Code, inputs: Sequence[Sequence[Array]], states: Mapping[str, Array],
+        traced: bool, masked: tuple[str, str] | None = None,
+    ) -> Steps:  # fmt: skip
+        """Write some steps as one operation.
+
+        Args:
+            code: Where it goes.
+            inputs: Of every step: one array [batch, *features] per input of the program.
+            states: By name.
+            traced: Whether the states after every step are wanted.
+            masked: Names of the first step, and of the number of steps that count.
+        """
+        dims = inputs[0][0].dims
+        everywhere = axes(len(dims))
+        reads: list[Use] = [(x, everywhere) for step in inputs for x in step]
         params: list[tuple[str, int, int, Read]] = []
         for name, held in self._held.items():
-            own, value = held.spread(code, dims[1 + first :], self.element, 1 + first)
+            own, value = held.spread(code, dims[1:], self.element)
             params.append((name, len(reads), len(reads) + len(own), value))
             reads += own
+        begin = len(reads)
+        reads += [(states[name], everywhere) for name in self.states]
         traces = self.states if traced else []
-        rooms = [code.empty(dims, element) for element in self.gives]
-        rooms += [code.empty(dims, self.element) for _ in traces]
-        writes: list[Use] = [(room, everywhere) for room in rooms]
-        writes += [(states[name], kept) for name in self.states]
+        elements = [*self.gives, *(self.element for _ in traces)] * len(inputs)
+        elements += [self.element for _ in self.states]
+        writes: list[Use] = [(code.empty(dims, element), everywhere) for element in elements]
 
         def body(given: list[Scalar]) -> list[Scalar]:
-            own = dict(zip(self.states, given[len(given) - len(self.states) :], strict=True))
-            count = len(self.program.inputs)
-            for name, x in zip(self.program.inputs, given[:count], strict=True):
-                own[name] = code.cast(x, self.element)
-            for name, start, end, value in params:
-                own[name] = value(given[start:end])
-            values = write_program(code, self.program, own, self.element)
-            updates = {
-                name: value_of(code, values, update, self.element)
-                for name, update in self.program.updates
-            }
-            outputs = [
-                code.cast(values[name], element)
-                for (name, _), element in zip(self.program.outputs, self.gives, strict=True)
-            ]
-            return [*outputs, *(updates[n] for n in traces), *(updates[n] for n in self.states)]
+            own = dict(zip(self.states, given[begin:], strict=False))
+            known = {name: value(given[start:end]) for name, start, end, value in params}
+            found: list[Scalar] = []
+            for k, step in enumerate(inputs):
+                xs = given[k * len(step) : (k + 1) * len(step)]
+                outputs, new = self._advance(code, xs, own, known)
+                found += [*outputs, *(new[name] for name in traces)]
+                own = new if masked is None else self._kept(code, own, new, k, masked)
+            return [*found, *(own[name] for name in self.states)]
 
-        made = code.loop(kinds, reads, writes, body)
-        results, rest = made[: len(self.gives)], made[len(self.gives) :]
-        return Traces(
-            results,
-            dict(zip(self.states, rest[len(traces) :], strict=True)),
-            dict(zip(traces, rest[: len(traces)], strict=True)),
+        made = code.loop([PARALLEL] * len(dims), reads, writes, body)
+        size = len(self.gives) + len(traces)
+        rows = [made[k * size : (k + 1) * size] for k in range(len(inputs))]
+        return Steps(
+            [row[: len(self.gives)] for row in rows],
+            dict(zip(self.states, made[len(inputs) * size :], strict=True)),
+            {n: [row[len(self.gives) + k] for row in rows] for k, n in enumerate(traces)},
         )
+
+    def _advance(
+        self, code: Code, xs: Sequence[Scalar], states: Mapping[str, Scalar],
+        params: Mapping[str, Scalar],
+    ) -> tuple[list[Scalar], dict[str, Scalar]]:  # fmt: skip
+        """Write one step of one neuron; return what it gives and the new states."""
+        program = self.program
+        inputs = {n: code.cast(x, self.element) for n, x in zip(program.inputs, xs, strict=True)}
+        values = write_program(code, program, {**states, **params, **inputs}, self.element)
+        new = {
+            name: value_of(code, values, update, self.element) for name, update in program.updates
+        }
+        given = zip(program.outputs, self.gives, strict=True)
+        return [code.cast(values[name], element) for (name, _), element in given], new
+
+    def _kept(
+        self, code: Code, old: Mapping[str, Scalar], new: Mapping[str, Scalar], step: int,
+        masked: tuple[str, str],
+    ) -> dict[str, Scalar]:  # fmt: skip
+        """Return the new states if a step counts, else the old ones."""
+        first, count = masked
+        place = code.op(f"arith.addi {first}, {code.index(step)} : index")
+        counts = code.op(f"arith.cmpi slt, {place}, {count} : index")
+        found = {}
+        for name in self.states:
+            text = f"arith.select {counts}, {new[name].name}, {old[name].name}"
+            found[name] = code.scalar(text, self.element)
+        return found

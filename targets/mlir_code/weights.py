@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.c_values import narrowed
-from snnir.targets.mlir_code.code import Array, Code, Extent, Scalar, Use, element_of
+from snnir.targets.mlir_code.code import Array, Code, Scalar, Use, element_of
 
 #: From the elements that were read to the value of a parameter.
 Read = Callable[[list[Scalar]], Scalar]
@@ -74,7 +74,7 @@ class Held:
         return self.weights.argument(self.name, narrowed(self.array))
 
     def spread(
-        self, code: Code, dims: Sequence[Extent], element: str, first: int = 1
+        self, code: Code, dims: Sequence[int], element: str, first: int = 1
     ) -> tuple[list[Use], Read]:
         """Return what a loop over rows and features has to read, and how to get the value.
 
