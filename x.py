@@ -83,7 +83,11 @@ FRAMEWORKS = (
         (("ziglang>=0.13", "unicorn>=2.1", "pyelftools"),),
     ),
     # Upstream MLIR's bindings, without torch, and a second verifier; 700 MB installed.
-    Stage("mlir", "MLIR", (("torch-mlir==20261001", "iree-base-compiler==3.13.0"),)),
+    Stage(
+        "mlir",
+        "MLIR",
+        (("torch-mlir==20261001", "iree-base-compiler==3.13.0", "iree-base-runtime==3.13.0"),),
+    ),
     # Builds from source where there is no wheel, with a C++ compiler.
     Stage("xylosim", "SynSense's simulator of Xylo", (("xylosim==0.1.3",),)),
     Stage("norse", "Norse", (("--no-deps", "norse==1.1.0"),)),

@@ -47,6 +47,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "targets": {
         "bss2": "snnir.targets.bss2.target:Bss2Target",
         "ipu": "snnir.targets.ipu.target:IpuTarget",
+        "mlir": "snnir.targets.mlir_code.target:MlirTarget",
         "native": "snnir.targets.native.target:NativeTarget",
         "nir": "snnir.targets.nir_file:NirTarget",
         "norse": "snnir.targets.torch_nets.target:NorseTarget",

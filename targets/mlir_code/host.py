@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+#: Files of a folder.
+MODULE, WEIGHTS, INTERFACE = "model.vmfb", "weights.safetensors", "interface.json"
 _DTYPES = {
     "f32": np.float32, "f64": np.float64, "i8": np.int8, "i16": np.int16, "i32": np.int32,
     "i64": np.int64,
@@ -23,12 +26,14 @@ class Port:
         element: MLIR's type of its elements.
         shape: Of a sample.
         steps: Of the past of a delay: how many steps it holds; they are its first axis.
+        dtype: In which a state is recorded, as NumPy calls it; streams have one for all.
     """
 
     name: str
     element: str
     shape: tuple[int, ...]
     steps: int = 0
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,17 @@ class Facts:
     exact: bool = True
     driver: str = "local-task"
 
+    @classmethod
+    def read(cls, text: str) -> Facts:
+        """Return the facts that `json.dumps(asdict(facts))` wrote."""
+        known: dict[str, Any] = json.loads(text)
+        for role in ("inputs", "outputs", "states", "traces"):
+            ports = ({**port, "shape": tuple(port["shape"])} for port in known[role])
+            known[role] = tuple(Port(**port) for port in ports)
+        for role in ("populations", "weights"):
+            known[role] = tuple(known[role])
+        return cls(**known)
+
 
 class Program:
     """A network as a compiled module.
@@ -69,13 +85,20 @@ class Program:
         module: The compiled module.
         facts: What it takes and gives.
         weights: Tensors by name.
+        driver: Name of the runtime's driver, if not that of the facts.
+
+    Raises:
+        ImportError: If IREE's runtime is not installed.
+        RuntimeError, ValueError: If the driver has no device, or the module is for another.
     """
 
-    def __init__(self, module: bytes, facts: Facts, weights: Mapping[str, Any]) -> None:
+    def __init__(
+        self, module: bytes, facts: Facts, weights: Mapping[str, Any], driver: str = ""
+    ) -> None:
         from iree import runtime
 
         self.facts, self.runtime = facts, runtime
-        config = runtime.Config(facts.driver)
+        config = runtime.Config(driver or facts.driver)
         self.device = config.device
         loaded = runtime.VmModule.copy_buffer(config.vm_instance, module)
         self.module = runtime.load_vm_module(loaded, config)
@@ -110,8 +133,8 @@ class Program:
             self._late = {}
         ports = {port.name: port for port in facts.traces}
         wanted = [*facts.outputs, *(ports[name] for name in record)]
-        kind = np.dtype(facts.dtype)
-        found = [np.empty((*given[0].shape[:2], *port.shape), kind) for port in wanted]
+        lead = given[0].shape[:2]
+        found = [np.empty((*lead, *p.shape), p.dtype or facts.dtype) for p in wanted]
         sums = np.zeros(len(facts.populations))
         for part in range(len(self._states)):
             now = slice(part * facts.batch, (part + 1) * facts.batch)

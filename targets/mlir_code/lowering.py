@@ -96,14 +96,16 @@ class Lowering:
             op, shape = self.graph.nodes[name].op, tuple(self.graph.signal(name).shape)
             if isinstance(op, Step):
                 element = self.elements.inner(op)
-                found += [Port(f"{name}:{s.name}", element, shape) for s in op.program.states]
+                kind = str(np.dtype(DTYPES[element] if is_real(element) else np.int64))
+                names = (f"{name}:{state.name}" for state in op.program.states)
+                found += [Port(each, element, shape, 0, kind) for each in names]
             elif isinstance(op, Delay) and op.longest:
                 found.append(Port(name, self.elements.of(Value(name)), shape, op.longest))
         return found
 
     def streams(self) -> dict[str, Value]:
         """Return every stream by its name."""
-        found = {}
+        found: dict[str, Value] = {}
         for node in self.graph.nodes.values():
             count = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
             found |= {value_name(Value(node.name, k)): Value(node.name, k) for k in range(count)}

@@ -25,6 +25,16 @@ MOST_STEPS, MOST_BUFFERS = 16, 28
 ELEMENTS = {"float": "f32", "double": "f64", "int32_t": "i32", "int64_t": "i64"}
 
 
+def most_buffers(op: Step) -> int:
+    """Return how many tensors a population reads and writes in one step that is recorded.
+
+    The states go in and out, and every state after the step is recorded.
+    """
+    program = op.program
+    params = sum(value.size > 1 for value in op.params.values())
+    return 3 * len(program.states) + params + len(program.inputs) + len(program.outputs)
+
+
 @dataclass(frozen=True)
 class Elements:
     """Which element types a graph has in MLIR.

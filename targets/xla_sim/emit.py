@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax import export
 
-from snnir import folder_program, network
+from snnir import folder_program, folder_weights, network
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.ir.graph import Graph
@@ -161,6 +161,8 @@ class Source:
             f"MESH = {self.mesh()}\n",
             _RULE.format("from the command line"),
             module_body(folder_program),
+            "\n\n",
+            module_body(folder_weights),
             "\n\n",
             body[body.index('WEIGHTS, EXPORTED = "') :],
             '\n\nif __name__ == "__main__":\n    main()\n',

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import struct
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnir.folder_program import check_record, command_line, read_inputs, write_results
+from snnir.folder_weights import read_weights
 from snnir.network import Model, Step
 from snnir.targets.xla_sim.engine import Program
 from snnir.targets.xla_sim.host import Mesh, Simulator, TooFewDevices, precision
@@ -23,24 +23,6 @@ KERNELS: dict[str, Any] = {}
 EXACT = True
 MESH: tuple[int, int] | None = None
 WEIGHTS, EXPORTED = "weights.safetensors", "forward.jax_export"
-
-_DTYPES = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32",
-    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
-}  # fmt: skip
-
-
-def read_weights(path: pathlib.Path) -> dict[str, Any]:
-    """Return the tensors of a safetensors file, without that package."""
-    data = path.read_bytes()
-    (length,) = struct.unpack("<Q", data[:8])
-    found = {}
-    for name, facts in json.loads(data[8 : 8 + length]).items():
-        if name != "__metadata__":
-            first, last = (8 + length + at for at in facts["data_offsets"])
-            flat = np.frombuffer(data[first:last], _DTYPES[facts["dtype"]])
-            found[name] = flat.reshape(facts["shape"])
-    return found
 
 
 def whole(tensors: dict[str, Any]) -> dict[str, Any]:

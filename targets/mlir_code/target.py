@@ -1,0 +1,254 @@
+"""`--target mlir`: code of upstream MLIR, and a module that IREE compiled."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import BinaryIO, ClassVar
+
+import numpy.typing as npt
+
+from snnir import folder_program, folder_weights
+from snnir.artefact import populations
+from snnir.embedding import folder_source
+from snnir.errors import Diagnostic, error
+from snnir.ir.graph import Graph, Node
+from snnir.ir.neuron import Step
+from snnir.ir.pooling import AvgPool2d
+from snnir.ir.safetensors_io import write_tensors
+from snnir.ir.structure import Add
+from snnir.ir.synapses import BatchNorm, Bias, Scale
+from snnir.loss_report import LEVELS as KEPT
+from snnir.loss_report import LossReport, NodeLoss, report
+from snnir.network_build import PRECISIONS, unsupported
+from snnir.pipeline import LEVELS, PipelineResult
+from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
+from snnir.target import Compiled, Content, Target, still_continuous
+from snnir.targets.mlir_code import command, host, kernels
+from snnir.targets.mlir_code.host import INTERFACE, MODULE, WEIGHTS
+from snnir.targets.mlir_code.iree import CPU, DRIVERS, NotCompiled, compiled
+from snnir.targets.mlir_code.lowering import Lowering
+from snnir.targets.mlir_code.populations import most_buffers
+from snnir.targets.mlir_code.upstream import bytecode
+from snnir.tensors import Tensor
+
+TEXT, BYTECODE, PROGRAM = "model.mlir", "model.mlirbc", "model.py"
+NONE = "none"
+#: Steps of one call if nothing else is said: at least these, and as many as make so many rows with
+#: the samples; and the samples of one call.
+STEPS, MOST_STEPS, ROWS, MOST_SAMPLES = 16, 64, 512, 64
+#: The most steps or samples of one call.
+MOST = 4096
+#: Buffers that IREE can give one operation.
+MOST_BUFFERS = 32
+FLUSHED = "IREE's runtime takes numbers below 1.2e-38 for 0"
+FUSED = "products and sums may be rounded together (exact=false)"
+
+
+@dataclass(frozen=True)
+class MlirTarget(Target):
+    """Code in linalg, scf, arith and math, for MLIR's tools; where IREE is, a compiled module.
+
+    Options:
+        precision: Of what is real: `float32` (sums in whatever order), `reproducible` (sums in
+            float64, rounded once, as the NumPy target) or `float64`.
+        exact: Keep products and sums from being rounded together.
+        backend: What IREE compiles for: `llvm-cpu`, `vmvx`, `cuda`, `rocm`, `vulkan-spirv` or
+            `metal-spirv`; `none` for the code alone, which is also what there is without IREE.
+        cpu: Of `llvm-cpu`: a processor as clang calls it, `generic` or `host`; by default generic
+            in a folder and host in memory.
+        features: Of `llvm-cpu`: features of the processor such as `+avx2,+fma`.
+        flags: Further flags of `iree-compile`, separated by spaces.
+        steps, batch: Steps and samples that one call takes; longer and larger runs are several
+            calls. By default 16 steps of one sample in a folder, and what suits the input in
+            memory.
+        bytecode: Write the code as MLIR bytecode too; this needs torch-mlir.
+    """
+
+    name: ClassVar[str] = "mlir"
+    summary: ClassVar[str] = "linalg, scf, arith and math of MLIR; runs compiled by IREE"
+    precision: str = "float32"
+    exact: bool = True
+    backend: str = CPU
+    cpu: str = ""
+    features: str = ""
+    flags: str = ""
+    steps: int = 0
+    batch: int = 0
+    bytecode: bool = False
+
+    def __post_init__(self) -> None:
+        choices = {"precision": tuple(PRECISIONS), "backend": (*DRIVERS, NONE)}
+        for option, allowed in choices.items():
+            value = getattr(self, option)
+            if value not in allowed:
+                hint = f"use one of {', '.join(allowed)}"
+                raise error("SNN503", f"target 'mlir': {option} is '{value}'", hint=hint)
+        for option in ("steps", "batch"):
+            if not 0 <= getattr(self, option) <= MOST:
+                what = f"target 'mlir': {option} is {getattr(self, option)}"
+                raise error("SNN503", what, hint=f"use 1 to {MOST}, or 0 for what suits")
+        if self.backend != CPU and (self.cpu or self.features):
+            what = f"target 'mlir': backend '{self.backend}' knows no cpu or features"
+            raise error("SNN503", what, hint=f"they are of backend={CPU}")
+
+    @property
+    def compiles(self) -> bool:
+        """Whether IREE compiles the code."""
+        return self.backend != NONE and importlib.util.find_spec("iree.compiler") is not None
+
+    def pipeline(self, level: int) -> str:
+        """Return the standard pipeline; float64 keeps its parameters in float64."""
+        if self.precision != "float64":
+            return LEVELS[level]
+        return LEVELS[level].replace("discretize", "discretize{dtype=f64}")
+
+    def check(self, graph: Graph) -> list[Diagnostic]:
+        """Everything discrete is supported, except ops of plug-ins."""
+        problems = still_continuous(graph) or unsupported(graph, vars(kernels), self.name)
+        return problems or (too_many_buffers(graph) if self.compiles else [])
+
+    def losses(self, graph: Graph) -> LossReport:
+        """Return what is kept; IREE's runtime computes with very small numbers as with zero."""
+        nodes = graph.nodes.values()
+        entries = [
+            NodeLoss(n.name, KEPT[1], FLUSHED) for n in nodes if self.compiles and real(graph, n)
+        ]
+        if not self.exact:
+            fused = (node for node in nodes if isinstance(node.op, (Step, BatchNorm, Scale)))
+            entries += [NodeLoss(node.name, KEPT[1], FUSED) for node in fused]
+        return report(graph, self.name, entries)
+
+    def build(self, graph: Graph, history: PipelineResult) -> Compiled:
+        """Return the code and its folder."""
+        lowering = self.lowering(graph, self.steps or STEPS, self.batch or 1)
+        text = lowering.module()
+        facts = replace(lowering.facts(), driver=DRIVERS.get(self.backend, ""))
+        files: dict[str, Content] = {
+            TEXT: text.encode(),
+            WEIGHTS: partial(write_weights, lowering),
+            INTERFACE: json.dumps(asdict(facts), indent=1).encode(),
+        }
+        if self.bytecode:
+            files[BYTECODE] = bytecode(text)
+        if not self.compiles:
+            return MlirCompiled(graph, self, files, history)
+        files[MODULE] = self.module(text, self.cpu or "generic")
+        files[PROGRAM] = folder_source(command, (host, folder_program, folder_weights)).encode()
+        return MlirCompiled(graph, self, files, history, PROGRAM)
+
+    def lowering(self, graph: Graph, steps: int, batch: int) -> Lowering:
+        """Return the code for so many steps and samples."""
+        return Lowering(graph, self.precision, self.exact, steps, batch)
+
+    def module(self, text: str, cpu: str) -> bytes:
+        """Return the code compiled by IREE.
+
+        Raises:
+            SnnirError: SNN503 if IREE refuses it or an option.
+        """
+        try:
+            return compiled(text, self.backend, cpu, self.features, self.flags.split())
+        except NotCompiled as problem:
+            hint = "check backend, cpu, features and flags, or set backend=none"
+            raise error("SNN503", f"target 'mlir': {problem}", hint=hint) from None
+
+
+def real(graph: Graph, node: Node) -> bool:
+    """Whether a node computes with real numbers that may become very small."""
+    if isinstance(node.op, Step):
+        return not node.op.program.is_whole
+    computes = isinstance(node.op, (Add, AvgPool2d, BatchNorm, Bias, Scale))
+    return computes and graph.signal(node.name).dtype.startswith("f")
+
+
+def too_many_buffers(graph: Graph) -> list[Diagnostic]:
+    """Return the populations that read and write more tensors than one operation of IREE can."""
+    found = []
+    for node in graph.nodes.values():
+        if isinstance(node.op, Step) and most_buffers(node.op) > MOST_BUFFERS:
+            what = f"needs {most_buffers(node.op)} buffers for its states, IREE has {MOST_BUFFERS}"
+            hint = "set backend=none for the code alone"
+            found.append(Diagnostic("SNN501", what, node.name, hint=hint))
+    return found
+
+
+def write_weights(lowering: Lowering, file: BinaryIO) -> None:
+    """Write the tensors that are arguments."""
+    write_tensors({name: Tensor(array) for name, array in lowering.weights.arrays.items()}, file)
+
+
+@dataclass(frozen=True)
+class MlirCompiled(Compiled):
+    """A network as code of MLIR."""
+
+    _programs: dict[int, host.Program] = field(default_factory=dict, kw_only=True, repr=False)
+    _memory: dict[str, int] = field(default_factory=dict, kw_only=True, repr=False)
+
+    def simulator(self, batch: int) -> host.Program:
+        """Return the compiled module for so many samples, which keeps the state between calls.
+
+        Raises:
+            SnnirError: SNN503 without IREE's compiler and runtime, or without the device.
+        """
+        target = self.target
+        assert isinstance(target, MlirTarget)
+        samples = target.batch or min(room_for(batch), MOST_SAMPLES)
+        if samples not in self._programs:
+            self._programs[samples] = self._program(target, samples)
+        return self._programs[samples]
+
+    def _program(self, target: MlirTarget, samples: int) -> host.Program:
+        if target.backend == NONE:
+            hint = f"set backend={CPU}"
+            raise error(
+                "SNN503", "target 'mlir' has nothing that runs with backend=none", hint=hint
+            )
+        steps = target.steps or max(STEPS, ROWS // samples // STEPS * STEPS)
+        lowering = target.lowering(self.graph, min(steps, MOST_STEPS), samples)
+        module = target.module(lowering.module(), target.cpu or "host")
+        facts = replace(lowering.facts(), driver=DRIVERS[target.backend])
+        try:
+            return host.Program(module, facts, lowering.weights.arrays)
+        except ImportError as missing:
+            hint = "pip install 'snnir[iree]'"
+            raise error("SNN503", f"target 'mlir' needs IREE ({missing})", hint=hint) from None
+        except (RuntimeError, ValueError) as problem:
+            reason = str(problem).splitlines()[0]
+            what = f"target 'mlir': no device for driver '{facts.driver}' here ({reason})"
+            raise error("SNN503", what, hint="run the folder where there is one") from None
+
+    def run(
+        self,
+        x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+        record: Sequence[str] = (),
+        *,
+        resume: bool = False,
+    ) -> Result:
+        """Compile the code with IREE if it was not, and run it.
+
+        Args:
+            x: [T, B, *shape] (or [T, *shape], a batch of one), or one such array per input name.
+            record: Nodes to record, as `node` or `node:state`.
+            resume: Go on from where the last call ended instead of from rest.
+
+        Raises:
+            SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist, SNN503
+                without IREE's compiler and runtime.
+        """
+        inputs = check_inputs(x, self.graph.inputs)
+        check_record(record, self.graph)
+        steps, batch = next(iter(inputs.values())).shape[:2]
+        check_batch(batch, self._memory.get("batch") if resume else None)
+        self._memory["batch"] = batch
+        outputs, recorded, sums = self.simulator(batch).run(inputs, list(record), resume)
+        stats = spike_stats(populations(self.graph), sums, steps * batch)
+        return Result(outputs, recorded, stats)
+
+
+def room_for(batch: int) -> int:
+    """Return the number of samples that a batch is compiled for: the next power of two."""
+    return 1 << (batch - 1).bit_length()
