@@ -26,7 +26,7 @@ import difflib
 import json
 import pathlib
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,12 +43,12 @@ def main() -> None:
     arguments = parser.parse_args()
     check_record(arguments.record, [port.name for port in facts.traces])
     given = read_inputs(arguments.input, {port.name: port.shape for port in facts.inputs})
-    weights = read_weights(folder / WEIGHTS)
+    weights, module = read_weights(folder / WEIGHTS), (folder / MODULE).read_bytes()
     try:
-        net = Program((folder / MODULE).read_bytes(), facts, weights, arguments.driver)
+        net = Program(lambda _: module, facts, weights, arguments.driver)
+        outputs, records, sums = net.run(given, arguments.record)
     except (ImportError, RuntimeError, ValueError) as problem:
         reason = str(problem).splitlines()[0]
         raise SystemExit(f"cannot run on driver {arguments.driver!r}: {reason}") from None
-    outputs, records, sums = net.run(given, arguments.record)
     write_results(arguments.output, outputs, records, sums)
     print(json.dumps({name: list(y.shape) for name, y in outputs.items()}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,37 +79,44 @@ class Facts:
 
 
 class Program:
-    """A network as a compiled module.
+    """A network as compiled modules.
 
     Args:
-        module: The compiled module.
-        facts: What it takes and gives.
+        load: Returns the compiled module that has `run`, or if True the one that has `trace`;
+            both have `initial`.
+        facts: What they take and give.
         weights: Tensors by name.
         driver: Name of the runtime's driver, if not that of the facts.
 
     Raises:
         ImportError: If IREE's runtime is not installed.
-        RuntimeError, ValueError: If the driver has no device, or the module is for another.
+        RuntimeError, ValueError: If the driver has no device.
     """
 
     def __init__(
-        self, module: bytes, facts: Facts, weights: Mapping[str, Any], driver: str = ""
-    ) -> None:
+        self, load: Callable[[bool], bytes], facts: Facts, weights: Mapping[str, Any],
+        driver: str = "",
+    ) -> None:  # fmt: skip
         from iree import runtime
 
-        self.facts, self.runtime = facts, runtime
-        config = runtime.Config(driver or facts.driver)
-        self.device = config.device
-        loaded = runtime.VmModule.copy_buffer(config.vm_instance, module)
-        self.module = runtime.load_vm_module(loaded, config)
+        self.load, self.facts, self.runtime = load, facts, runtime
+        self.config = runtime.Config(driver or facts.driver)
         self.weights = [self.put(weights[name]) for name in facts.weights]
+        self._modules: dict[bool, Any] = {}
         self._states: list[list[Any]] = []
         self._batch = 0
         self._late: dict[str, Any] = {}
 
+    def module(self, traced: bool) -> Any:
+        """Return the module that has `trace`, or `run`."""
+        if traced not in self._modules:
+            loaded = self.runtime.VmModule.copy_buffer(self.config.vm_instance, self.load(traced))
+            self._modules[traced] = self.runtime.load_vm_module(loaded, self.config)
+        return self._modules[traced]
+
     def put(self, array: Any) -> Any:
         """Return an array on the device."""
-        return self.runtime.asdevicearray(self.device, np.ascontiguousarray(array))
+        return self.runtime.asdevicearray(self.config.device, np.ascontiguousarray(array))
 
     def run(
         self, inputs: Mapping[str, Any], record: Sequence[str] = (), resume: bool = False
@@ -129,7 +136,8 @@ class Program:
         batch = given[0].shape[1]
         if not resume or self._batch != batch:
             parts = -(-batch // facts.batch)
-            self._states, self._batch = [self.rest() for _ in range(parts)], batch
+            self._states = [self.rest(bool(record)) for _ in range(parts)]
+            self._batch = batch
             self._late = {}
         ports = {port.name: port for port in facts.traces}
         wanted = [*facts.outputs, *(ports[name] for name in record)]
@@ -145,9 +153,9 @@ class Program:
         counted = dict(zip(facts.populations, sums.tolist(), strict=True))
         return outputs, {name: made[name] for name in record}, counted
 
-    def rest(self) -> list[Any]:
+    def rest(self, traced: bool) -> list[Any]:
         """Return the states before the first step."""
-        return as_list(self.module.initial(*self.weights)) if self.facts.states else []
+        return as_list(self.module(traced).initial(*self.weights)) if self.facts.states else []
 
     def some(self, part: int, xs: Sequence[Any], ys: Sequence[Any], record: Sequence[str]) -> Any:
         """Run all steps of some samples; fills outputs and records, returns spikes."""
@@ -169,7 +177,7 @@ class Program:
     ) -> tuple[list[Any], list[Any]]:
         """Run some steps; return outputs and records, and the spikes of every population."""
         facts = self.facts
-        function = self.module.trace if record else self.module.run
+        function = self.module(True).trace if record else self.module(False).run
         zero = [np.int32(0)] if facts.exact else []
         made = as_list(function(count, *xs, *self._states[part], *self.weights, *zero))
         ends = np.cumsum([len(facts.outputs), len(facts.populations), len(facts.states)])

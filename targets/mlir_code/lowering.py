@@ -127,9 +127,13 @@ class Lowering:
 
     # --- The module ------------------------------------------------------------------------------
 
-    def module(self) -> str:
-        """Return the text of the module; fills `weights`."""
-        written = [self.initial(), *(Function(self, traced).write() for traced in (False, True))]
+    def module(self, traced: Sequence[bool] = (False, True)) -> str:
+        """Return the text of the module with `initial`, `run` and `trace`; fills `weights`.
+
+        Args:
+            traced: Which of the last two: False for `run`, True for `trace`.
+        """
+        written = [self.initial(), *(Function(self, each).write() for each in traced)]
         weights = [f"{name}: {kind}" for name, kind in self.weights.types()]
         head = f"// {plain_text(self.graph.name)}, written by snnir"
         texts = [line for each in written for line in each.lines(weights)]

@@ -209,10 +209,14 @@ class MlirCompiled(Compiled):
             )
         steps = target.steps or max(STEPS, ROWS // samples // STEPS * STEPS)
         lowering = target.lowering(self.graph, min(steps, MOST_STEPS), samples)
-        module = target.module(lowering.module(), target.cpu or "host")
+        lowering.module()
         facts = replace(lowering.facts(), driver=DRIVERS[target.backend])
+
+        def load(traced: bool) -> bytes:
+            return target.module(lowering.module([traced]), target.cpu or "host")
+
         try:
-            return host.Program(module, facts, lowering.weights.arrays)
+            return host.Program(load, facts, lowering.weights.arrays)
         except ImportError as missing:
             hint = "pip install 'snnir[iree]'"
             raise error("SNN503", f"target 'mlir' needs IREE ({missing})", hint=hint) from None
