@@ -6,7 +6,7 @@ PYTHON is the interpreter of an environment that has it: `python3 -m venv peer` 
 `peer/bin/pip install snn-mlir==1.0.0`. Verifiers are those of torch-mlir and IREE, where installed
 (`pip install torch-mlir iree-base-compiler`). The package's `run` needs its `snn-opt` and the LLVM
 that built it; where `SNN_OPT` and `MLIR_DIR` name them, spikes are also those of its own programs,
-else only those of its text (`snn_mlir_text.py`).
+else only those of its text (`snn_mlir_parts/text.py`).
 """
 
 from __future__ import annotations
@@ -19,53 +19,23 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nir
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import snnir
-from benchmarks.snn_mlir_changes import variants
-from benchmarks.snn_mlir_nodes import GRAPHS, build
-from benchmarks.snn_mlir_text import Array, NotUnderstoodError, Program, read
+from benchmarks.snn_mlir_parts.changes import variants
+from benchmarks.snn_mlir_parts.nodes import GRAPHS, build
+from benchmarks.snn_mlir_parts.peer import Peer, inputs, load, model_folder
+from benchmarks.snn_mlir_parts.spikes import PRESETS, against_recordings, spikes_of
+from benchmarks.snn_mlir_parts.text import NotUnderstoodError, read
 from snnir.c_build import compiler
-from snnir.ir import Graph, Provenance
+from snnir.ir import Provenance
 
-PRESETS = ("snntorch", "norse", "sinabs")
-DT = 1e-4
+TOOLS = ("torch-mlir-opt", "iree-opt", "iree-compile")
 FUNCTION = ("--function=snn_forward_step",)
-RATE = 0.2
-
-#: Recorded by others, in `FOLDER/recordings`: model, input, spikes, and whose they are in both.
-RECORDED = (
-    ("lif_norse.nir", "lif_snntorch.csv", "lif_snntorch.csv", "%output", None),
-    ("braille_zero.nir", "braille_input.npy", "braille_zero_hidden_snntorch.npy",
-     "%spikes_lif1.lif", "lif1.lif"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Peer:
-    """An installed snn-mlir.
-
-    Attributes:
-        python: The interpreter that has it.
-    """
-
-    python: str
-
-    def call(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run its command line."""
-        command = [self.python, "-m", "snn_mlir", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    def export(self, path: Path, to: Path, *flags: str) -> str | None:
-        """Return the text it makes of a file, None if it refuses."""
-        done = self.call("export", path, "-o", to, *flags)
-        return to.read_text() if done.returncode == 0 else None
 
 
 def shorten(message: str, width: int = 110) -> str:
@@ -79,8 +49,9 @@ def shorten(message: str, width: int = 110) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def table(head: list[str], rows: list[list[str]]) -> None:
+def table(title: str, head: list[str], rows: list[list[str]]) -> None:
     """Print a table of Markdown."""
+    print(f"**{title}**\n")
     for cells in (head, ["---"] * len(head), *rows):
         print("| " + " | ".join(cells) + " |")
     print()
@@ -153,14 +124,6 @@ def verifiers(path: Path, *flags: str) -> list[str]:
     ]
 
 
-def load(path: Path, **options: Any) -> Graph | None:
-    """Read a file with what repairs it needs, None if it is refused."""
-    try:
-        return snnir.load(path, repair=True, **options)
-    except snnir.SnnirError:
-        return None
-
-
 def lowered(path: Path, folder: Path) -> list[str]:
     """Return what the verifiers say once its own lowering to linalg has run."""
     to = folder / f"{path.stem}.linalg.mlir"
@@ -191,23 +154,6 @@ def toolchain(peer: Peer, path: Path, folder: Path) -> list[str]:
     ran = peer.call("run", model)
     said = "yes" if ran.returncode == 0 else f"no: {shorten(' '.join(ran.stderr.split()))}"
     return [f"`{path.name}`", yes(made.returncode == 0), yes(compiled), said]
-
-
-def inputs(path: Path) -> tuple[int, ...]:
-    """Return the shape of a model's input."""
-    graph = load(path)
-    assert graph is not None
-    (signal,) = graph.inputs.values()
-    return signal.shape
-
-
-def model_folder(path: Path, x: Array, folder: Path) -> Path:
-    """Make the folder of a model and its input [T, *features] that `codegen` and `run` want."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    shutil.copy(path, folder)
-    np.save(folder / "input.npy", x.reshape(len(x), -1).astype(np.int8))
-    return folder
 
 
 # --- What is kept ---------------------------------------------------------------------------------
@@ -242,71 +188,6 @@ def kept(peer: Peer, path: Path, folder: Path) -> dict[str, tuple[str, str] | No
     return found
 
 
-# --- Spikes ---------------------------------------------------------------------------------------
-
-
-def differing(one: Array, other: Array) -> str:
-    return f"{int((one != other).sum()):,}"
-
-
-def spikes_of(peer: Peer, path: Path, folder: Path, steps: int) -> list[str]:
-    """Return how the spikes of its text differ from snnir's, and its integers from its floats."""
-    program = read((folder / f"{path.stem}.mlir").read_text())
-    shape = program.arguments["%input"].shape
-    x = (np.random.default_rng(0).random((steps, *shape)) < RATE).astype(np.float32)
-    theirs = program.run(x)
-    cells = [f"`{path.name}`", f"{int(theirs.sum()):,} of {theirs.size:,}"]
-    recurrent = any("prev_spikes" in name for name in program.arguments)
-    for preset in PRESETS:
-        if preset == "sinabs" and recurrent:
-            cells.append("–")  # Sinabs itself reads none
-            continue
-        graph = load(path, semantics=preset, dt=DT)
-        assert graph is not None
-        ours = snnir.compile(graph).run(x[:, None]).output[:, 0]
-        cells.append(f"{differing(theirs, ours)} ({int(ours.sum()):,})")
-    text = peer.export(path, folder / "whole.mlir", "-q")
-    cells.append("refused" if text is None else differing(read(text).run(x), theirs))
-    cells.append(own_program(peer, path, x, program, folder))
-    return cells
-
-
-def own_program(peer: Peer, path: Path, x: Array, program: Program, folder: Path) -> str:
-    """Return how the output of its compiled program differs from that of its text."""
-    model = model_folder(path, x, folder / "program")
-    done = peer.call("run", model)
-    if done.returncode:
-        return "does not run"
-    found = np.loadtxt(model / "build" / "results.csv", delimiter=",", ndmin=2)
-    return differing(found, program.run(x).reshape(len(x), -1))
-
-
-def against_recordings(path: Path, folder: Path) -> list[str] | None:
-    """Return the spikes that differ from those that others recorded, None if there are none."""
-    for name, given, expected, buffer, population in RECORDED:
-        place = path.parent / "recordings"
-        text = folder / f"{path.stem}.mlir"
-        if name != path.name or not (place / given).exists() or not text.exists():
-            continue
-        x, wanted = recording(place / given, 0), recording(place / expected, 2)
-        graph = load(path, semantics="snntorch", dt=DT)
-        assert graph is not None
-        result = snnir.compile(graph).run(x[:, None], [population] if population else [])
-        ours = result.recorded[population] if population else result.output
-        theirs = read(text.read_text()).run(x, buffer)
-        sums = (int(values.sum()) for values in (wanted, theirs, ours))
-        differ = (differing(theirs, wanted), differing(ours[:, 0], wanted))
-        return [f"`{name}`", *(f"{n:,}" for n in sums), *differ]
-    return None
-
-
-def recording(path: Path, column: int) -> Array:
-    """Read a recording [T, *features]; of a table of input, voltage and spike one column."""
-    if path.suffix == ".npy":
-        return np.asarray(np.load(path))
-    return np.loadtxt(path, delimiter=",", dtype=np.float32)[:, column : column + 1]
-
-
 # --- Printing -------------------------------------------------------------------------------------
 
 
@@ -319,7 +200,7 @@ def print_nodes(peer: Peer, folder: Path) -> None:
         to = folder / "node.mlir"
         theirs = [yes(peer.export(path, to, *flags) is not None) for flags in ((), ("-q",))]
         rows.append([name, *theirs, yes(ours_of(path) is not None)])
-    table(["NIR", "snn-mlir", "snn-mlir `-q`", "snnir"], rows)
+    table("nodes", ["NIR", "snn-mlir", "snn-mlir `-q`", "snnir"], rows)
 
 
 def print_kept(peer: Peer, paths: list[Path], folder: Path) -> None:
@@ -334,38 +215,53 @@ def print_kept(peer: Peer, paths: list[Path], folder: Path) -> None:
         for path in paths:
             cells += found[path][label] or ("–", "–")
         rows.append(cells)
-    table(head, rows)
+    table("changes", head, rows)
+
+
+def print_text(paths: list[Path], folder: Path) -> None:
+    """Print what programs of MLIR say to the text of both."""
+    head = ["file", *(f"{name} takes its text" for name in TOOLS)]
+    head += [*(f"{name} takes snnir's" for name in TOOLS[:2]), "snnir's reads back equal"]
+    table("verifiers", head, [verified(path, folder) for path in paths])
+
+
+def print_programs(peer: Peer, paths: list[Path], folder: Path) -> None:
+    """Print how far its text and C come to a program."""
+    head = ["file", "`codegen`", "its C compiles", "`run`"]
+    table("C", head, [toolchain(peer, path, folder) for path in paths])
+    if "SNN_OPT" in os.environ:
+        head = ["file", "its lowering to linalg", *(f"{name} takes that" for name in TOOLS)]
+        rows = [lowered(path, folder) for path in paths]
+        table("lowering", [*head, "IREE runs that"], rows)
+
+
+def print_spikes(peer: Peer, paths: list[Path], folder: Path, steps: int) -> None:
+    """Print spikes on random input, and on recorded input where there is some."""
+    head = ["file", "spikes of its text", *(f"differ from snnir's `{p}` (spikes)" for p in PRESETS)]
+    head += ["its integers from its floats", "snnir's from its floats", "its program from its text"]
+    rows = []
+    for path in paths:
+        try:
+            rows.append(spikes_of(peer, path, folder, steps))
+        except NotUnderstoodError as unknown:
+            rows.append([f"`{path.name}`", f"not stepped: {unknown}", *["–"] * 6])
+    table("spikes", head, rows)
+    recorded = [row for path in paths if (row := against_recordings(path, folder))]
+    if recorded:
+        head = ["file", "recorded", "snn-mlir", "snnir", "snn-mlir differs", "snnir differs"]
+        table("recordings", head, recorded)
 
 
 def print_all(peer: Peer, paths: list[Path], folder: Path, steps: int) -> None:
     """Print all tables."""
     head = ["file", "`check`", "`export`", "it says", "snnir"]
-    table(head, [accepted(peer, path, folder) for path in paths])
-    tools = ["torch-mlir-opt", "iree-opt", "iree-compile"]
-    head = ["file", *(f"{name} takes its text" for name in tools)]
-    head += [*(f"{name} takes snnir's" for name in tools[:2]), "snnir's reads back equal"]
-    table(head, [verified(path, folder) for path in paths])
+    table("files", head, [accepted(peer, path, folder) for path in paths])
+    print_text(paths, folder)
     good = [path for path in paths if (folder / f"{path.stem}.mlir").exists()]
-    head = ["file", "`codegen`", "its C compiles", "`run`"]
-    table(head, [toolchain(peer, path, folder) for path in good])
-    if "SNN_OPT" in os.environ:
-        head = ["file", "its lowering to linalg", *(f"{name} takes that" for name in tools)]
-        table([*head, "IREE runs that"], [lowered(path, folder) for path in good])
+    print_programs(peer, good, folder)
     print_kept(peer, good, folder)
     print_nodes(peer, folder)
-    head = ["file", "spikes of its text", *(f"differ from snnir's `{p}` (spikes)" for p in PRESETS)]
-    head += ["its integers differ from its floats", "its program differs from its text"]
-    rows = []
-    for path in good:
-        try:
-            rows.append(spikes_of(peer, path, folder, steps))
-        except NotUnderstoodError as unknown:
-            rows.append([f"`{path.name}`", f"not stepped: {unknown}", *["–"] * 5])
-    table(head, rows)
-    recorded = [row for path in good if (row := against_recordings(path, folder))]
-    if recorded:
-        head = ["file", "recorded", "snn-mlir", "snnir", "snn-mlir differs", "snnir differs"]
-        table(head, recorded)
+    print_spikes(peer, good, folder, steps)
 
 
 def main() -> None:

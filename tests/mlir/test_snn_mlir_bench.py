@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import snnir
-from benchmarks.snn_mlir import Peer, recording, shorten, verdict
-from benchmarks.snn_mlir_changes import CHANGES, READINGS, variants, without_recurrence
-from benchmarks.snn_mlir_nodes import GRAPHS, build
-from benchmarks.snn_mlir_text import NotUnderstoodError, read
+from benchmarks.snn_mlir import shorten, verdict
+from benchmarks.snn_mlir_parts.changes import CHANGES, READINGS, variants, without_recurrence
+from benchmarks.snn_mlir_parts.nodes import GRAPHS, build
+from benchmarks.snn_mlir_parts.peer import Peer
+from benchmarks.snn_mlir_parts.spikes import recording
+from benchmarks.snn_mlir_parts.text import NotUnderstoodError, read
 from snnir.ir import Conv2d, Input, Linear, Signal, SumPool2d
 from tests.helpers import ROOT, dyadic, graph, nir_recurrent, params, quiet_load, spikes
 
