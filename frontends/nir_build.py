@@ -153,7 +153,7 @@ class _Builder:
         if raw.type == DELAY:
             self.add(name, Delay(int(raw.fields["steps"])), [operand], raw)
             return
-        self.add(name, self.op(name, raw, self.signals[operand]), [operand], raw)
+        self.add(name, self.op(name, raw, self.signals.get(operand)), [operand], raw)
 
     def several_inputs(self, name: str, raw: RawNode) -> bool:
         """Build a step whose inputs the record keeps apart; NIR itself would add them up."""

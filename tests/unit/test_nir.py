@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 
 import snnir
-from tests.helpers import dyadic, nir_chain, nir_file, quiet_load, recurrent, spikes
+from tests.helpers import (
+    dyadic,
+    nir_chain,
+    nir_file,
+    nir_recurrent,
+    quiet_load,
+    recurrent,
+    spikes,
+)
 
 ONE = np.ones(4, np.float32)
 IMAGE = [2, 6, 6]
@@ -132,6 +140,25 @@ def test_recurrent_delay_option(tmp_path: Path) -> None:
     snnir.save(recurrent(1), tmp_path / "m.nir")
     graph = quiet_load(tmp_path / "m.nir", semantics="norse", recurrent_delay=3)
     assert [n.op.steps for n in graph.nodes.values() if n.op.name == "delay"] == [3]  # type: ignore[attr-defined]
+
+
+def test_a_delay_may_close_a_cycle(tmp_path: Path) -> None:
+    nir_recurrent(tmp_path / "m.nir")
+    model = nir.read(tmp_path / "m.nir", type_check=False)
+    edges = [*(e for e in model.edges if e != ("rec", "lif")), ("rec", "late"), ("late", "lif")]
+    found = [snnir.compile(quiet_load(tmp_path / "m.nir", semantics="snntorch", dt=1e-3))]
+    for steps in ([1, 1, 1, 1], [2, 2, 3, 4]):
+        nodes = {**model.nodes, "late": nir.Delay(np.array(steps) * 1e-3)}
+        path = nir_file(tmp_path / "late.nir", nir.NIRGraph(nodes, edges, type_check=False))
+        graph = quiet_load(path, semantics="snntorch", dt=1e-3)
+        (delay,) = [node for node in graph.nodes.values() if node.op.name == "delay"]
+        assert (delay.name, delay.operands) == ("late", (snnir.Value("rec"),))
+        assert delay.op.steps.numpy().tolist() == steps  # type: ignore[attr-defined]
+        found.append(snnir.compile(graph))
+    implied, one, several = (c.run(spikes((20, 1, 3), 0.9)).output for c in found)
+    assert implied.any()
+    np.testing.assert_array_equal(one, implied)
+    assert (several != implied).any()
 
 
 def test_delays_must_be_whole_steps(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Parts of `benchmarks/snn_mlir.py`."""
