@@ -64,7 +64,7 @@ class Facts:
     dtype: str = "float32"
     offset: int = 0
     exact: bool = True
-    driver: str = "local-task"
+    driver: str = "local-sync"
 
     @classmethod
     def read(cls, text: str) -> Facts:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 FLAGS = ("--iree-input-demote-f64-to-f32=false", "--iree-input-demote-i64-to-i32=false")
 #: The runtime's driver by back end.
 DRIVERS = {
-    "llvm-cpu": "local-task", "vmvx": "local-sync", "cuda": "cuda", "rocm": "hip",
+    "llvm-cpu": "local-sync", "vmvx": "local-sync", "cuda": "cuda", "rocm": "hip",
     "vulkan-spirv": "vulkan", "metal-spirv": "metal",
 }  # fmt: skip
-CPU = "llvm-cpu"
+#: The driver of several threads, whose waking takes longer than many a small operation.
+CPU, THREADED = "llvm-cpu", "local-task"
 
 
 class NotCompiled(Exception):

@@ -29,7 +29,7 @@ from snnir.running import Result, check_batch, check_inputs, check_record, spike
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.mlir_code import command, host, kernels
 from snnir.targets.mlir_code.host import INTERFACE, MODULE, WEIGHTS
-from snnir.targets.mlir_code.iree import CPU, DRIVERS, NotCompiled, compiled
+from snnir.targets.mlir_code.iree import CPU, DRIVERS, THREADED, NotCompiled, compiled
 from snnir.targets.mlir_code.lowering import Lowering
 from snnir.targets.mlir_code.populations import most_buffers
 from snnir.targets.mlir_code.upstream import bytecode
@@ -65,6 +65,7 @@ class MlirTarget(Target):
         steps, batch: Steps and samples that one call takes; longer and larger runs are several
             calls. By default 16 steps of one sample in a folder, and what suits the input in
             memory.
+        threads: Of `llvm-cpu`: 1, or more for as many as IREE takes.
         bytecode: Write the code as MLIR bytecode too; this needs torch-mlir.
     """
 
@@ -78,6 +79,7 @@ class MlirTarget(Target):
     flags: str = ""
     steps: int = 0
     batch: int = 0
+    threads: int = 1
     bytecode: bool = False
 
     def __post_init__(self) -> None:
@@ -91,9 +93,17 @@ class MlirTarget(Target):
             if not 0 <= getattr(self, option) <= MOST:
                 what = f"target 'mlir': {option} is {getattr(self, option)}"
                 raise error("SNN503", what, hint=f"use 1 to {MOST}, or 0 for what suits")
+        if self.threads < 1:
+            what = f"target 'mlir': threads is {self.threads}"
+            raise error("SNN503", what, hint="use 1 or more")
         if self.backend != CPU and (self.cpu or self.features):
             what = f"target 'mlir': backend '{self.backend}' knows no cpu or features"
             raise error("SNN503", what, hint=f"they are of backend={CPU}")
+
+    @property
+    def driver(self) -> str:
+        """Name of the runtime's driver."""
+        return THREADED if self.backend == CPU and self.threads > 1 else DRIVERS[self.backend]
 
     @property
     def compiles(self) -> bool:
@@ -126,7 +136,7 @@ class MlirTarget(Target):
         """Return the code and its folder."""
         lowering = self.lowering(graph, self.steps or STEPS, self.batch or 1)
         text = lowering.module()
-        facts = replace(lowering.facts(), driver=DRIVERS.get(self.backend, ""))
+        facts = replace(lowering.facts(), driver=self.driver if self.backend != NONE else "")
         files: dict[str, Content] = {
             TEXT: text.encode(),
             WEIGHTS: partial(write_weights, lowering),
@@ -210,7 +220,7 @@ class MlirCompiled(Compiled):
         steps = target.steps or max(STEPS, ROWS // samples // STEPS * STEPS)
         lowering = target.lowering(self.graph, min(steps, MOST_STEPS), samples)
         lowering.module()
-        facts = replace(lowering.facts(), driver=DRIVERS[target.backend])
+        facts = replace(lowering.facts(), driver=target.driver)
 
         def load(traced: bool) -> bytes:
             return target.module(lowering.module([traced]), target.cpu or "host")
