@@ -59,6 +59,10 @@ def _select(code: Code, condition: Scalar, yes: Scalar, no: Scalar) -> Scalar:
     return code.scalar(f"arith.select {condition.name}, {yes.name}, {no.name}", yes.element)
 
 
+def _also(code: Code, a: Scalar, b: Scalar) -> Scalar:
+    return code.scalar(f"arith.andi {a.name}, {b.name}", "i1")
+
+
 def _call(code: Code, word: str, x: Scalar) -> Scalar:
     return code.scalar(f"{word} {x.name}", x.element)
 
@@ -86,9 +90,10 @@ def _cast(code: Code, element: str, x: Scalar) -> Scalar:
 
 
 def _trunc(code: Code, element: str, x: Scalar) -> Scalar:
-    """Round up below zero, else down: `math.trunc` is a call of a library on many processors."""
+    """Round down, of the negative below zero: IREE has `math.floor` alone on every processor."""
     below = _compare(code, "olt", x, code.number(0.0, element))
-    return _select(code, below, _call(code, "math.ceil", x), _call(code, "math.floor", x))
+    up = _call(code, "math.floor", _call(code, "arith.negf", x))
+    return _select(code, below, _call(code, "arith.negf", up), _call(code, "math.floor", x))
 
 
 def _tanh(code: Code, element: str, x: Scalar) -> Scalar:
@@ -120,13 +125,17 @@ def _pow(code: Code, element: str, a: Scalar, b: Scalar) -> Scalar:
     size = _call(code, "math.absf", base)
     scaled = _both(code, "arith.mulf", exponent, _call(code, "math.log", size))
     found = _call(code, "math.exp", scaled)
+    is_number = _compare(code, "ord", exponent, exponent)
+    found = _select(code, _also(code, _compare(code, "oeq", size, one), is_number), one, found)
     halved = _both(code, "arith.mulf", exponent, half)
     is_whole = _compare(code, "oeq", _call(code, "math.floor", exponent), exponent)
-    is_even = _compare(code, "oeq", _call(code, "math.floor", halved), halved)
+    is_split = _compare(code, "one", _call(code, "math.floor", halved), halved)
+    odd = _both(code, "math.copysign", found, base)
+    found = _select(code, _also(code, is_whole, is_split), odd, found)
     negative = _compare(code, "olt", base, zero)
-    signed = _select(code, is_even, found, _call(code, "arith.negf", found))
-    odd_root = _select(code, is_whole, signed, code.number(float("nan"), "f64"))
-    found = _select(code, negative, odd_root, found)
+    finite = _compare(code, "ogt", base, code.number(-float("inf"), "f64"))
+    no_root = _also(code, _also(code, negative, finite), _not(code, element, is_whole))
+    found = _select(code, no_root, code.number(float("nan"), "f64"), found)
     for value, special in ((exponent, zero), (base, one)):
         found = _select(code, _compare(code, "oeq", value, special), one, found)
     return code.cast(found, element)

@@ -146,13 +146,17 @@ class MlirTarget(Target):
             files[BYTECODE] = bytecode(text)
         if not self.compiles:
             return MlirCompiled(graph, self, files, history)
-        files[MODULE] = self.module(text, self.cpu or "generic")
+        files[MODULE] = partial(self.write_module, text)
         files[PROGRAM] = folder_source(command, (host, folder_program, folder_weights)).encode()
         return MlirCompiled(graph, self, files, history, PROGRAM)
 
     def lowering(self, graph: Graph, steps: int, batch: int) -> Lowering:
         """Return the code for so many steps and samples."""
         return Lowering(graph, self.precision, self.exact, steps, batch)
+
+    def write_module(self, text: str, file: BinaryIO) -> None:
+        """Write the module of a folder."""
+        file.write(self.module(text, self.cpu or "generic"))
 
     def module(self, text: str, cpu: str) -> bytes:
         """Return the code compiled by IREE.
