@@ -234,36 +234,47 @@ def convolution(
     code: Code, x: Array, *, weight: Held, bias: Held | None = None, stride: Sequence[int],
     padding: Pairs, dilation: Sequence[int], groups: int, acc: str, element: str,
 ) -> Array:  # fmt: skip
-    """Cross-correlation over the axes after the channels."""
+    """Cross-correlation over the axes after the channels.
+
+    One column more is computed where their number is odd: IREE takes blocks of a divisor of it.
+    """
     x = code.converted(x, _factor(x.element, acc))
     x = _padded(code, x, ((0, 0), *padding), code.number(0, x.element))
     out, inner, *kernel = weight.shape
-    space = len(kernel)
+    extents = _extents(x.dims[2:], kernel, stride, dilation)
+    odd = extents[-1] % 2 if extents[-1] > 1 else 0
+    if odd:
+        more = [*((0, 0) for _ in x.dims[1:-1]), (0, stride[-1])]
+        x = _padded(code, x, more, code.number(0, x.element))
     held = weight.reshaped(groups, out // groups, inner, *kernel).argument()
     x = code.reshaped(x, (x.dims[0], groups, inner, *x.dims[2:]), (1, 2, *(1 for _ in kernel)))
-    extents = _extents(x.dims[3:], kernel, stride, dilation)
+    room = (*extents[:-1], extents[-1] + odd)
+    y = _correlated(code, x, held, room, stride, dilation, acc)
+    y = code.merged(y, (x.dims[0], out, *room), (1, 2, *(1 for _ in kernel)))
+    if odd:
+        y = code.part(y, [0] * len(y.dims), (x.dims[0], out, *extents))
+    return _with_bias(code, y, bias, 1, element)
+
+
+def _correlated(
+    code: Code, x: Array, weight: Array, extents: Sequence[int], stride: Sequence[int],
+    dilation: Sequence[int], acc: str,
+) -> Array:  # fmt: skip
+    """Return the sums of [rows, groups, channels, *size] over all windows."""
+    space = len(extents)
     # Axes: row, group, output channel, place; then channel and place in the kernel.
-    first = 4 + space
-    places, taps = axes(space, 3), axes(space, first)
+    channel, places, taps = f"d{3 + space}", axes(space, 3), axes(space, 4 + space)
     reach = [
         f"{p} * {s} + {k} * {d}" for p, s, k, d in zip(places, stride, taps, dilation, strict=True)
     ]
+    start = code.filled((*x.dims[:2], weight.dims[1], *extents), code.number(0, acc))
     (y,) = code.loop(
         [PARALLEL] * (3 + space) + [REDUCTION] * (1 + space),
-        [
-            (x, ("d0", "d1", f"d{first - 1}", *reach)),
-            (held, ("d1", "d2", f"d{first - 1}", *taps)),
-        ],
-        [
-            (
-                code.filled((x.dims[0], groups, out // groups, *extents), code.number(0, acc)),
-                axes(3 + space),
-            )
-        ],
+        [(x, ("d0", "d1", channel, *reach)), (weight, ("d1", "d2", channel, *taps))],
+        [(start, axes(3 + space))],
         _multiply_add(code, acc),
     )
-    y = code.merged(y, (x.dims[0], out, *extents), (1, 2, *(1 for _ in kernel)))
-    return _with_bias(code, y, bias, 1, element)
+    return y
 
 
 def _extents(
