@@ -31,7 +31,9 @@ from benchmarks.engines.workloads import INFERENCE, POISSON, QUICK, TRAINING, gr
 TORCH_PEERS = ("snntorch", "spikingjelly", "sinabs", "norse", "bindsnet")
 JAX_PEERS = ("jaxsnn", "spyx")
 BRIAN = ("brian2-cython", "brian2-standalone")
-OURS = ("snnir-numpy", "snnir-torch", "snnir-xla", "snnir-native", "snnir-native-i8")
+OURS = (
+    "snnir-numpy", "snnir-torch", "snnir-xla", "snnir-mlir", "snnir-native", "snnir-native-i8"
+)  # fmt: skip
 PEERS = (*TORCH_PEERS, *JAX_PEERS, *BRIAN, "nest")
 ENGINES = (*PEERS, *OURS)
 OWN_DYNAMICS = {"jaxsnn", "spyx"}
@@ -87,7 +89,7 @@ def prepared(engine: str, work: Any) -> Callable[[], tuple[Any, list[Any]]]:
             raise NotImplementedError("it does not train")
         makers: dict[str, Callable[[Any], Any]] = {
             "snnir-numpy": ours.with_numpy, "snnir-xla": ours.with_xla,
-            "snnir-native": ours.with_native,
+            "snnir-mlir": ours.with_mlir, "snnir-native": ours.with_native,
             "snnir-native-i8": partial(ours.with_native, whole=True),
         }  # fmt: skip
         call = makers[engine](work)

@@ -17,9 +17,11 @@ import numpy.typing as npt
 from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node
 from snnir.ir.neuron import Neuron, Step
-from snnir.ir.pooling import AvgPool2d, SumPool2d
+from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
 from snnir.ir.sparse import SparseLinear
-from snnir.ir.synapses import BatchNorm, Conv1d, Conv2d, Linear, without_zero
+from snnir.ir.structure import Add
+from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
+from snnir.ir.winner import Winner
 from snnir.pipeline import APPROXIMATE, EXACT, EXACT_REAL
 from snnir.streams import Kind
 
@@ -28,6 +30,8 @@ LEVELS = (EXACT, EXACT_REAL, APPROXIMATE, REFUSED)
 
 #: Scalar operations whose last bit depends on the library that computes them.
 _LIBRARY = ("exp", "log", "tanh", "pow", "sqrt")
+#: What entries say where a runtime computes so; only states that small differ.
+FLUSHED = "numbers below 1.2e-38 are taken for 0"
 #: Integers up to this are exact in float32.
 _WHOLE = 2**24
 _FINEST = 40
@@ -128,6 +132,16 @@ def arithmetic_level(graph: Graph, node: Node) -> tuple[str, str]:
     return EXACT, ""
 
 
+def computes_reals(graph: Graph, node: Node) -> bool:
+    """Whether a node computes with real numbers that may become very small."""
+    if isinstance(node.op, Step):
+        return not node.op.program.is_whole
+    if isinstance(node.op, (MaxPool2d, Winner)):  # they compare
+        return graph.signals[node.operands[0]].kind is Kind.ANALOG
+    computes = isinstance(node.op, (Add, AvgPool2d, BatchNorm, Bias, Scale))
+    return computes and graph.signal(node.name).dtype.startswith("f")
+
+
 def sums_exactly(op: Linear | Conv1d | Conv2d | SparseLinear) -> bool:
     """Whether sums of any of an op's weights, and its bias, are exact in float32 in every order.
 
@@ -178,8 +192,9 @@ def _finest_bit(array: npt.NDArray[Any]) -> int:
 
 
 def report(
-    graph: Graph, target: str, special: Iterable[NodeLoss] = (), *, exact: bool = False
-) -> LossReport:
+    graph: Graph, target: str, special: Iterable[NodeLoss] = (), *, exact: bool = False,
+    flushes: bool = False,
+) -> LossReport:  # fmt: skip
     """Return the report of a conversion.
 
     Args:
@@ -187,6 +202,7 @@ def report(
         target: To what.
         special: Entries the target knows better.
         exact: The target stores the graph as it is, so that nothing is computed anew.
+        flushes: The target's runtime takes numbers below 1.2e-38 for 0; entries say so.
     """
     known = {entry.node: entry for entry in special}
     entries = []
@@ -198,6 +214,8 @@ def report(
         level, what = (EXACT, "stored as it is") if exact else arithmetic_level(graph, node)
         if isinstance(node.op, Neuron) and exact:
             what = "stored with its stepping record"
+        if flushes and computes_reals(graph, node):
+            what = "; ".join(filter(None, (what, FLUSHED)))
         entries.append(NodeLoss(name, level, what))
     entries += [entry for entry in known.values() if entry.node not in graph.nodes]
     return LossReport(target, tuple(entries), graph.provenance.notes)

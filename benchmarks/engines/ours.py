@@ -81,3 +81,10 @@ def with_xla(work: Workload, exact: bool = True) -> Callable[[], Any]:
         return lambda: jax.block_until_ready(step(tensors))[1]
     jitted = jax.jit(run)
     return lambda: jax.block_until_ready(jitted(tensors, x))["output"]
+
+
+def with_mlir(work: Workload) -> Callable[[], Any]:
+    """Return the mlir target's run, compiled by IREE for this processor."""
+    made: Any = snnir.compile(graph(work), "mlir")
+    program, x = made.simulator(work.x.shape[1]), {"input": work.x}
+    return lambda: next(iter(program.run(x)[0].values()))

@@ -15,12 +15,10 @@ from snnir import folder_program, folder_weights
 from snnir.artefact import populations
 from snnir.embedding import folder_source
 from snnir.errors import Diagnostic, error
-from snnir.ir.graph import Graph, Node
+from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
-from snnir.ir.pooling import AvgPool2d
 from snnir.ir.safetensors_io import write_tensors
-from snnir.ir.structure import Add
-from snnir.ir.synapses import BatchNorm, Bias, Scale
+from snnir.ir.synapses import BatchNorm, Scale
 from snnir.loss_report import LEVELS as KEPT
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.network_build import PRECISIONS, unsupported
@@ -44,7 +42,6 @@ STEPS, MOST_STEPS, ROWS, MOST_SAMPLES = 16, 64, 512, 64
 MOST = 4096
 #: Buffers that IREE can give one operation.
 MOST_BUFFERS = 32
-FLUSHED = "IREE's runtime takes numbers below 1.2e-38 for 0"
 FUSED = "products and sums may be rounded together (exact=false)"
 
 
@@ -122,15 +119,14 @@ class MlirTarget(Target):
         return problems or (too_many_buffers(graph) if self.compiles else [])
 
     def losses(self, graph: Graph) -> LossReport:
-        """Return what is kept; IREE's runtime computes with very small numbers as with zero."""
-        nodes = graph.nodes.values()
+        """Return what is kept: without `exact`, products and sums are rounded together."""
+        fused = () if self.exact else graph.nodes.values()
         entries = [
-            NodeLoss(n.name, KEPT[1], FLUSHED) for n in nodes if self.compiles and real(graph, n)
+            NodeLoss(node.name, KEPT[1], FUSED)
+            for node in fused
+            if isinstance(node.op, (Step, BatchNorm, Scale))
         ]
-        if not self.exact:
-            fused = (node for node in nodes if isinstance(node.op, (Step, BatchNorm, Scale)))
-            entries += [NodeLoss(node.name, KEPT[1], FUSED) for node in fused]
-        return report(graph, self.name, entries)
+        return report(graph, self.name, entries, flushes=self.compiles)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the code and its folder."""
@@ -169,14 +165,6 @@ class MlirTarget(Target):
         except NotCompiled as problem:
             hint = "check backend, cpu, features and flags, or set backend=none"
             raise error("SNN503", f"target 'mlir': {problem}", hint=hint) from None
-
-
-def real(graph: Graph, node: Node) -> bool:
-    """Whether a node computes with real numbers that may become very small."""
-    if isinstance(node.op, Step):
-        return not node.op.program.is_whole
-    computes = isinstance(node.op, (Add, AvgPool2d, BatchNorm, Bias, Scale))
-    return computes and graph.signal(node.name).dtype.startswith("f")
 
 
 def too_many_buffers(graph: Graph) -> list[Diagnostic]:

@@ -79,14 +79,14 @@ class XlaTarget(Target):
     def losses(self, graph: Graph) -> LossReport:
         """Return what is kept: without `exact`, products and sums are rounded together."""
         if self.exact:
-            return report(graph, self.name)
+            return report(graph, self.name, flushes=True)
         kinds = (Step, BatchNorm, Scale)
         fused = [
             NodeLoss(name, KEPT[1], "products and sums may be rounded together (exact=false)")
             for name in graph.order
             if isinstance(graph.nodes[name].op, kinds)
         ]
-        return report(graph, self.name, fused)
+        return report(graph, self.name, fused, flushes=True)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the program and its folder."""
