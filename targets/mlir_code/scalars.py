@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from snnir.dynamics.program import Dynamics, Let, Operand
 from snnir.dynamics.scalar import SCALAR_OPS
 from snnir.targets.mlir_code.code import Code, Scalar, is_real
@@ -120,15 +122,18 @@ def _pow(code: Code, element: str, a: Scalar, b: Scalar) -> Scalar:
     size = _call(code, "math.absf", base)
     scaled = _both(code, "arith.mulf", exponent, _call(code, "math.log", size))
     found = _call(code, "math.exp", scaled)
+    found = _select(code, _compare(code, "oeq", size, one), one, found)
     halved = _both(code, "arith.mulf", exponent, half)
     is_whole = _compare(code, "oeq", _call(code, "math.floor", exponent), exponent)
     is_even = _compare(code, "oeq", _call(code, "math.floor", halved), halved)
-    negative = _compare(code, "olt", base, zero)
     signed = _select(code, is_even, found, _call(code, "arith.negf", found))
-    odd_root = _select(code, is_whole, signed, code.number(float("nan"), "f64"))
-    found = _select(code, negative, odd_root, found)
-    for value, special in ((exponent, zero), (base, one)):
-        found = _select(code, _compare(code, "oeq", value, special), one, found)
+    # Not of -0 and minus infinity, whose fractional powers are those of their sizes.
+    root = _select(code, _compare(code, "olt", base, zero), code.number(np.nan, "f64"), found)
+    lowest = code.number(-np.inf, "f64")
+    root = _select(code, _compare(code, "oeq", base, lowest), found, root)
+    negative = _compare(code, "olt", _both(code, "math.copysign", one, base), zero)
+    found = _select(code, negative, _select(code, is_whole, signed, root), found)
+    found = _select(code, _compare(code, "oeq", exponent, zero), one, found)
     return code.cast(found, element)
 
 
