@@ -88,7 +88,16 @@ def _cast(code: Code, element: str, x: Scalar) -> Scalar:
 
 
 def _trunc(code: Code, element: str, x: Scalar) -> Scalar:
-    """Round up below zero, else down: `math.trunc` is a call of a library on many processors."""
+    """Round up below zero, else down; float64 by way of whole numbers, where there are halves.
+
+    On many processors `math.trunc`, and `math.ceil` of float64, are calls of a library, which IREE
+    does not have.
+    """
+    if element == "f64":
+        size = _call(code, "math.absf", x)
+        has_halves = _compare(code, "olt", size, code.number(2.0**52, "f64"))
+        rounded = code.cast(code.cast(x, "i64"), "f64")
+        return _select(code, has_halves, _both(code, "math.copysign", rounded, x), x)
     below = _compare(code, "olt", x, code.number(0.0, element))
     return _select(code, below, _call(code, "math.ceil", x), _call(code, "math.floor", x))
 
@@ -118,14 +127,13 @@ def _pow(code: Code, element: str, a: Scalar, b: Scalar) -> Scalar:
     Compilers replace `math.powf` by the same without the exceptions, or with fewer digits.
     """
     base, exponent = code.cast(a, "f64"), code.cast(b, "f64")
-    zero, one, half = (code.number(x, "f64") for x in (0.0, 1.0, 0.5))
+    zero, one = code.number(0.0, "f64"), code.number(1.0, "f64")
     size = _call(code, "math.absf", base)
     scaled = _both(code, "arith.mulf", exponent, _call(code, "math.log", size))
     found = _call(code, "math.exp", scaled)
     found = _select(code, _compare(code, "oeq", size, one), one, found)
-    halved = _both(code, "arith.mulf", exponent, half)
-    is_whole = _compare(code, "oeq", _call(code, "math.floor", exponent), exponent)
-    is_even = _compare(code, "oeq", _call(code, "math.floor", halved), halved)
+    halved = _both(code, "arith.mulf", b, code.number(0.5, element))
+    is_whole, is_even = (_compare(code, "oeq", _trunc(code, element, e), e) for e in (b, halved))
     signed = _select(code, is_even, found, _call(code, "arith.negf", found))
     # Not of -0 and minus infinity, whose fractional powers are those of their sizes.
     root = _select(code, _compare(code, "olt", base, zero), code.number(np.nan, "f64"), found)

@@ -105,20 +105,23 @@ def test_ops(name: str) -> None:
     agrees(alone(op, *shapes))
 
 
-def one_step(steps: dict[str, Step], x: Any, y: Any) -> dict[str, tuple[Any, Any]]:
+def one_step(
+    steps: dict[str, Step], x: Any, y: Any, precision: str = "float32"
+) -> dict[str, tuple[Any, Any]]:
     """Return what steps give for two inputs [1, 1, N], here and in the reference."""
     built, given = neuron_graph(list(steps.values()), (x.size,)), {"x": x, "y": y}
-    net = Network(built, 1, 1, traced=[False])
+    net = Network(built, 1, 1, precision, traced=[False])
     net.rest()
     found = net.run(given, "run")[0]
     with np.errstate(all="ignore"):
-        wanted = simulate(build_model(built, "float32"), given)[0]
+        wanted = simulate(build_model(built, precision), given)[0]
     return {name: (found[f"o{k}"], wanted[f"o{k}"]) for k, name in enumerate(steps)}
 
 
-def test_every_scalar_op() -> None:
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_every_scalar_op(precision: str) -> None:
     """On zeros of both signs, infinities, NaN, and numbers below the normal ones."""
-    for name, (found, wanted) in one_step(*scalar_steps()).items():
+    for name, (found, wanted) in one_step(*scalar_steps(), precision).items():
         same(found, wanted, name, 4 if name in ("exp", "log", "tanh", "pow") else 0)
         if name not in ("min", "max"):  # of two zeros, either is the smaller
             numbers = ~np.isnan(wanted)
