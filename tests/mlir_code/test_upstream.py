@@ -89,12 +89,19 @@ def test_networks(name: str) -> None:
     agrees(makers[name]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["reproducible", "float64"])
 def test_precisions(precision: str) -> None:
     agrees(tangled(), precision=precision)
 
 
-@pytest.mark.parametrize("options", ["", "bits=16,state-bits=32", "shifts,rounding=floor"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "", pytest.param("bits=16,state-bits=32", marks=pytest.mark.slow),
+        pytest.param("shifts,rounding=floor", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_integers(options: str) -> None:
     agrees(readout().apply(f"quantize{{{options}}}"))
 
@@ -118,6 +125,7 @@ def one_step(
     return {name: (found[f"o{k}"], wanted[f"o{k}"]) for k, name in enumerate(steps)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_every_scalar_op(precision: str) -> None:
     """On zeros of both signs, infinities, NaN, and numbers below the normal ones."""
@@ -140,6 +148,7 @@ def test_powers_have_the_exceptions_of_c() -> None:
     np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(wanted[numbers]))
 
 
+@pytest.mark.slow
 def test_functions_of_libm() -> None:
     """`exp` and `pow` in a population's own program, and the `exp` of a published model."""
     agrees(neuron_graph([Step(nested, params(a=0.7, b=1.9))], (4,)), ulps=32)

@@ -54,7 +54,9 @@ def verify(bindings: str, texts: list[str]) -> None:
 
 @pytest.mark.parametrize("bindings", BINDINGS)
 @pytest.mark.parametrize(
-    ("source", "least"), [("ops", len(OPS)), ("matrix", len(MATRIX)), ("corpus", 20), ("random", 200)]
+    ("source", "least"),
+    [("ops", len(OPS)), ("matrix", len(MATRIX)), ("corpus", 20),
+     pytest.param("random", 200, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_modules_are_valid(bindings: str, source: str, least: int) -> None:
     texts = modules(source)
