@@ -17,7 +17,6 @@ from snnir.targets.numpy_sim.runtime import simulate
 from tests.conformance.test_steps import nested
 from tests.corpora.test_corpus import READABLE
 from tests.helpers import feed_forward, params, quiet_load, recurrent, spikes
-from tests.mlir_code.nets import side_by_side, side_by_side_inputs
 from tests.passes.test_quantize import readout
 from tests.strategies import adaptive, graphs, lif_steps
 from tests.targets import (
@@ -28,6 +27,8 @@ from tests.targets import (
     inputs,
     neuron_graph,
     scalar_steps,
+    side_by_side,
+    side_by_side_inputs,
     tangled,
 )
 

@@ -61,6 +61,7 @@ from tests.targets import (
     inputs,
     neuron_graph,
     scalar_steps,
+    side_by_side,
     t,
     tangled,
 )
@@ -342,7 +343,7 @@ def test_the_makefile_builds_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("build", ["tangled", "recurrent", "pictures", "whole", "ops"])
 def test_the_source_is_clean(build: str, tmp_path: Path) -> None:
     if build == "ops":
-        built = [alone(op, *shapes) for op, shapes in OPS.values()]
+        built = side_by_side({name: alone(op, *shapes) for name, (op, shapes) in OPS.items()})
     else:
         makers: dict[str, Callable[[], Graph]] = {
             "tangled": tangled,
@@ -350,11 +351,10 @@ def test_the_source_is_clean(build: str, tmp_path: Path) -> None:
             "pictures": lambda: pictures(MaxPool2d((2, 2), (2, 2))),
             "whole": lambda: readout().apply("quantize"),
         }
-        built = [makers[build]()]
-    for each in built:
-        snnir.compile(each, "native", level=0).save(tmp_path / "out")
-        built_alone(tmp_path / "out")
-        built_alone(tmp_path / "out", "-DSNN_RECORD")
+        built = makers[build]()
+    snnir.compile(built, "native", level=0).save(tmp_path / "out")
+    built_alone(tmp_path / "out")
+    built_alone(tmp_path / "out", "-DSNN_RECORD")
 
 
 def test_hostile_names_stay_names(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_ops(name: str) -> None:
         check(built, inputs(built), "xla", precision="reproducible")
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(steps=st.lists(lif_steps(), min_size=6, max_size=6))
 def test_the_lif_family(steps: list[Step]) -> None:
     built = neuron_graph(steps, (2, 3))
@@ -184,7 +184,7 @@ def test_tangled_recurrences(steps: int) -> None:
     check(built, inputs(built, steps, 3), "xla")
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(built=graphs(), seed=st.integers(0, 99))
 def test_random_graphs(built: Graph, seed: int) -> None:
     check(built, inputs(built, 9, 2, seed), "xla")
