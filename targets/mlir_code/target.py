@@ -21,11 +21,13 @@ from snnir.ir.pooling import AvgPool2d
 from snnir.ir.safetensors_io import write_tensors
 from snnir.ir.structure import Add
 from snnir.ir.synapses import BatchNorm, Bias, Scale
+from snnir.ir.winner import Winner
 from snnir.loss_report import LEVELS as KEPT
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.network_build import PRECISIONS, unsupported
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
+from snnir.streams import Kind
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.mlir_code import command, host, kernels
 from snnir.targets.mlir_code.host import INTERFACE, MODULE, WEIGHTS
@@ -108,7 +110,7 @@ class MlirTarget(Target):
     @property
     def compiles(self) -> bool:
         """Whether IREE compiles the code."""
-        return self.backend != NONE and importlib.util.find_spec("iree.compiler") is not None
+        return self.backend != NONE and has_compiler()
 
     def pipeline(self, level: int) -> str:
         """Return the standard pipeline; float64 keeps its parameters in float64."""
@@ -167,11 +169,21 @@ class MlirTarget(Target):
             raise error("SNN503", f"target 'mlir': {problem}", hint=hint) from None
 
 
+def has_compiler() -> bool:
+    """Whether IREE's compiler is installed."""
+    try:
+        return importlib.util.find_spec("iree.compiler") is not None
+    except ModuleNotFoundError:  # `iree` itself is missing
+        return False
+
+
 def real(graph: Graph, node: Node) -> bool:
     """Whether a node computes with real numbers that may become very small."""
     if isinstance(node.op, Step):
         return not node.op.program.is_whole
     computes = isinstance(node.op, (Add, AvgPool2d, BatchNorm, Bias, Scale))
+    if isinstance(node.op, Winner):
+        return graph.signals[node.operands[0]].kind is Kind.ANALOG
     return computes and graph.signal(node.name).dtype.startswith("f")
 
 
