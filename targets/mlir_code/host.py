@@ -27,6 +27,7 @@ class Port:
         shape: Of a sample.
         steps: Of the past of a delay: how many steps it holds; they are its first axis.
         dtype: In which a state is recorded, as NumPy calls it; streams have one for all.
+        node: Of an output: the node whose first stream it is, if it is one's.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Port:
     shape: tuple[int, ...]
     steps: int = 0
     dtype: str = ""
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Program:
         self._modules: dict[bool, Any] = {}
         self._states: list[list[Any]] = []
         self._batch = 0
-        self._late: dict[str, Any] = {}
+        self._late: dict[tuple[str, str], Any] = {}
 
     def module(self, traced: bool) -> Any:
         """Return the module that has `trace`, or `run`."""
@@ -131,7 +133,7 @@ class Program:
         Returns:
             Outputs by name, records by name (both [T, B, *shape]), spikes by population.
         """
-        facts = self.facts
+        facts, record = self.facts, list(dict.fromkeys(record))
         given = [np.asarray(inputs[p.name], _DTYPES[p.element]) for p in facts.inputs]
         batch = given[0].shape[1]
         if not resume or self._batch != batch:
@@ -147,11 +149,11 @@ class Program:
         for part in range(len(self._states)):
             now = slice(part * facts.batch, (part + 1) * facts.batch)
             sums += self.some(part, [x[:, now] for x in given], [y[:, now] for y in found], record)
-        names = [*(f"/{port.name}" for port in facts.outputs), *record]
-        made = {name: self.late(name, y) for name, y in zip(names, found, strict=True)}
-        outputs = {port.name: made[f"/{port.name}"] for port in facts.outputs}
+        keys = [trace_key(port) for port in facts.outputs] + [("record", name) for name in record]
+        made = {key: self.late(key, y) for key, y in dict(zip(keys, found, strict=True)).items()}
+        outputs = {port.name: made[trace_key(port)] for port in facts.outputs}
         counted = dict(zip(facts.populations, sums.tolist(), strict=True))
-        return outputs, {name: made[name] for name in record}, counted
+        return outputs, {name: made["record", name] for name in record}, counted
 
     def rest(self, traced: bool) -> list[Any]:
         """Return the states before the first step."""
@@ -187,15 +189,20 @@ class Program:
         counts = made[ends[0] : ends[1]]
         return [y.to_host() for y in values], [y.to_host() for y in counts]
 
-    def late(self, name: str, y: Any) -> Any:
+    def late(self, key: tuple[str, str], y: Any) -> Any:
         """Shift a trace by the record offset; what does not fit is kept for the next run."""
         offset = self.facts.offset
         if not offset:
             return y
-        before = self._late.get(name, np.zeros((offset, *y.shape[1:]), y.dtype))
+        before = self._late.get(key, np.zeros((offset, *y.shape[1:]), y.dtype))
         line = np.concatenate([before, y])
-        self._late[name] = line[len(y) :]
+        self._late[key] = line[len(y) :]
         return line[: len(y)]
+
+
+def trace_key(output: Port) -> tuple[str, str]:
+    """Return what names the trace of an output: it is that of the record of the same stream."""
+    return ("output", output.name) if output.node is None else ("record", output.node)
 
 
 def as_list(made: Any) -> list[Any]:

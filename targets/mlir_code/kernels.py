@@ -25,6 +25,9 @@ from snnir.targets.mlir_code.code import (
 from snnir.targets.mlir_code.weights import Held
 
 Pairs = Sequence[Sequence[int]]
+#: Operands of a sum that are read from where they are; more are put into one tensor before, as
+#: IREE has 32 buffers for an operation.
+MOST_OPERANDS = 16
 
 
 def identity(code: Code, x: Array, *, element: str) -> Array:
@@ -34,6 +37,9 @@ def identity(code: Code, x: Array, *, element: str) -> Array:
 
 def add(code: Code, *xs: Array, element: str) -> Array:
     """Return the left-to-right sum."""
+    if len(xs) > MOST_OPERANDS:
+        line = code.stacked([code.converted(x, element) for x in xs])
+        xs = tuple(code.item(line, k) for k in range(len(xs)))
     dims = xs[0].dims
 
     def body(given: list[Scalar]) -> Scalar:
@@ -119,9 +125,9 @@ def _with_parameter(
 
 def batch_norm(code: Code, x: Array, *, gain: Held, shift: Held, element: str) -> Array:
     """Return x * gain + shift per channel."""
-    ones = [1] * (len(x.dims) - 2)
-    first, times = gain.reshaped(-1, *ones).spread(code, x.dims[1:], element)
-    second, plus = shift.reshaped(-1, *ones).spread(code, x.dims[1:], element)
+    after = len(x.dims) - 2
+    first, times = gain.per_channel(after).spread(code, x.dims[1:], element)
+    second, plus = shift.per_channel(after).spread(code, x.dims[1:], element)
 
     def body(given: list[Scalar]) -> Scalar:
         own, rest = given[0], given[1:]
@@ -147,8 +153,7 @@ def _with_bias(code: Code, y: Array, bias: Held | None, axis: int, element: str)
     """Round the sums to the type of the result, then add the bias of each index of an axis."""
     if bias is None:
         return code.converted(y, element)
-    after = [1] * (len(y.dims) - axis - 1)
-    return offset_after(code, y, bias.reshaped(-1, *after), element)
+    return offset_after(code, y, bias.per_channel(len(y.dims) - axis - 1), element)
 
 
 def offset_after(code: Code, y: Array, bias: Held, element: str) -> Array:

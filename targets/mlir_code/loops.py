@@ -9,7 +9,7 @@ from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.timing import Delay
 from snnir.targets.mlir_code.code import Array
-from snnir.targets.mlir_code.lowering import COUNT, Function
+from snnir.targets.mlir_code.lowering import COUNT, Function, past
 from snnir.targets.mlir_code.populations import Population
 
 
@@ -38,9 +38,7 @@ class Loop:
         read = {value for node in self.nodes for value in node.operands}
         self.outside = sorted((v for v in read if v.node not in inside), key=str)
         self.carried = [
-            port
-            for port in function.lowering.states()
-            if port.name.rpartition(":")[0] in inside or port.name in inside
+            port for port in function.lowering.states() if port.name.rpartition(":")[0] in inside
         ]
         self.given = self.given_values(inside)
 
@@ -111,12 +109,13 @@ class Loop:
                 now |= {Value(node.name, k): y for k, y in enumerate(made)}
                 new |= {f"{node.name}:{key}": y for key, y in after.items()}
             elif node.name in self.delays:
-                now[Value(node.name)] = self.read(node, states[node.name], now)
+                now[Value(node.name)] = self.read(node, states[past(node.name)], now)
             else:
                 now[Value(node.name)] = self.plain(node, now)
         for node in self.nodes:
             if node.name in self.delays:
-                new[node.name] = self.taken_in(node, states[node.name], now[node.operands[0]])
+                line = states[past(node.name)]
+                new[past(node.name)] = self.taken_in(line, now[node.operands[0]])
         return now, new
 
     def plain(self, node: Node, now: dict[Value, Array]) -> Array:
@@ -126,25 +125,25 @@ class Loop:
             return self.code.converted(operands[0], self.function.elements.of(Value(node.name)))
         return self.function.stateless(node, operands)
 
-    def read(self, node: Node, past: Array, now: dict[Value, Array]) -> Array:
+    def read(self, node: Node, held: Array, now: dict[Value, Array]) -> Array:
         """Return what a delay gives in a step; elements without delay give what comes in."""
         function, code, op = self.function, self.code, self.delays[node.name]
         steps = function.delays(node)
         if steps is None:
-            return code.item(past, 0)
-        line, length = past, op.longest
+            return code.item(held, 0)
+        line, length = held, op.longest
         if not op.shortest:
-            x = self.function.code.converted(now[node.operands[0]], past.element)
-            line = self.joined(past, x)
-        whole = function.further_back(line, (1, *past.dims[1:]), length, steps)
+            x = self.function.code.converted(now[node.operands[0]], held.element)
+            line = self.joined(held, x)
+        whole = function.further_back(line, (1, *held.dims[1:]), length, steps)
         return code.item(whole, 0)
 
-    def joined(self, past: Array, x: Array) -> Array:
+    def joined(self, held: Array, x: Array) -> Array:
         """Return a line with one more value at its end."""
-        return self.code.joined([past, self.code.stacked([x])], 0)
+        return self.code.joined([held, self.code.stacked([x])], 0)
 
-    def taken_in(self, node: Node, past: Array, x: Array) -> Array:
+    def taken_in(self, held: Array, x: Array) -> Array:
         """Return the line of a delay after a step."""
-        x = self.code.converted(x, past.element)
-        line = self.joined(past, x)
-        return self.code.part(line, [1, *(0 for _ in x.dims)], past.dims)
+        x = self.code.converted(x, held.element)
+        line = self.joined(held, x)
+        return self.code.part(line, [1, *(0 for _ in x.dims)], held.dims)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -49,6 +49,11 @@ ZERO, ZEROS = "%zero", {"i32": "%zero32", "i64": "%zero64"}
 States = dict[str, Array]
 
 
+def past(name: str) -> str:
+    """Return the name of what a delay holds, which no other node's state has."""
+    return f"{name}:past"
+
+
 @dataclass(frozen=True)
 class Lowering:
     """A graph in the form of a module.
@@ -82,7 +87,11 @@ class Lowering:
 
     def outputs(self) -> list[Port]:
         """Return the outputs."""
-        return [self.port(name, value) for name, value in self.graph.outputs.items()]
+        found = []
+        for name, value in self.graph.outputs.items():
+            node = None if value.result else value.node
+            found.append(replace(self.port(name, value), node=node))
+        return found
 
     def port(self, name: str, value: Value) -> Port:
         """Return how a stream goes in or out."""
@@ -90,7 +99,7 @@ class Lowering:
         return Port(name, self.elements.of(value), shape)
 
     def states(self) -> list[Port]:
-        """Return what is carried from call to call: `node:state`, or the past of a delay."""
+        """Return what is carried from call to call: `node:state`, and `node:past` of a delay."""
         found = []
         for name in self.graph.order:
             op, shape = self.graph.nodes[name].op, tuple(self.graph.signal(name).shape)
@@ -100,7 +109,7 @@ class Lowering:
                 names = (f"{name}:{state.name}" for state in op.program.states)
                 found += [Port(each, element, shape, 0, kind) for each in names]
             elif isinstance(op, Delay) and op.longest:
-                found.append(Port(name, self.elements.of(Value(name)), shape, op.longest))
+                found.append(Port(past(name), self.elements.of(Value(name)), shape, op.longest))
         return found
 
     def streams(self) -> dict[str, Value]:
@@ -109,12 +118,17 @@ class Lowering:
         for node in self.graph.nodes.values():
             count = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
             found |= {value_name(Value(node.name, k)): Value(node.name, k) for k in range(count)}
-        return found
+        # A node may be called as the second stream of another.
+        return found | {name: Value(name) for name in found if name in self.graph.nodes}
 
     def traces(self) -> list[Port]:
-        """Return everything that can be recorded, in the order `trace` gives it."""
-        streams = [self.port(name, value) for name, value in self.streams().items()]
-        return streams + [state for state in self.states() if not state.steps]
+        """Return everything that can be recorded, in the order `trace` gives it.
+
+        A node whose name reads like another's state hides that state, as for all targets.
+        """
+        streams = {name: self.port(name, value) for name, value in self.streams().items()}
+        states = [state for state in self.states() if not state.steps]
+        return [*streams.values(), *(state for state in states if state.name not in streams)]
 
     def facts(self) -> Facts:
         """Return what a caller has to know."""
@@ -152,7 +166,7 @@ class Lowering:
                 found |= {f"{name}:{key}": array for key, array in made.items()}
             elif isinstance(node.op, Delay) and node.op.longest:
                 zero = code.number(0, self.elements.of(Value(name)))
-                found[name] = code.filled((node.op.longest, *dims), zero)
+                found[past(name)] = code.filled((node.op.longest, *dims), zero)
         return Written(INITIAL, [], [], code.body(), list(found.values()))
 
 
@@ -244,9 +258,8 @@ class Function:
 
     def traced_value(self, port: Port) -> Array:
         """Return what `trace` gives for a name."""
-        if port.name in self.histories:
-            return self.histories[port.name]
-        return self.values[self.lowering.streams()[port.name]]
+        value = self.lowering.streams().get(port.name)
+        return self.histories[port.name] if value is None else self.values[value]
 
     def count(self, name: str) -> Array:
         """Return the sum of a population over time and features, of every sample."""
@@ -359,10 +372,10 @@ class Function:
         if not op.longest:
             self.values[value] = x
             return
-        past, length = self.states[node.name], op.longest
-        line = code.joined([past, x], 0)
+        before, length = self.states[past(node.name)], op.longest
+        line = code.joined([before, x], 0)
         nothing = [0] * (len(x.dims) - 1)
-        self.states[node.name] = code.part(line, [COUNT, *nothing], past.dims)
+        self.states[past(node.name)] = code.part(line, [COUNT, *nothing], before.dims)
         steps = self.delays(node)
         if steps is None:
             self.values[value] = code.part(line, [0, *nothing], x.dims)

@@ -17,7 +17,7 @@ from snnir.targets.mlir_code.code import (
     axes,
 )
 from snnir.targets.mlir_code.scalars import value_of, write_program
-from snnir.targets.mlir_code.weights import Read, Weights
+from snnir.targets.mlir_code.weights import Read, Weights, is_uniform
 
 #: Steps that one operation takes at most, and buffers: IREE has 32 for a dispatch.
 MOST_STEPS, MOST_BUFFERS = 16, 28
@@ -31,7 +31,7 @@ def most_buffers(op: Step) -> int:
     The states go in and out, and every state after the step is recorded.
     """
     program = op.program
-    params = sum(value.size > 1 for value in op.params.values())
+    params = sum(not is_uniform(value.numpy()) for value in op.params.values())
     return 3 * len(program.states) + params + len(program.inputs) + len(program.outputs)
 
 

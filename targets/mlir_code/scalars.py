@@ -81,6 +81,29 @@ def _neg(code: Code, element: str, x: Scalar) -> Scalar:
     return _both(code, "arith.subi", code.number(0, element), x)
 
 
+def _floordiv(code: Code, element: str, a: Scalar, b: Scalar) -> Scalar:
+    """Return a / b rounded down, and 0 where b is 0, as NumPy does.
+
+    Processors stop at a division by 0 and at that of the least number by -1. Samples and steps
+    that only fill a call up divide by 0.
+    """
+    zero, one, minus = (code.number(number, element) for number in (0, 1, -1))
+    is_zero, is_minus = (
+        Scalar(code.scalar(f"arith.cmpi eq, {b.name}, {other.name}", element).name, "i1")
+        for other in (zero, minus)
+    )
+    divisor = _select(code, is_zero, one, _select(code, is_minus, one, b))
+    found = _both(code, "arith.floordivsi", a, divisor)
+    found = _select(code, is_minus, _both(code, "arith.subi", zero, a), found)
+    return _select(code, is_zero, zero, found)
+
+
+def _shr(code: Code, element: str, a: Scalar, b: Scalar) -> Scalar:
+    """Return a / 2^b rounded down; by the width or more, or by less than 0, only the sign stays."""
+    last = code.number(int(element[1:]) - 1, element)
+    return _both(code, "arith.shrsi", a, _both(code, "arith.minui", b, last))
+
+
 def _not(code: Code, element: str, x: Scalar) -> Scalar:
     return code.scalar(f"arith.xori {x.name}, {code.constant('true', 'i1')}", "i1")
 
@@ -90,10 +113,13 @@ def _cast(code: Code, element: str, x: Scalar) -> Scalar:
 
 
 def _trunc(code: Code, element: str, x: Scalar) -> Scalar:
-    """Round down, of the negative below zero: IREE has `math.floor` alone on every processor."""
+    """Round up below zero, else down.
+
+    IREE makes `math.trunc`, and `math.ceil` of float64, calls of a library that it does not have.
+    """
     below = _compare(code, "olt", x, code.number(0.0, element))
-    up = _call(code, "math.floor", _call(code, "arith.negf", x))
-    return _select(code, below, _call(code, "arith.negf", up), _call(code, "math.floor", x))
+    up = _call(code, "arith.negf", _call(code, "math.floor", _call(code, "arith.negf", x)))
+    return _select(code, below, up, _call(code, "math.floor", x))
 
 
 def _tanh(code: Code, element: str, x: Scalar) -> Scalar:
@@ -144,10 +170,12 @@ def _pow(code: Code, element: str, a: Scalar, b: Scalar) -> Scalar:
 #: Operations that are not one of MLIR's.
 _RULES: dict[str, Callable[..., Scalar]] = {
     "cast": _cast,
+    "floordiv": _floordiv,
     "mul": _mul,
     "neg": _neg,
     "not": _not,
     "pow": _pow,
+    "shr": _shr,
     "tanh": _tanh,
     "trunc": _trunc,
 }

@@ -105,7 +105,7 @@ class MlirTarget(Target):
     @property
     def compiles(self) -> bool:
         """Whether IREE compiles the code."""
-        return self.backend != NONE and importlib.util.find_spec("iree.compiler") is not None
+        return self.backend != NONE and has_compiler()
 
     def pipeline(self, level: int) -> str:
         """Return the standard pipeline; float64 keeps its parameters in float64."""
@@ -165,6 +165,14 @@ class MlirTarget(Target):
         except NotCompiled as problem:
             hint = "check backend, cpu, features and flags, or set backend=none"
             raise error("SNN503", f"target 'mlir': {problem}", hint=hint) from None
+
+
+def has_compiler() -> bool:
+    """Whether IREE's compiler is installed."""
+    try:
+        return importlib.util.find_spec("iree.compiler") is not None
+    except ModuleNotFoundError:  # `iree` itself is missing
+        return False
 
 
 def too_many_buffers(graph: Graph) -> list[Diagnostic]:

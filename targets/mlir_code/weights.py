@@ -62,12 +62,12 @@ class Held:
         return self.array.shape
 
     def reshaped(self, *shape: int) -> Held:
-        """Return it with another shape; one number stays one."""
-        return (
-            self
-            if self.array.size == 1
-            else Held(self.weights, self.name, self.array.reshape(shape))
-        )
+        """Return it with another shape."""
+        return Held(self.weights, self.name, self.array.reshape(shape))
+
+    def per_channel(self, after: int) -> Held:
+        """Return one number per channel with so many axes of extent 1 behind them."""
+        return self.reshaped(-1, *(1 for _ in range(after)))
 
     def argument(self) -> Array:
         """Return it as an argument; whole numbers take as few bytes as hold them."""
@@ -84,13 +84,8 @@ class Held:
             element: The type wanted.
             first: Axis of the loop that is the first feature.
         """
-        flat = self.array.reshape(-1)
-        # Bits, so that zeros of both signs differ and NaNs do not.
-        if (
-            flat.size == 1
-            or (flat.view(f"u{flat.itemsize}") == flat[:1].view(f"u{flat.itemsize}")).all()
-        ):
-            number = code.number(flat[0], element)
+        if is_uniform(self.array):
+            number = code.number(self.array.flat[0], element)
             return [], lambda _: number
         shape = (1,) * (len(dims) - self.array.ndim) + self.shape
         places = [place for place, extent in enumerate(shape) if extent != 1]
@@ -99,3 +94,10 @@ class Held:
         )
         at = [f"d{first + place}" for place in places]
         return [(held, at)], lambda given: code.cast(given[0], element)
+
+
+def is_uniform(array: npt.NDArray[Any]) -> bool:
+    """Whether all elements of a tensor are one number, which is a constant then."""
+    # Bits, so that zeros of both signs differ and NaNs do not.
+    bits = np.ascontiguousarray(array).reshape(-1).view(f"u{array.itemsize}")
+    return bits.size > 0 and bool((bits == bits[0]).all())

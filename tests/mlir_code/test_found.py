@@ -1,0 +1,180 @@
+"""Faults of the mlir target that a review found, one test for each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("iree.compiler", reason="the mlir target needs IREE")
+
+import snnir
+from snnir.dynamics import Dynamics, Let, State
+from snnir.ir import (
+    Add,
+    Conv2d,
+    Delay,
+    Graph,
+    Input,
+    Linear,
+    Op,
+    Signal,
+    Step,
+    Winner,
+)
+from snnir.streams import Kind
+from tests.helpers import ROOT, cli, dyadic, feed_forward, graph, lif_step, params, spikes
+from tests.targets import alone, check, inputs, t
+
+
+def one_op(name: str, dtype: str, operands: int = 2) -> Step:
+    """Return a population whose one state sums what an operation gives."""
+    names = ("x", "y")[:operands]
+    body = (Let("z", name, names), Let("next", "add", ("v", "z")))
+    program = Dynamics(
+        "p", names, (), (State("v", 0.0),), body, (("v", "next"),), (("next", Kind.ANALOG),), dtype
+    )
+    return Step(program, params())
+
+
+def whole(step: Step) -> Graph:
+    """Return a population between two inputs of integers and an output."""
+    given = Input(Signal(Kind.ANALOG, (4,), "i32"))
+    return graph({"x": (given, []), "y": (given, []), "p": (step, ["x", "y"])}, "p").verify()
+
+
+def of_two(x: int, y: int, batch: int) -> dict[str, Any]:
+    """Return the same two integers for every element, step and sample."""
+    return {name: np.full((5, batch, 4), n, np.int32) for name, n in {"x": x, "y": y}.items()}
+
+
+@pytest.mark.parametrize("dtype", ["i32", "i64"])
+@pytest.mark.parametrize(("x", "y", "batch"), [(7, 2, 3), (-7, 0, 1), (-7, -1, 1)])
+def test_no_division_stops_the_process(dtype: str, x: int, y: int, batch: int) -> None:
+    """Three samples fill a call of four: the fourth divides 0 by 0."""
+    code = """
+import sys, numpy as np, snnir
+from tests.mlir_code.test_found import of_two, one_op, whole
+dtype, *numbers = sys.argv[1:]
+built, xs = whole(one_op("floordiv", dtype)), of_two(*map(int, numbers))
+with np.errstate(all="ignore"):
+    want = snnir.compile(built, "numpy").run(xs).output
+np.testing.assert_array_equal(snnir.compile(built, "mlir", cpu="generic").run(xs).output, want)
+"""
+    done = python(code, dtype, x, y, batch)
+    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+
+
+@pytest.mark.parametrize("by", [70, -1])
+def test_shifts_by_any_number(by: int) -> None:
+    built, xs = whole(one_op("shr", "i64")), of_two(-70000, by, 1)
+    want = snnir.compile(built, "numpy").run(xs).output
+    made = snnir.compile(built, "mlir", cpu="generic").run(xs).output
+    np.testing.assert_array_equal(made, want)
+
+
+def test_rounding_towards_zero_in_float64() -> None:
+    """IREE has no `ceil` of float64."""
+    built = alone(one_op("trunc", "f64", 1), (5,))
+    x = np.array([-1.5, -0.5, -0.0, 0.5, 2.5], np.float32).reshape(1, 1, 5)
+    want = snnir.compile(built, "numpy").run(x).output
+    np.testing.assert_array_equal(snnir.compile(built, "mlir").run(x).output, want)
+
+
+def test_a_convolution_of_one_weight() -> None:
+    check(alone(Conv2d(t(1, 1, 1, 1)), (1, 2, 3)), {"x0": spikes((5, 2, 1, 2, 3))}, "mlir")
+
+
+def test_a_sum_of_more_operands_than_iree_has_buffers() -> None:
+    built = alone(Add(), *((3,),) * 40)
+    check(built, inputs(built), "mlir")
+
+
+@pytest.mark.parametrize(("varied", "problems"), [(0, 0), (27, 0), (28, 1)])
+def test_only_parameters_that_vary_take_a_buffer(varied: int, problems: int) -> None:
+    """One state (in, out, recorded), an input, an output: 27 of 32 buffers are left."""
+    names = [f"p{index}" for index in range(30)]
+    sums = [Let(f"s{k}", "add", (f"s{k - 1}" if k else "x", name)) for k, name in enumerate(names)]
+    program = Dynamics(
+        "p", ("x",), tuple((name, "1") for name in names), (State("v", 0.0),), tuple(sums),
+        (("v", "s29"),), (("s29", Kind.ANALOG),),
+    )  # fmt: skip
+    numbers = [dyadic((4,), k) if k < varied else np.full(4, 0.5) for k in range(30)]
+    given = params(**dict(zip(names, (n.astype(np.float32) for n in numbers), strict=True)))
+    built = alone(Step(program, given), (4,))
+    assert len(snnir.check(built, "mlir")) == problems
+    if not problems:
+        check(built, inputs(built), "mlir")
+
+
+def fed(*further: tuple[str, Op, str], **extra: Any) -> Graph:
+    """Return 3 spikes -> 4 neurons, and more nodes."""
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": (Input(Signal(Kind.SPIKES, (3,))), []),
+        "fc": (Linear(t(4, 3)), ["x"]),
+        "lif": (lif_step(), ["fc"]),
+        **{name: (op, [source]) for name, op, source in further},
+    }
+    return graph(nodes, "lif", **extra).verify()
+
+
+@pytest.mark.parametrize("name", ["/output", "lif:v", "fc:past", "lif:w"])
+def test_nodes_called_as_something_else(name: str) -> None:
+    built = fed((name, Delay(2), "lif"))
+    check(built, inputs(built), "mlir")
+
+
+def test_late_records() -> None:
+    """A record asked for twice, and one of a stream that is an output in every run."""
+    built = fed(record_offset=2)
+    xs = inputs(built)
+    reference, made = (snnir.compile(built, target) for target in ("numpy", "mlir"))
+    for record in ([], ["lif"], ["lif:v", "lif:v"], ["lif", "lif:v"]):
+        want, got = (sim.run(xs, record, resume=True) for sim in (reference, made))
+        np.testing.assert_array_equal(got.output, want.output)
+        for name in record:
+            np.testing.assert_array_equal(got.recorded[name], want.recorded[name], name)
+
+
+def test_a_winner_of_very_small_numbers_is_reported() -> None:
+    """IREE's threads take 1e-40 for 0, which does not win."""
+    built = alone(Winner(), (3,))
+    x = np.full((1, 1, 3), 1e-40, np.float32)
+    want, made = (snnir.compile(built, target).run(x).output for target in ("numpy", "mlir"))
+    assert np.array_equal(want, made) or snnir.losses(built, "mlir").level != "exact"
+
+
+WITHOUT = """
+import importlib.machinery as machinery
+known = machinery.PathFinder.find_spec
+def found(name, *given, **more):
+    return None if name.split(".")[0] == "iree" else known(name, *given, **more)
+machinery.PathFinder.find_spec = found
+"""
+
+
+def python(code: str, *arguments: Any) -> Any:
+    """Run code in a process of its own."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def test_without_iree_there_is_the_code_alone(tmp_path: Path) -> None:
+    snnir.save(feed_forward(), tmp_path / "m.snnir")
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    arguments = ("compile", tmp_path / "m.snnir", "--target", "mlir", "-o", tmp_path / "out")
+    path = {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    done = cli(*arguments, env=path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.mlir").exists()
+    assert not (tmp_path / "out" / "model.vmfb").exists()
+    ran = cli("run", tmp_path / "out", "--poisson", 0.3, cwd=tmp_path, env=path)
+    assert ran.returncode == 1
+    assert "error[" in ran.stderr
+    assert "internal" not in ran.stderr
