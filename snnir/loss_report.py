@@ -1,8 +1,9 @@
 """What a conversion keeps of every node: the loss report.
 
 Levels, best first: `exact` (the spikes are equal for every input, rounding included), `exact in
-real arithmetic` (only the order of rounding may differ), `approximate` (something was replaced),
-`refused` (there is no form for it). The last two are losses: without consent they are errors.
+real arithmetic` (only rounding may differ: its order, or that of very small numbers), `approximate`
+(something was replaced), `refused` (there is no form for it). The last two are losses: without
+consent they are errors.
 """
 
 from __future__ import annotations
@@ -202,7 +203,8 @@ def report(
         target: To what.
         special: Entries the target knows better.
         exact: The target stores the graph as it is, so that nothing is computed anew.
-        flushes: The target's runtime takes numbers below 1.2e-38 for 0; entries say so.
+        flushes: The target's runtime takes numbers below 1.2e-38 for 0, so that no sum of them
+            is exact for every input.
     """
     known = {entry.node: entry for entry in special}
     entries = []
@@ -215,7 +217,7 @@ def report(
         if isinstance(node.op, Neuron) and exact:
             what = "stored with its stepping record"
         if flushes and computes_reals(graph, node):
-            what = "; ".join(filter(None, (what, FLUSHED)))
+            level, what = EXACT_REAL, "; ".join(filter(None, (what, FLUSHED)))
         entries.append(NodeLoss(name, level, what))
     entries += [entry for entry in known.values() if entry.node not in graph.nodes]
     return LossReport(target, tuple(entries), graph.provenance.notes)

@@ -126,7 +126,7 @@ class MlirTarget(Target):
             for node in fused
             if isinstance(node.op, (Step, BatchNorm, Scale))
         ]
-        return report(graph, self.name, entries, flushes=self.compiles)
+        return report(graph, self.name, entries, flushes=self.backend != NONE)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the code and its folder."""

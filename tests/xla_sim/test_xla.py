@@ -31,6 +31,7 @@ from snnir.ir import (
     Signal,
     Step,
     Value,
+    Winner,
 )
 from snnir.streams import Kind
 from snnir.targets.numpy_sim.build import build_model
@@ -324,10 +325,21 @@ def test_the_manifest_says_when_it_is_not_exact(tmp_path: Path) -> None:
 
 
 def test_the_loss_report_says_it_too() -> None:
-    levels = {
-        exact: snnir.losses(feed_forward(), "xla", exact=exact).level for exact in (True, False)
-    }
-    assert levels == {True: "exact", False: "exact in real arithmetic"}
+    for exact in (True, False):
+        report = snnir.losses(feed_forward(), "xla", exact=exact)
+        (lif,) = (entry for entry in report.nodes if entry.node == "lif")
+        assert report.level == lif.level == "exact in real arithmetic"
+        assert ("rounded together" in lif.what) == (not exact)
+        assert ("below 1.2e-38" in lif.what) == exact
+
+
+def test_very_small_numbers_are_zero_as_the_loss_report_says() -> None:
+    built = alone(Winner(), (3,))
+    x = np.full((1, 1, 3), 1e-40, np.float32)
+    want, made = (snnir.compile(built, target).run(x).output for target in ("numpy", "xla"))
+    assert want.sum() == 1
+    assert made.sum() == 0
+    assert snnir.losses(built, "xla").level != "exact"
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.nir")), ids=lambda p: p.name)
