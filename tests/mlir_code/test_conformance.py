@@ -11,12 +11,26 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import snnir
-from snnir.ir import FrozenDict, Graph, Neuron, Step
+from snnir.ir import (
+    BatchNorm,
+    Bias,
+    FrozenDict,
+    Graph,
+    Input,
+    Linear,
+    Neuron,
+    Scale,
+    Signal,
+    Slice,
+    Step,
+    Value,
+)
+from snnir.streams import Kind
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
 from tests.conformance.test_steps import nested
 from tests.corpora.test_corpus import READABLE
-from tests.helpers import feed_forward, params, quiet_load, recurrent, spikes
+from tests.helpers import feed_forward, graph, params, quiet_load, recurrent, spikes
 from tests.passes.test_quantize import readout
 from tests.strategies import adaptive, graphs, lif_steps
 from tests.targets import (
@@ -199,3 +213,39 @@ def test_the_folder_runs_alone(name: str, tmp_path: Path) -> None:
     for key, value in {**want.outputs, **want.recorded}.items():
         np.testing.assert_array_equal({**got.outputs, **got.recorded}[key], value)
     assert got.stats == want.stats
+
+
+def awkward(steps: int = 60) -> tuple[Graph, Any]:
+    """Return neurons, a norm and factors whose products need rounding, and such an input."""
+    rng = np.random.default_rng(1)
+    step = Step(
+        snnir.LifStep(reset="subtract"), params(beta=np.float32(0.9), threshold=np.float32(1.1))
+    )
+    odd = [snnir.tensor(rng.normal(size=4).astype(np.float32)) for _ in range(4)]
+    nodes: dict[str, Any] = {
+        "x": (Input(Signal(Kind.ANALOG, (4, 50))), []),
+        "norm": (BatchNorm(odd[0], snnir.tensor(np.abs(odd[1].numpy()) + 1), *odd[2:]), ["x"]),
+        "scaled": (Scale(snnir.tensor(np.float32(1.3))), ["norm"]),
+        "shifted": (Bias(snnir.tensor(np.float32(0.1))), ["scaled"]),
+        "one": (Linear(snnir.tensor(np.full((1, 1), 0.7, np.float32)), snnir.tensor(0.3)), ["thin"]),
+        "thin": (Slice(1, 0, 1), ["shifted"]),
+        "lif": (step, ["shifted"]),
+    }
+    built = graph(nodes, "lif", dt=1e-3)
+    built = Graph(built.nodes, {"lif": Value("lif"), "one": Value("one")}, 1e-3).verify()
+    return built, rng.normal(size=(steps, 2, 4, 50)).astype(np.float32)
+
+
+def test_products_and_sums_round_apart() -> None:
+    """On processors that have fused operations; `exact=false` shows that they would be used."""
+    built, x = awkward()
+    watch = [*every_value(built)]
+    want = snnir.compile(built, "numpy", level=0).run(x, watch).recorded
+    found = {
+        exact: snnir.compile(built, "mlir", level=0, exact=exact, steps=4).run(x, watch).recorded
+        for exact in (True, False)
+    }
+    for name in watch:
+        np.testing.assert_array_equal(found[True][name], want[name], name)
+    if "fma" in Path("/proc/cpuinfo").read_text().split():
+        assert any((found[False][name] != want[name]).any() for name in watch)
