@@ -143,6 +143,28 @@ def lowered(path: Path, folder: Path) -> list[str]:
     return [f"`{path.name}`", "yes", *cells, yes(ran)]
 
 
+def ours_lowered(path: Path, folder: Path, steps: int) -> list[str]:
+    """Return what becomes of snnir's lowering under `norse`: verified, compiled, its spikes."""
+    graph = load(path, semantics="norse")
+    if graph is None:
+        return [f"`{path.name}`", "refused", *["–"] * 4]
+    made = snnir.compile(graph, "mlir")
+    x = {
+        name: (np.random.default_rng(0).random((steps, 2, *signal.shape)) < 0.3).astype(np.float32)
+        for name, signal in made.graph.inputs.items()
+    }
+    text = made.save(folder / f"{path.stem} lowered") / "model.mlir"
+    names = list(snnir.populations(made.graph))
+    want = snnir.compile(graph, "numpy").run(x, names).recorded
+    try:
+        got = made.run(x, names).recorded
+    except snnir.SnnirError as absent:
+        return [f"`{path.name}`", *verifiers(text), str(absent), ""]
+    differ = sum(int((got[name] != want[name]).sum()) for name in names)
+    total = sum(int(spikes.sum()) for spikes in want.values())
+    return [f"`{path.name}`", *verifiers(text), str(total), str(differ)]
+
+
 def toolchain(peer: Peer, path: Path, folder: Path) -> list[str]:
     """Return whether its C is made, compiles alone, and runs."""
     model = model_folder(path, np.zeros((2, *inputs(path)), np.int8), folder / "chain")
@@ -235,6 +257,12 @@ def print_programs(peer: Peer, paths: list[Path], folder: Path) -> None:
         table("lowering", [*head, "IREE runs that"], rows)
 
 
+def print_ours(paths: list[Path], folder: Path, steps: int) -> None:
+    """Print how far snnir's lowering comes."""
+    head = ["file", *(f"{name} takes it" for name in TOOLS), "spikes", "differ in IREE"]
+    table("snnir's lowering", head, [ours_lowered(path, folder, steps) for path in paths])
+
+
 def print_spikes(peer: Peer, paths: list[Path], folder: Path, steps: int) -> None:
     """Print spikes on random input, and on recorded input where there is some."""
     head = ["file", "spikes of its text", *(f"differ from snnir's `{p}` (spikes)" for p in PRESETS)]
@@ -257,6 +285,7 @@ def print_all(peer: Peer, paths: list[Path], folder: Path, steps: int) -> None:
     head = ["file", "`check`", "`export`", "it says", "snnir"]
     table("files", head, [accepted(peer, path, folder) for path in paths])
     print_text(paths, folder)
+    print_ours(paths, folder, steps)
     good = [path for path in paths if (folder / f"{path.stem}.mlir").exists()]
     print_programs(peer, good, folder)
     print_kept(peer, good, folder)

@@ -183,9 +183,15 @@ def test_integers_give_the_same_bits(options: str) -> None:
     check(side_by_side(parts), side_by_side_inputs(xs), "mlir", steps=4)
 
 
-@pytest.mark.parametrize("path", READABLE, ids=lambda path: path.stem)
-def test_the_corpus(path: Path) -> None:
-    built = quiet_load(path, repair=True)
+SINABS = [(path, "sinabs") for path in READABLE if path.stem == "nmnist_cnn_sinabs"]
+
+
+@pytest.mark.parametrize(
+    ("path", "semantics"), [*((path, "norse") for path in READABLE), *SINABS],
+    ids=lambda given: getattr(given, "stem", given),
+)  # fmt: skip
+def test_the_corpus(path: Path, semantics: str) -> None:
+    built = quiet_load(path, semantics=semantics, repair=True)
     made = snnir.compile(built, "mlir", precision="reproducible")
     reference = snnir.compile(built, "numpy")
     x = {
@@ -196,6 +202,7 @@ def test_the_corpus(path: Path) -> None:
     for name in names:
         np.testing.assert_array_equal(got.recorded[name], want.recorded[name])
     assert got.stats == want.stats
+    assert sum(each["spikes"] for each in want.stats.values()) > 0
 
 
 @pytest.mark.parametrize("name", ["feed forward", "recurrent", "whole"])
@@ -227,7 +234,10 @@ def awkward(steps: int = 60) -> tuple[Graph, Any]:
         "norm": (BatchNorm(odd[0], snnir.tensor(np.abs(odd[1].numpy()) + 1), *odd[2:]), ["x"]),
         "scaled": (Scale(snnir.tensor(np.float32(1.3))), ["norm"]),
         "shifted": (Bias(snnir.tensor(np.float32(0.1))), ["scaled"]),
-        "one": (Linear(snnir.tensor(np.full((1, 1), 0.7, np.float32)), snnir.tensor(0.3)), ["thin"]),
+        "one": (
+            Linear(snnir.tensor(np.full((1, 1), 0.7, np.float32)), snnir.tensor(0.3)),
+            ["thin"],
+        ),
         "thin": (Slice(1, 0, 1), ["shifted"]),
         "lif": (step, ["shifted"]),
     }
