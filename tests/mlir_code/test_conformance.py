@@ -231,7 +231,10 @@ def awkward(steps: int = 60) -> tuple[Graph, Any]:
     odd = [snnir.tensor(rng.normal(size=4).astype(np.float32)) for _ in range(4)]
     nodes: dict[str, Any] = {
         "x": (Input(Signal(Kind.ANALOG, (4, 50))), []),
-        "norm": (BatchNorm(odd[0], snnir.tensor(np.abs(odd[1].numpy()) + 1), *odd[2:]), ["x"]),
+        "norm": (
+            BatchNorm(odd[0], snnir.tensor(np.abs(odd[1].numpy()) + 1), odd[2], odd[3]),
+            ["x"],
+        ),
         "scaled": (Scale(snnir.tensor(np.float32(1.3))), ["norm"]),
         "shifted": (Bias(snnir.tensor(np.float32(0.1))), ["scaled"]),
         "one": (
