@@ -23,6 +23,7 @@ from snnir.ir import (
     Input,
     Linear,
     Op,
+    Scale,
     Signal,
     Step,
     Winner,
@@ -149,6 +150,22 @@ def test_a_winner_of_very_small_numbers_is_reported() -> None:
     assert np.array_equal(want, made) or snnir.losses(built, "mlir").level != "exact"
 
 
+def test_nobody_wins_against_nan() -> None:
+    built = graph(
+        {
+            "x": (Input(Signal(Kind.ANALOG, (3,))), []),
+            "large": (Scale(snnir.tensor(np.float32(3e38))), ["x"]),
+            "parts": (Scale(snnir.tensor(np.array([0, 1, -1], np.float32))), ["large"]),
+            "winner": (Winner(), ["parts"]),
+        },
+        "winner",
+    )
+    x = np.full((1, 1, 3), 2, np.float32)  # inf * 0 is NaN
+    with np.errstate(all="ignore"):
+        want = snnir.compile(built, "numpy", level=0).run(x).output
+    np.testing.assert_array_equal(snnir.compile(built, "mlir", level=0).run(x).output, want)
+
+
 WITHOUT = """
 import importlib.machinery as machinery
 known = machinery.PathFinder.find_spec
@@ -178,3 +195,34 @@ def test_without_iree_there_is_the_code_alone(tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert "error[" in ran.stderr
     assert "internal" not in ran.stderr
+
+
+def test_what_iree_says_of_wrong_options_is_passed_on() -> None:
+    for options, words in {
+        ("flags", "--nonsense"): "'--nonsense'",
+        ("cpu", "foo"): "Unknown CPU",
+        ("flags", "--version"): "something other than a module",
+    }.items():
+        with pytest.raises(snnir.SnnirError, match=words) as refused:
+            snnir.compile(feed_forward(), "mlir", **dict([options]))
+        assert "SNN503" in str(refused.value)
+
+
+def test_a_folder_that_is_not_whole_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    snnir.compile(feed_forward(), "mlir").save(folder)
+    np.save(tmp_path / "x.npy", spikes((5, 1, 3)))
+    for name in ("model.vmfb", "weights.safetensors", "interface.json"):
+        whole_file = (folder / name).read_bytes()
+        for left in (None, whole_file[:100]):
+            (folder / name).unlink(missing_ok=True)
+            if left is not None:
+                (folder / name).write_bytes(left)
+            done = subprocess.run(
+                [sys.executable, folder / "model.py", tmp_path / "x.npy"], cwd=tmp_path,
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 1
+            assert "Traceback" not in done.stderr
+            assert done.stderr.strip()
+        (folder / name).write_bytes(whole_file)
