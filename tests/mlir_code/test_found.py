@@ -124,6 +124,35 @@ def fed(*further: tuple[str, Op, str], **extra: Any) -> Graph:
     return graph(nodes, "lif", **extra).verify()
 
 
+def together(operands: int, parameters: int) -> Graph:
+    """Return a sum of inputs, in pairs, that goes into a population with parameters."""
+    names = [f"p{index}" for index in range(parameters)]
+    sums = [Let(f"s{k}", "add", (f"s{k - 1}" if k else "x", name)) for k, name in enumerate(names)]
+    last = sums[-1].target
+    program = Dynamics(
+        "p", ("x",), tuple((name, "1") for name in names), (State("v", 0.0),), tuple(sums),
+        (("v", last),), ((last, Kind.ANALOG),),
+    )  # fmt: skip
+    given = params(**{name: dyadic((4,), k) for k, name in enumerate(names)})
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        f"x{k}": (Input(Signal(Kind.ANALOG, (4,))), []) for k in range(operands)
+    }
+    for k in range(1, operands):
+        nodes[f"sum{k}"] = (Add(), [f"sum{k - 1}" if k > 1 else "x0", f"x{k}"])
+    nodes["population"] = (Step(program, given), [f"sum{operands - 1}"])
+    return graph(nodes, "population").verify()
+
+
+@pytest.mark.parametrize(("operands", "parameters"), [(40, 1), (15, 20)])
+def test_what_iree_fuses_fits_its_buffers(operands: int, parameters: int) -> None:
+    """IREE makes one operation of both, with more than its 32 buffers, and fails when it runs."""
+    built = together(operands, parameters)
+    if not snnir.check(built, "mlir"):
+        xs = inputs(built, 1, 1)
+        want = snnir.compile(built, "numpy").run(xs).output
+        np.testing.assert_array_equal(snnir.compile(built, "mlir", steps=1).run(xs).output, want)
+
+
 @pytest.mark.parametrize("name", ["/output", "lif:v", "fc:past", "lif:w"])
 def test_nodes_called_as_something_else(name: str) -> None:
     built = fed((name, Delay(2), "lif"))
