@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import struct
 
 from snnir.folder_program import check_record, command_line, read_inputs, write_results
 from snnir.folder_weights import read_weights
@@ -37,17 +38,22 @@ import numpy as np
 def main() -> None:
     """Run the network on a file."""
     folder = pathlib.Path(__file__).parent
-    facts = Facts.read((folder / INTERFACE).read_text(encoding="utf-8"))
+    try:
+        facts = Facts.read((folder / INTERFACE).read_text(encoding="utf-8"))
+        weights, module = read_weights(folder / WEIGHTS), (folder / MODULE).read_bytes()
+    except (OSError, LookupError, TypeError, ValueError, struct.error) as problem:
+        raise SystemExit(f"{folder} is not as it was written: {problem}") from None
     parser = command_line(str(__doc__))
     parser.add_argument("--driver", default=facts.driver, help=f"default: {facts.driver}")
     arguments = parser.parse_args()
     check_record(arguments.record, [port.name for port in facts.traces])
     given = read_inputs(arguments.input, {port.name: port.shape for port in facts.inputs})
-    weights, module = read_weights(folder / WEIGHTS), (folder / MODULE).read_bytes()
     try:
         net = Program(lambda _: module, facts, weights, arguments.driver)
         outputs, records, sums = net.run(given, arguments.record)
-    except (ImportError, RuntimeError, ValueError) as problem:
+    except ImportError as problem:
+        raise SystemExit(f"pip install iree-base-runtime ({problem})") from None
+    except (IndexError, RuntimeError, ValueError) as problem:
         reason = str(problem).splitlines()[0]
         raise SystemExit(f"cannot run on driver {arguments.driver!r}: {reason}") from None
     write_results(arguments.output, outputs, records, sums)

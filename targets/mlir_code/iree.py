@@ -13,6 +13,8 @@ DRIVERS = {
 }  # fmt: skip
 #: The driver of several threads, whose waking takes longer than many a small operation.
 CPU, THREADED = "llvm-cpu", "local-task"
+#: How a module begins that is an archive, as all are unless a flag says otherwise.
+ARCHIVE = b"PK"
 
 
 class NotCompiled(Exception):
@@ -44,11 +46,18 @@ def compiled(text: str, backend: str, cpu: str, features: str, further: Sequence
         made: bytes = iree.compiler.compile_str(text, target_backends=[backend], extra_args=flags)
     except iree.compiler.CompilerToolError as failure:
         raise NotCompiled(first_error(str(failure))) from None
+    if not made.startswith(ARCHIVE) and made[8:12] != b"IREE":
+        raise NotCompiled("a flag of iree-compile makes something other than a module")
     return made
 
 
 def first_error(text: str) -> str:
-    """Return the line that says what is wrong."""
-    lines = [line.strip() for line in text.splitlines()]
-    found = [line for line in lines if "error:" in line] or [line for line in lines if line]
-    return (found or ["no message"])[0]
+    """Return the line of a failure of IREE's tools that says what is wrong."""
+    said = text.partition("Diagnostics:")[2] or text
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for line in lines:
+        if "error:" in line:
+            return line
+    if any(line.startswith("Stack dump") for line in lines):
+        return "iree-compile crashed"
+    return lines[0] if lines else "no message"

@@ -374,6 +374,11 @@ def winner(code: Code, x: Array, *, element: str) -> Array:
         before = code.op(f"arith.cmpi slt, {own}, {first.name} : i64")
         tie = code.op(f"arith.andi {same}, {before} : i1")
         wins = code.op(f"arith.ori {above}, {tie} : i1")
+        if is_real(x.element):  # a NaN wins, as in NumPy, and then does not fire
+            lost = code.op(f"arith.cmpf uno, {value.name}, {value.name} : {x.element}")
+            open_ = code.op(f"arith.cmpf ord, {top.name}, {top.name} : {x.element}")
+            first_lost = code.op(f"arith.andi {lost}, {open_} : i1")
+            wins = code.op(f"arith.ori {wins}, {first_lost} : i1")
         return [
             code.scalar(f"arith.select {wins}, {value.name}, {top.name}", x.element),
             code.scalar(f"arith.select {wins}, {own}, {first.name}", "i64"),

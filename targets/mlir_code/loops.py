@@ -28,7 +28,7 @@ class Loop:
         self.delays = {
             node.name: node.op
             for node in self.nodes
-            if isinstance(node.op, Delay) and node.op.longest
+            if isinstance(node.op, Delay)  # of one step at least: graphs are verified
         }
         self.populations = {
             node.name: Population(function.elements, function.lowering.weights, node)
@@ -109,41 +109,27 @@ class Loop:
                 now |= {Value(node.name, k): y for k, y in enumerate(made)}
                 new |= {f"{node.name}:{key}": y for key, y in after.items()}
             elif node.name in self.delays:
-                now[Value(node.name)] = self.read(node, states[past(node.name)], now)
+                now[Value(node.name)] = self.read(node, states[past(node.name)])
             else:
-                now[Value(node.name)] = self.plain(node, now)
+                now[Value(node.name)] = self.function.stateless(
+                    node, [now[v] for v in node.operands]
+                )
         for node in self.nodes:
             if node.name in self.delays:
                 line = states[past(node.name)]
                 new[past(node.name)] = self.taken_in(line, now[node.operands[0]])
         return now, new
 
-    def plain(self, node: Node, now: dict[Value, Array]) -> Array:
-        """Write a stateless node, or a delay of no steps."""
-        operands = [now[value] for value in node.operands]
-        if isinstance(node.op, Delay):
-            return self.code.converted(operands[0], self.function.elements.of(Value(node.name)))
-        return self.function.stateless(node, operands)
-
-    def read(self, node: Node, held: Array, now: dict[Value, Array]) -> Array:
-        """Return what a delay gives in a step; elements without delay give what comes in."""
-        function, code, op = self.function, self.code, self.delays[node.name]
-        steps = function.delays(node)
+    def read(self, node: Node, held: Array) -> Array:
+        """Return what a delay gives in a step."""
+        steps = self.function.delays(node)
         if steps is None:
-            return code.item(held, 0)
-        line, length = held, op.longest
-        if not op.shortest:
-            x = self.function.code.converted(now[node.operands[0]], held.element)
-            line = self.joined(held, x)
-        whole = function.further_back(line, (1, *held.dims[1:]), length, steps)
-        return code.item(whole, 0)
-
-    def joined(self, held: Array, x: Array) -> Array:
-        """Return a line with one more value at its end."""
-        return self.code.joined([held, self.code.stacked([x])], 0)
+            return self.code.item(held, 0)
+        dims, length = (1, *held.dims[1:]), self.delays[node.name].longest
+        return self.code.item(self.function.further_back(held, dims, length, steps), 0)
 
     def taken_in(self, held: Array, x: Array) -> Array:
         """Return the line of a delay after a step."""
         x = self.code.converted(x, held.element)
-        line = self.joined(held, x)
+        line = self.code.joined([held, self.code.stacked([x])], 0)
         return self.code.part(line, [1, *(0 for _ in x.dims)], held.dims)

@@ -258,7 +258,12 @@ class MlirCompiled(Compiled):
         steps, batch = next(iter(inputs.values())).shape[:2]
         check_batch(batch, self._memory.get("batch") if resume else None)
         self._memory["batch"] = batch
-        outputs, recorded, sums = self.simulator(batch).run(inputs, list(record), resume)
+        program = self.simulator(batch)
+        try:
+            outputs, recorded, sums = program.run(inputs, list(record), resume)
+        except (IndexError, RuntimeError) as problem:
+            what = f"target 'mlir': IREE's runtime fails ({str(problem).splitlines()[0]})"
+            raise error("SNN503", what) from None
         stats = spike_stats(populations(self.graph), sums, steps * batch)
         return Result(outputs, recorded, stats)
 

@@ -23,6 +23,7 @@ from snnir.ir import (
     Input,
     Linear,
     Op,
+    Scale,
     Signal,
     Step,
     Winner,
@@ -123,6 +124,33 @@ def fed(*further: tuple[str, Op, str], **extra: Any) -> Graph:
     return graph(nodes, "lif", **extra).verify()
 
 
+def together(operands: int, parameters: int) -> Graph:
+    """Return a sum of inputs, in pairs, that goes into a population with parameters."""
+    names = [f"p{index}" for index in range(parameters)]
+    sums = [Let(f"s{k}", "add", (f"s{k - 1}" if k else "x", name)) for k, name in enumerate(names)]
+    last = sums[-1].target
+    program = Dynamics(
+        "p", ("x",), tuple((name, "1") for name in names), (State("v", 0.0),), tuple(sums),
+        (("v", last),), ((last, Kind.ANALOG),),
+    )  # fmt: skip
+    given = params(**{name: dyadic((4,), k) for k, name in enumerate(names)})
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        f"x{k}": (Input(Signal(Kind.ANALOG, (4,))), []) for k in range(operands)
+    }
+    for k in range(1, operands):
+        nodes[f"sum{k}"] = (Add(), [f"sum{k - 1}" if k > 1 else "x0", f"x{k}"])
+    nodes["population"] = (Step(program, given), [f"sum{operands - 1}"])
+    return graph(nodes, "population").verify()
+
+
+@pytest.mark.parametrize(("operands", "parameters", "steps"), [(40, 1, 0), (15, 20, 1)])
+def test_what_iree_fuses_fits_its_buffers(operands: int, parameters: int, steps: int) -> None:
+    """IREE makes one operation of both, with more than its 32 buffers, and fails when it runs."""
+    built = together(operands, parameters)
+    if not snnir.check(built, "mlir"):
+        check(built, inputs(built), "mlir", steps=steps)
+
+
 @pytest.mark.parametrize("name", ["/output", "lif:v", "fc:past", "lif:w"])
 def test_nodes_called_as_something_else(name: str) -> None:
     built = fed((name, Delay(2), "lif"))
@@ -147,6 +175,22 @@ def test_a_winner_of_very_small_numbers_is_reported() -> None:
     x = np.full((1, 1, 3), 1e-40, np.float32)
     want, made = (snnir.compile(built, target).run(x).output for target in ("numpy", "mlir"))
     assert np.array_equal(want, made) or snnir.losses(built, "mlir").level != "exact"
+
+
+def test_nobody_wins_against_nan() -> None:
+    built = graph(
+        {
+            "x": (Input(Signal(Kind.ANALOG, (3,))), []),
+            "large": (Scale(snnir.tensor(np.float32(3e38))), ["x"]),
+            "parts": (Scale(snnir.tensor(np.array([0, 1, -1], np.float32))), ["large"]),
+            "winner": (Winner(), ["parts"]),
+        },
+        "winner",
+    )
+    x = np.full((1, 1, 3), 2, np.float32)  # inf * 0 is NaN
+    with np.errstate(all="ignore"):
+        want = snnir.compile(built, "numpy", level=0).run(x).output
+    np.testing.assert_array_equal(snnir.compile(built, "mlir", level=0).run(x).output, want)
 
 
 WITHOUT = """
@@ -178,3 +222,35 @@ def test_without_iree_there_is_the_code_alone(tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert "error[" in ran.stderr
     assert "internal" not in ran.stderr
+
+
+def test_what_iree_says_of_wrong_options_is_passed_on() -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"flags": "--nonsense"}, "'--nonsense'"),
+        ({"cpu": "foo"}, "Unknown CPU"),
+        ({"flags": "--version"}, "something other than a module"),
+    ]
+    for options, words in wrong:
+        with pytest.raises(snnir.SnnirError, match=words) as refused:
+            snnir.compile(feed_forward(), "mlir", **options)
+        assert "SNN503" in str(refused.value)
+
+
+def test_a_folder_that_is_not_whole_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    snnir.compile(feed_forward(), "mlir").save(folder)
+    np.save(tmp_path / "x.npy", spikes((5, 1, 3)))
+    for name in ("model.vmfb", "weights.safetensors", "interface.json"):
+        whole_file = (folder / name).read_bytes()
+        for left in (None, whole_file[:100]):
+            (folder / name).unlink(missing_ok=True)
+            if left is not None:
+                (folder / name).write_bytes(left)
+            done = subprocess.run(
+                [sys.executable, folder / "model.py", tmp_path / "x.npy"], cwd=tmp_path,
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 1
+            assert "Traceback" not in done.stderr
+            assert done.stderr.strip()
+        (folder / name).write_bytes(whole_file)
