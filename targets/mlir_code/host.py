@@ -155,6 +155,12 @@ class Program:
         counted = dict(zip(facts.populations, sums.tolist(), strict=True))
         return outputs, {name: made["record", name] for name in record}, counted
 
+    def rehearse(self) -> None:
+        """Run one step of zeros, with records and without, so that what cannot run is known."""
+        shapes = {port.name: (1, self.facts.batch, *port.shape) for port in self.facts.inputs}
+        for record in ([], [port.name for port in self.facts.traces[:1]]):
+            self.run({name: np.zeros(shape) for name, shape in shapes.items()}, record)
+
     def rest(self, traced: bool) -> list[Any]:
         """Return the states before the first step."""
         return as_list(self.module(traced).initial(*self.weights)) if self.facts.states else []

@@ -20,6 +20,7 @@ from snnir.ir.synapses import BatchNorm, without_zero
 from snnir.ir.timing import Delay
 from snnir.network_build import value_name
 from snnir.schedule import Stage
+from snnir.streams import Kind
 from snnir.targets.mlir_code import kernels
 from snnir.targets.mlir_code.code import (
     DTYPES,
@@ -263,13 +264,17 @@ class Function:
 
     def count(self, name: str) -> Array:
         """Return the sum of a population over time and features, of every sample."""
-        code, x, zero = self.code, self.values[Value(name)], self.code.number(0, "i64")
+        code, x = self.code, self.values[Value(name)]
+        spikes = self.graph.signal(name).kind is Kind.SPIKES
+        # Sums of 64 bits are more than IREE can do for CUDA.
+        element = "i32" if spikes and prod(x.dims) < 2**31 else "i64"
+        zero = self.code.number(0, element)
 
         def body(given: list[Scalar]) -> list[Scalar]:
             step = code.op("linalg.index 0 : index")
             counts = code.op(f"arith.cmpi slt, {step}, {COUNT} : index")
-            own = code.cast(given[0], "i64")
-            some = code.scalar(f"arith.select {counts}, {own.name}, {zero.name}", "i64")
+            own = code.cast(given[0], element)
+            some = code.scalar(f"arith.select {counts}, {own.name}, {zero.name}", element)
             return [code.sum(given[1], some)]
 
         (made,) = code.loop(
@@ -278,7 +283,7 @@ class Function:
             [(code.filled(self.lead[1:], zero), ("d1",))],
             body,
         )
-        return made
+        return code.converted(made, "i64")
 
     # --- Stages ----------------------------------------------------------------------------------
 

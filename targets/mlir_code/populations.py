@@ -19,8 +19,8 @@ from snnir.targets.mlir_code.code import (
 from snnir.targets.mlir_code.scalars import value_of, write_program
 from snnir.targets.mlir_code.weights import Read, Weights, is_uniform
 
-#: Steps that one operation takes at most, and buffers: IREE has 32 for a dispatch.
-MOST_STEPS, MOST_BUFFERS = 16, 28
+#: Steps that one operation takes at most, and buffers: IREE has 32, some are for its readers.
+BLOCK, BUFFERS = 16, 28
 #: MLIR's element types by those of C, apart from spikes.
 ELEMENTS = {"float": "f32", "double": "f64", "int32_t": "i32", "int64_t": "i64"}
 
@@ -182,7 +182,7 @@ class Population:
         states = len(self.states)
         fixed = 2 * states + len(self._held) + len(self.program.inputs)
         each = len(self.program.outputs) + (states if traced else 0)
-        most = max(1, min(MOST_STEPS, (MOST_BUFFERS - fixed) // each))
+        most = max(1, min(BLOCK, (BUFFERS - fixed) // each))
         return max(n for n in range(1, most + 1) if time % n == 0)
 
     def _steps(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import BinaryIO, ClassVar
-
-import numpy.typing as npt
+from typing import Any, BinaryIO, ClassVar
 
 from snnir import folder_program, folder_weights
-from snnir.artefact import populations
 from snnir.embedding import folder_source
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
@@ -23,9 +20,9 @@ from snnir.loss_report import LEVELS as KEPT
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.network_build import PRECISIONS, unsupported
 from snnir.pipeline import LEVELS, PipelineResult
-from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.mlir_code import command, host, kernels
+from snnir.targets.mlir_code.artefact import MlirCompiled, failures_explained
 from snnir.targets.mlir_code.host import INTERFACE, MODULE, WEIGHTS
 from snnir.targets.mlir_code.iree import CPU, DRIVERS, THREADED, NotCompiled, compiled
 from snnir.targets.mlir_code.lowering import Lowering
@@ -35,9 +32,8 @@ from snnir.tensors import Tensor
 
 TEXT, BYTECODE, PROGRAM = "model.mlir", "model.mlirbc", "model.py"
 NONE = "none"
-#: Steps of one call if nothing else is said: at least these, and as many as make so many rows with
-#: the samples; and the samples of one call.
-STEPS, MOST_STEPS, ROWS, MOST_SAMPLES = 16, 64, 512, 64
+#: Steps of one call if nothing else is said.
+STEPS = 16
 #: The most steps or samples of one call.
 MOST = 4096
 #: Buffers that IREE can give one operation.
@@ -90,22 +86,33 @@ class MlirTarget(Target):
             if not 0 <= getattr(self, option) <= MOST:
                 what = f"target 'mlir': {option} is {getattr(self, option)}"
                 raise error("SNN503", what, hint=f"use 1 to {MOST}, or 0 for what suits")
-        if self.threads < 1:
-            what = f"target 'mlir': threads is {self.threads}"
-            raise error("SNN503", what, hint="use 1 or more")
+        if self.threads < 1 or (self.threads > 1 and self.backend != CPU):
+            what = f"target 'mlir': threads is {self.threads} with backend '{self.backend}'"
+            raise error("SNN503", what, hint=f"use 1, or more with backend={CPU}")
+        if self.backend == "vmvx" and self.precision != "float32":
+            what = f"target 'mlir': precision is '{self.precision}', vmvx has no float64"
+            raise error("SNN503", what, hint="use float32, or another backend")
+        if "\0" in self.cpu + self.features + self.flags:
+            raise error("SNN503", "target 'mlir': an option has a NUL in it")
         if self.backend != CPU and (self.cpu or self.features):
             what = f"target 'mlir': backend '{self.backend}' knows no cpu or features"
             raise error("SNN503", what, hint=f"they are of backend={CPU}")
 
     @property
     def driver(self) -> str:
-        """Name of the runtime's driver."""
-        return THREADED if self.backend == CPU and self.threads > 1 else DRIVERS[self.backend]
+        """Name of the runtime's driver, "" if nothing runs."""
+        return THREADED if self.threads > 1 else DRIVERS.get(self.backend, "")
 
     @property
     def compiles(self) -> bool:
         """Whether IREE compiles the code."""
-        return self.backend != NONE and has_compiler()
+        return self.backend != NONE and is_there("iree.compiler")
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether this machine runs the module of a folder."""
+        known = self.backend == CPU and self.cpu in ("", "generic", "host") and not self.features
+        return known and not self.flags and is_there("iree.runtime")
 
     def pipeline(self, level: int) -> str:
         """Return the standard pipeline; float64 keeps its parameters in float64."""
@@ -132,7 +139,7 @@ class MlirTarget(Target):
         """Return the code and its folder."""
         lowering = self.lowering(graph, self.steps or STEPS, self.batch or 1)
         text = lowering.module()
-        facts = replace(lowering.facts(), driver=self.driver if self.backend != NONE else "")
+        facts = replace(lowering.facts(), driver=self.driver)
         files: dict[str, Content] = {
             TEXT: text.encode(),
             WEIGHTS: partial(write_weights, lowering),
@@ -142,7 +149,7 @@ class MlirTarget(Target):
             files[BYTECODE] = bytecode(text)
         if not self.compiles:
             return MlirCompiled(graph, self, files, history)
-        files[MODULE] = partial(self.write_module, text)
+        files[MODULE] = partial(self.write_module, text, facts, lowering.weights.arrays)
         files[PROGRAM] = folder_source(command, (host, folder_program, folder_weights)).encode()
         return MlirCompiled(graph, self, files, history, PROGRAM)
 
@@ -150,9 +157,15 @@ class MlirTarget(Target):
         """Return the code for so many steps and samples."""
         return Lowering(graph, self.precision, self.exact, steps, batch)
 
-    def write_module(self, text: str, file: BinaryIO) -> None:
-        """Write the module of a folder."""
-        file.write(self.module(text, self.cpu or "generic"))
+    def write_module(
+        self, text: str, facts: host.Facts, weights: Mapping[str, Any], file: BinaryIO
+    ) -> None:
+        """Write the module of a folder; it takes a step here first, where it can."""
+        module = self.module(text, self.cpu or "generic")
+        if self.runs_here:
+            with failures_explained():
+                host.Program(lambda _: module, facts, weights).rehearse()
+        file.write(module)
 
     def module(self, text: str, cpu: str) -> bytes:
         """Return the code compiled by IREE.
@@ -167,10 +180,10 @@ class MlirTarget(Target):
             raise error("SNN503", f"target 'mlir': {problem}", hint=hint) from None
 
 
-def has_compiler() -> bool:
-    """Whether IREE's compiler is installed."""
+def is_there(module: str) -> bool:
+    """Whether a part of IREE is installed."""
     try:
-        return importlib.util.find_spec("iree.compiler") is not None
+        return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # `iree` itself is missing
         return False
 
@@ -189,85 +202,3 @@ def too_many_buffers(graph: Graph) -> list[Diagnostic]:
 def write_weights(lowering: Lowering, file: BinaryIO) -> None:
     """Write the tensors that are arguments."""
     write_tensors({name: Tensor(array) for name, array in lowering.weights.arrays.items()}, file)
-
-
-@dataclass(frozen=True)
-class MlirCompiled(Compiled):
-    """A network as code of MLIR."""
-
-    _programs: dict[int, host.Program] = field(default_factory=dict, kw_only=True, repr=False)
-    _memory: dict[str, int] = field(default_factory=dict, kw_only=True, repr=False)
-
-    def simulator(self, batch: int) -> host.Program:
-        """Return the compiled module for so many samples, which keeps the state between calls.
-
-        Raises:
-            SnnirError: SNN503 without IREE's compiler and runtime, or without the device.
-        """
-        target = self.target
-        assert isinstance(target, MlirTarget)
-        samples = target.batch or min(room_for(batch), MOST_SAMPLES)
-        if samples not in self._programs:
-            self._programs[samples] = self._program(target, samples)
-        return self._programs[samples]
-
-    def _program(self, target: MlirTarget, samples: int) -> host.Program:
-        if target.backend == NONE:
-            hint = f"set backend={CPU}"
-            raise error(
-                "SNN503", "target 'mlir' has nothing that runs with backend=none", hint=hint
-            )
-        steps = target.steps or max(STEPS, ROWS // samples // STEPS * STEPS)
-        lowering = target.lowering(self.graph, min(steps, MOST_STEPS), samples)
-        lowering.module()
-        facts = replace(lowering.facts(), driver=target.driver)
-
-        def load(traced: bool) -> bytes:
-            return target.module(lowering.module([traced]), target.cpu or "host")
-
-        try:
-            return host.Program(load, facts, lowering.weights.arrays)
-        except ImportError as missing:
-            hint = "pip install 'snnir[iree]'"
-            raise error("SNN503", f"target 'mlir' needs IREE ({missing})", hint=hint) from None
-        except (RuntimeError, ValueError) as problem:
-            reason = str(problem).splitlines()[0]
-            what = f"target 'mlir': no device for driver '{facts.driver}' here ({reason})"
-            raise error("SNN503", what, hint="run the folder where there is one") from None
-
-    def run(
-        self,
-        x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
-        record: Sequence[str] = (),
-        *,
-        resume: bool = False,
-    ) -> Result:
-        """Compile the code with IREE if it was not, and run it.
-
-        Args:
-            x: [T, B, *shape] (or [T, *shape], a batch of one), or one such array per input name.
-            record: Nodes to record, as `node` or `node:state`.
-            resume: Go on from where the last call ended instead of from rest.
-
-        Raises:
-            SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist, SNN503
-                without IREE's compiler and runtime.
-        """
-        inputs = check_inputs(x, self.graph.inputs)
-        check_record(record, self.graph)
-        steps, batch = next(iter(inputs.values())).shape[:2]
-        check_batch(batch, self._memory.get("batch") if resume else None)
-        self._memory["batch"] = batch
-        program = self.simulator(batch)
-        try:
-            outputs, recorded, sums = program.run(inputs, list(record), resume)
-        except (IndexError, RuntimeError) as problem:
-            what = f"target 'mlir': IREE's runtime fails ({str(problem).splitlines()[0]})"
-            raise error("SNN503", what) from None
-        stats = spike_stats(populations(self.graph), sums, steps * batch)
-        return Result(outputs, recorded, stats)
-
-
-def room_for(batch: int) -> int:
-    """Return the number of samples that a batch is compiled for: the next power of two."""
-    return 1 << (batch - 1).bit_length()

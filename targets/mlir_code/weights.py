@@ -70,8 +70,8 @@ class Held:
         return self.reshaped(-1, *(1 for _ in range(after)))
 
     def argument(self) -> Array:
-        """Return it as an argument; whole numbers take as few bytes as hold them."""
-        return self.weights.argument(self.name, narrowed(self.array))
+        """Return it as an argument; see `stored`."""
+        return self.weights.argument(self.name, stored(self.array))
 
     def spread(
         self, code: Code, dims: Sequence[int], element: str, first: int = 1
@@ -90,7 +90,7 @@ class Held:
         shape = (1,) * (len(dims) - self.array.ndim) + self.shape
         places = [place for place, extent in enumerate(shape) if extent != 1]
         held = self.weights.argument(
-            self.name, narrowed(self.array.reshape([shape[p] for p in places]))
+            self.name, stored(self.array.reshape([shape[p] for p in places]))
         )
         at = [f"d{first + place}" for place in places]
         return [(held, at)], lambda given: code.cast(given[0], element)
@@ -101,3 +101,9 @@ def is_uniform(array: npt.NDArray[Any]) -> bool:
     # Bits, so that zeros of both signs differ and NaNs do not.
     bits = np.ascontiguousarray(array).reshape(-1).view(f"u{array.itemsize}")
     return bits.size > 0 and bool((bits == bits[0]).all())
+
+
+def stored(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a tensor as functions take it: whole numbers in few bytes, float16 as float32."""
+    found: npt.NDArray[Any] = narrowed(array.astype("f4") if array.dtype == "f2" else array)
+    return found

@@ -29,7 +29,17 @@ from snnir.ir import (
     Winner,
 )
 from snnir.streams import Kind
-from tests.helpers import ROOT, cli, dyadic, feed_forward, graph, lif_step, params, spikes
+from tests.helpers import (
+    ROOT,
+    cli,
+    dyadic,
+    feed_forward,
+    graph,
+    lif_step,
+    params,
+    recurrent,
+    spikes,
+)
 from tests.targets import alone, check, inputs, t
 
 
@@ -144,11 +154,16 @@ def together(operands: int, parameters: int) -> Graph:
 
 
 @pytest.mark.parametrize(("operands", "parameters", "steps"), [(40, 1, 0), (15, 20, 1)])
-def test_what_iree_fuses_fits_its_buffers(operands: int, parameters: int, steps: int) -> None:
+def test_what_iree_fuses_beyond_its_buffers_is_refused(
+    operands: int, parameters: int, steps: int, tmp_path: Path
+) -> None:
     """IREE makes one operation of both, with more than its 32 buffers, and fails when it runs."""
-    built = together(operands, parameters)
-    if not snnir.check(built, "mlir"):
-        check(built, inputs(built), "mlir", steps=steps)
+    made = snnir.compile(together(operands, parameters), "mlir", level=0, steps=steps)
+    with pytest.raises(snnir.SnnirError, match="SNN503.*binding count"):
+        made.run(inputs(made.graph))
+    with pytest.raises(snnir.SnnirError, match="SNN503.*binding count"):
+        made.save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["/output", "lif:v", "fc:past", "lif:w"])
@@ -224,7 +239,7 @@ def test_without_iree_there_is_the_code_alone(tmp_path: Path) -> None:
     assert "internal" not in ran.stderr
 
 
-def test_what_iree_says_of_wrong_options_is_passed_on() -> None:
+def test_what_iree_says_of_wrong_options_is_passed_on(tmp_path: Path) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"flags": "--nonsense"}, "'--nonsense'"),
         ({"cpu": "foo"}, "Unknown CPU"),
@@ -232,8 +247,9 @@ def test_what_iree_says_of_wrong_options_is_passed_on() -> None:
     ]
     for options, words in wrong:
         with pytest.raises(snnir.SnnirError, match=words) as refused:
-            snnir.compile(feed_forward(), "mlir", **options)
+            snnir.compile(feed_forward(), "mlir", **options).save(tmp_path / "out")
         assert "SNN503" in str(refused.value)
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_not_whole_is_named(tmp_path: Path) -> None:
@@ -254,3 +270,31 @@ def test_a_folder_that_is_not_whole_is_named(tmp_path: Path) -> None:
             assert "Traceback" not in done.stderr
             assert done.stderr.strip()
         (folder / name).write_bytes(whole_file)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"backend": "abacus"}, "use one of llvm-cpu"),
+        ({"steps": -1}, "use 1 to"),
+        ({"threads": 2, "backend": "cuda"}, "use 1, or more with backend=llvm-cpu"),
+        ({"backend": "vmvx", "precision": "reproducible"}, "vmvx has no float64"),
+        ({"backend": "cuda", "cpu": "host"}, "they are of backend=llvm-cpu"),
+        ({"flags": "--a\0"}, "NUL"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(snnir.SnnirError, match=words) as refused:
+        snnir.compile(feed_forward(), "mlir", **options)
+    assert "SNN503" in str(refused.value)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "rocm", "vulkan-spirv", "metal-spirv", "vmvx"])
+def test_other_back_ends_compile(backend: str, tmp_path: Path) -> None:
+    flags = "--iree-rocm-target=gfx942" if backend == "rocm" else ""
+    made = snnir.compile(recurrent(2), "mlir", backend=backend, flags=flags)
+    folder = made.save(tmp_path / "out")
+    assert (folder / "model.vmfb").stat().st_size > 1000
+    if backend == "vmvx":  # an interpreter
+        x = spikes((20, 2, 3))
+        np.testing.assert_array_equal(made.run(x).output, snnir.compile(recurrent(2)).run(x).output)
