@@ -64,11 +64,9 @@ class Loop:
             function.comment(node)
         states = {port.name: function.states[port.name] for port in self.carried}
         traced = [p for p in self.carried if not p.steps] if function.traced else []
-        rooms = [
-            code.empty((*function.lead, *self.graph.signals[v].shape), function.elements.of(v))
-            for v in self.given
-        ]
-        rooms += [code.empty((*function.lead, *p.shape), p.element) for p in traced]
+        kinds = [(self.graph.signals[v].shape, function.elements.of(v)) for v in self.given]
+        kinds += [(port.shape, port.element) for port in traced]
+        rooms = [code.filled((*function.lead, *s), code.number(0, e)) for s, e in kinds]
 
         def turn(at: str, carried: list[Array]) -> list[Array]:
             now, new = self.step(at, dict(zip(states, carried, strict=False)))

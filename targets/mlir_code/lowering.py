@@ -263,25 +263,17 @@ class Function:
         return self.histories[port.name] if value is None else self.values[value]
 
     def count(self, name: str) -> Array:
-        """Return the sum of a population over time and features, of every sample."""
+        """Return the sum of a population for every sample; steps that do not count are 0."""
         code, x = self.code, self.values[Value(name)]
         spikes = self.graph.signal(name).kind is Kind.SPIKES
         # Sums of 64 bits are more than IREE can do for CUDA.
         element = "i32" if spikes and prod(x.dims) < 2**31 else "i64"
-        zero = self.code.number(0, element)
-
-        def body(given: list[Scalar]) -> list[Scalar]:
-            step = code.op("linalg.index 0 : index")
-            counts = code.op(f"arith.cmpi slt, {step}, {COUNT} : index")
-            own = code.cast(given[0], element)
-            some = code.scalar(f"arith.select {counts}, {own.name}, {zero.name}", element)
-            return [code.sum(given[1], some)]
-
+        start = code.filled(self.lead[1:], code.number(0, element))
         (made,) = code.loop(
             [REDUCTION, PARALLEL, *[REDUCTION] * (len(x.dims) - 2)],
             [(x, axes(len(x.dims)))],
-            [(code.filled(self.lead[1:], zero), ("d1",))],
-            body,
+            [(start, ("d1",))],
+            lambda given: [code.sum(given[1], code.cast(given[0], element))],
         )
         return code.converted(made, "i64")
 

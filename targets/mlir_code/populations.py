@@ -150,14 +150,15 @@ class Population:
             inputs: One stream per input of the program.
             states: By name.
             traced: Whether the states after every step are wanted.
-            count: Name of the number of steps that count; later ones leave the states alone.
+            count: Name of the number of steps that count; later ones leave the states alone and
+                give nothing.
         """
         dims = inputs[0].dims
         room = self.steps_at_once(dims[0], traced)
         traces = self.states if traced else []
         elements = [*self.gives, *(self.element for _ in traces)]
         start = [*(states[name] for name in self.states)]
-        start += [code.empty(dims, element) for element in elements]
+        start += [code.filled(dims, code.number(0, element)) for element in elements]
 
         def turn(at: str, carried: list[Array]) -> list[Array]:
             own = dict(zip(self.states, carried, strict=False))
@@ -220,8 +221,15 @@ class Population:
             for k, step in enumerate(inputs):
                 xs = given[k * len(step) : (k + 1) * len(step)]
                 outputs, new = self._advance(code, xs, own, known)
+                if masked is not None:
+                    nothing = [code.number(0, output.element) for output in outputs]
+                    before = [*nothing, *(own[name] for name in self.states)]
+                    after = [*outputs, *(new[name] for name in self.states)]
+                    after = self._counted(code, before, after, k, masked)
+                    outputs = after[: len(outputs)]
+                    new = dict(zip(self.states, after[len(outputs) :], strict=True))
+                own = new
                 found += [*outputs, *(new[name] for name in traces)]
-                own = new if masked is None else self._kept(code, own, new, k, masked)
             return [*found, *(own[name] for name in self.states)]
 
         made = code.loop([PARALLEL] * len(dims), reads, writes, body)
@@ -247,16 +255,15 @@ class Population:
         given = zip(program.outputs, self.gives, strict=True)
         return [code.cast(values[name], element) for (name, _), element in given], new
 
-    def _kept(
-        self, code: Code, old: Mapping[str, Scalar], new: Mapping[str, Scalar], step: int,
+    def _counted(
+        self, code: Code, old: Sequence[Scalar], new: Sequence[Scalar], step: int,
         masked: tuple[str, str],
-    ) -> dict[str, Scalar]:  # fmt: skip
-        """Return the new states if a step counts, else the old ones."""
+    ) -> list[Scalar]:  # fmt: skip
+        """Return new values if a step counts, else the old ones."""
         first, count = masked
         place = code.op(f"arith.addi {first}, {code.index(step)} : index")
         counts = code.op(f"arith.cmpi slt, {place}, {count} : index")
-        found = {}
-        for name in self.states:
-            text = f"arith.select {counts}, {new[name].name}, {old[name].name}"
-            found[name] = code.scalar(text, self.element)
-        return found
+        return [
+            code.scalar(f"arith.select {counts}, {b.name}, {a.name}", a.element)
+            for a, b in zip(old, new, strict=True)
+        ]
