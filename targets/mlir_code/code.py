@@ -14,6 +14,8 @@ from snnir.mlir.numbers import element_text
 #: How an axis of a loop is used.
 PARALLEL, REDUCTION = "parallel", "reduction"
 
+#: Name of the argument that says how many of the steps of a call count.
+COUNT = "%count"
 _FLOATS = {"f32": np.float32, "f64": np.float64}
 _WHOLE = {"i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
 #: NumPy's type of an element.
@@ -44,7 +46,7 @@ class Array:
 
     @property
     def type(self) -> str:
-        """Its type, such as `tensor<?x3xf32>`."""
+        """Its type, such as `tensor<2x3xf32>`."""
         return tensor_type(self.dims, self.element)
 
 
@@ -77,7 +79,7 @@ class Code:
     """The body of one function, written line by line.
 
     Args:
-        zero: Name of a whole number that is 0, which the compiler cannot know, by element; empty
+        zeros: Names of whole numbers that are 0, which the compiler cannot know, by type; none
             where products and sums may be rounded together.
     """
 

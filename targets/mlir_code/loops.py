@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from snnir.artefact import populations
 from snnir.ir.graph import Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.timing import Delay
-from snnir.targets.mlir_code.code import Array
-from snnir.targets.mlir_code.lowering import COUNT, Function, past
-from snnir.targets.mlir_code.populations import Population
+from snnir.targets.mlir_code.code import COUNT, Array
+from snnir.targets.mlir_code.populations import Population, results_of
+
+if TYPE_CHECKING:
+    from snnir.targets.mlir_code.function import Function
+
+
+def past(name: str) -> str:
+    """Return the name of what a delay holds, which no other node's state has."""
+    return f"{name}:past"
 
 
 class Loop:
@@ -44,11 +52,7 @@ class Loop:
 
     def given_values(self, inside: set[str]) -> list[Value]:
         """Return the streams that are needed for all steps: those that others read or record."""
-        results = [
-            Value(node.name, k)
-            for node in self.nodes
-            for k in range(len(node.op.program.outputs) if isinstance(node.op, Step) else 1)
-        ]
+        results = [value for node in self.nodes for value in results_of(node)]
         if self.function.traced:
             return results
         wanted = set(self.graph.outputs.values()) | {Value(n) for n in populations(self.graph)}

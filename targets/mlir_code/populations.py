@@ -25,6 +25,12 @@ BLOCK, BUFFERS = 16, 28
 ELEMENTS = {"float": "f32", "double": "f64", "int32_t": "i32", "int64_t": "i64"}
 
 
+def results_of(node: Node) -> list[Value]:
+    """Return the streams that a node gives."""
+    count = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
+    return [Value(node.name, k) for k in range(count)]
+
+
 def most_buffers(op: Step) -> int:
     """Return how many tensors a population reads and writes in one step that is recorded.
 
