@@ -62,11 +62,11 @@ def test_ops(names: list[str]) -> None:
     check(side_by_side(parts), side_by_side_inputs(xs), "mlir", steps=8)
 
 
-@settings(max_examples=4, phases=QUICK)
+@settings(max_examples=3, phases=QUICK)
 @given(steps=st.lists(lif_steps(), min_size=8, max_size=8))
 def test_the_lif_family(steps: list[Step]) -> None:
     built = neuron_graph(steps, (2, 3))
-    check(built, inputs(built, 30), "mlir", steps=4)
+    check(built, inputs(built, 30), "mlir", steps=2)
 
 
 @pytest.mark.parametrize("size", [1, 700])
@@ -159,7 +159,7 @@ def test_recurrence(delay: int) -> None:
     check(recurrent(delay), spikes((30, 3, 3)), "mlir")
 
 
-@settings(max_examples=6, phases=QUICK)
+@settings(max_examples=4, phases=QUICK)
 @given(built=st.lists(graphs(), min_size=4, max_size=4), seed=st.integers(0, 99))
 def test_random_graphs(built: list[Graph], seed: int) -> None:
     parts = {str(number): each for number, each in enumerate(built)}

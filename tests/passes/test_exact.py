@@ -26,7 +26,7 @@ def outputs(graph: Graph) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("text", [*PASSES, ",".join(PASSES), LEVELS[1], LEVELS[2]])
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(graph=nets())
 def test_both_sides_give_the_same(text: str, graph: Graph) -> None:
     after = graph.apply(text)

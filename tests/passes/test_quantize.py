@@ -94,7 +94,7 @@ def test_every_target_gives_the_same_bits(options: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(graph=nets(spiking=True))
 def test_random_networks_run_alike(target: str, graph: Graph) -> None:
     try:
