@@ -221,3 +221,21 @@ def report(
         entries.append(NodeLoss(name, level, what))
     entries += [entry for entry in known.values() if entry.node not in graph.nodes]
     return LossReport(target, tuple(entries), graph.provenance.notes)
+
+
+def rounding_report(graph: Graph, target: str, exact: bool, flushes: bool) -> LossReport:
+    """Return the report of a target whose compiler rounds products and sums together unasked.
+
+    Args:
+        graph: What was converted.
+        target: To what.
+        exact: Whether the compiler is kept from it.
+        flushes: See `report`.
+    """
+    fused = () if exact else graph.order
+    entries = [
+        NodeLoss(name, EXACT_REAL, "products and sums may be rounded together (exact=false)")
+        for name in fused
+        if isinstance(graph.nodes[name].op, (Step, BatchNorm, Scale))
+    ]
+    return report(graph, target, entries, flushes=flushes)

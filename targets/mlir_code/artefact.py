@@ -68,14 +68,13 @@ class MlirCompiled(Compiled):
             raise error("SNN503", what, hint="set backend=llvm-cpu")
         steps = target.steps or min(MOST_STEPS, max(STEPS, ROWS // samples // STEPS * STEPS))
         lowering = target.lowering(self.graph, steps, samples)
-        lowering.module()  # so that the weights are known
         facts = replace(lowering.facts(), driver=target.driver)
 
         def load(traced: bool) -> bytes:
             return target.module(lowering.module([traced]), target.cpu or "host")
 
         with failures_explained():
-            return host.Program(load, facts, lowering.weights.arrays)
+            return host.Program(load, facts, lowering.tensors)
 
     def run(
         self,

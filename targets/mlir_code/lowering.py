@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from snnir.artefact import populations
 from snnir.c_layout import Layout
@@ -55,6 +57,12 @@ class Lowering:
         if not is_real(element) or self.elements.real == "f64":
             return element
         return SUMS[self.precision]
+
+    @property
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """The tensors that are arguments, by name and in order."""
+        assert self.functions
+        return self.weights.arrays
 
     # --- What the functions take and give --------------------------------------------------------
 
@@ -110,7 +118,7 @@ class Lowering:
         """Return what a caller has to know."""
         return Facts(
             tuple(self.inputs()), tuple(self.outputs()), tuple(self.states()),
-            tuple(self.traces()), tuple(populations(self.graph)), tuple(self.weights.arrays),
+            tuple(self.traces()), tuple(populations(self.graph)), tuple(self.tensors),
             self.steps, self.batch,
             str(np.dtype(DTYPES[self.elements.real])), self.graph.record_offset, self.exact,
         )  # fmt: skip
@@ -118,16 +126,22 @@ class Lowering:
     # --- The module ------------------------------------------------------------------------------
 
     def module(self, traced: Sequence[bool] = (False, True)) -> str:
-        """Return the text of the module with `initial`, `run` and `trace`; fills `weights`.
+        """Return the text of the module with `initial`, `run` and `trace`.
 
         Args:
             traced: Which of the last two: False for `run`, True for `trace`.
         """
-        written = [self.initial(), *(Function(self, each).write() for each in traced)]
+        start, *functions = self.functions
+        written = [start, *(functions[each] for each in traced)]
         weights = [f"{name}: {kind}" for name, kind in self.weights.types()]
         head = f"// {plain_text(self.graph.name)}, written by snnir"
         texts = [line for each in written for line in each.lines(weights)]
         return "\n".join([head, "module {", *texts, "}", ""])
+
+    @cached_property
+    def functions(self) -> list[Written]:
+        """`initial`, `run` and `trace`; with them the arguments with tensors are known."""
+        return [self.initial(), *(Function(self, traced).write() for traced in (False, True))]
 
     def initial(self) -> Written:
         """Return the function that gives the states before the first step."""

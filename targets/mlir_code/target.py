@@ -15,14 +15,12 @@ from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.ir.safetensors_io import write_tensors
-from snnir.ir.synapses import BatchNorm, Scale
-from snnir.loss_report import LEVELS as KEPT
-from snnir.loss_report import LossReport, NodeLoss, report
+from snnir.loss_report import LossReport, rounding_report
 from snnir.network_build import PRECISIONS, unsupported
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.mlir_code import command, host, kernels
-from snnir.targets.mlir_code.artefact import MlirCompiled, failures_explained
+from snnir.targets.mlir_code.artefact import STEPS, MlirCompiled, failures_explained
 from snnir.targets.mlir_code.host import INTERFACE, MODULE, WEIGHTS
 from snnir.targets.mlir_code.iree import CPU, DRIVERS, THREADED, NotCompiled, compiled
 from snnir.targets.mlir_code.lowering import Lowering
@@ -32,13 +30,10 @@ from snnir.tensors import Tensor
 
 TEXT, BYTECODE, PROGRAM = "model.mlir", "model.mlirbc", "model.py"
 NONE = "none"
-#: Steps of one call if nothing else is said.
-STEPS = 16
 #: The most steps or samples of one call.
 MOST = 4096
 #: Buffers that IREE can give one operation.
 MOST_BUFFERS = 32
-FUSED = "products and sums may be rounded together (exact=false)"
 
 
 @dataclass(frozen=True)
@@ -127,13 +122,7 @@ class MlirTarget(Target):
 
     def losses(self, graph: Graph) -> LossReport:
         """Return what is kept: without `exact`, products and sums are rounded together."""
-        fused = () if self.exact else graph.nodes.values()
-        entries = [
-            NodeLoss(node.name, KEPT[1], FUSED)
-            for node in fused
-            if isinstance(node.op, (Step, BatchNorm, Scale))
-        ]
-        return report(graph, self.name, entries, flushes=self.backend != NONE)
+        return rounding_report(graph, self.name, self.exact, flushes=self.backend != NONE)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the code and its folder."""
@@ -149,7 +138,7 @@ class MlirTarget(Target):
             files[BYTECODE] = bytecode(text)
         if not self.compiles:
             return MlirCompiled(graph, self, files, history)
-        files[MODULE] = partial(self.write_module, text, facts, lowering.weights.arrays)
+        files[MODULE] = partial(self.write_module, text, facts, lowering.tensors)
         files[PROGRAM] = folder_source(command, (host, folder_program, folder_weights)).encode()
         return MlirCompiled(graph, self, files, history, PROGRAM)
 
@@ -201,4 +190,4 @@ def too_many_buffers(graph: Graph) -> list[Diagnostic]:
 
 def write_weights(lowering: Lowering, file: BinaryIO) -> None:
     """Write the tensors that are arguments."""
-    write_tensors({name: Tensor(array) for name, array in lowering.weights.arrays.items()}, file)
+    write_tensors({name: Tensor(array) for name, array in lowering.tensors.items()}, file)

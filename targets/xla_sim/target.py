@@ -13,11 +13,8 @@ from snnir.artefact import populations
 from snnir.dynamics.surrogate import DEFAULT, surrogate
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
-from snnir.ir.neuron import Step
 from snnir.ir.safetensors_io import write_tensors
-from snnir.ir.synapses import BatchNorm, Scale
-from snnir.loss_report import LEVELS as KEPT
-from snnir.loss_report import LossReport, NodeLoss, report
+from snnir.loss_report import LossReport, rounding_report
 from snnir.network_build import PRECISIONS
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record, spike_stats
@@ -78,15 +75,7 @@ class XlaTarget(Target):
 
     def losses(self, graph: Graph) -> LossReport:
         """Return what is kept: without `exact`, products and sums are rounded together."""
-        if self.exact:
-            return report(graph, self.name, flushes=True)
-        kinds = (Step, BatchNorm, Scale)
-        fused = [
-            NodeLoss(name, KEPT[1], "products and sums may be rounded together (exact=false)")
-            for name in graph.order
-            if isinstance(graph.nodes[name].op, kinds)
-        ]
-        return report(graph, self.name, fused, flushes=True)
+        return rounding_report(graph, self.name, self.exact, flushes=True)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the program and its folder."""
