@@ -152,9 +152,8 @@ class Code:
 
     def product(self, a: Scalar, b: Scalar) -> Scalar:
         """Return a * b, rounded; a compiler cannot merge it with the sum that reads it."""
-        if not is_real(a.element):
-            return self.scalar(f"arith.muli {a.name}, {b.name}", a.element)
-        return self.guard(self.scalar(f"arith.mulf {a.name}, {b.name}", a.element))
+        word = "arith.mulf" if is_real(a.element) else "arith.muli"
+        return self.guard(self.scalar(f"{word} {a.name}, {b.name}", a.element))
 
     def sum(self, a: Scalar, b: Scalar) -> Scalar:
         """Return a + b."""
@@ -162,14 +161,14 @@ class Code:
         return self.scalar(f"{word} {a.name}, {b.name}", a.element)
 
     def guard(self, value: Scalar) -> Scalar:
-        """Return a number as it is, by way of its bits and a zero that is known at run time only.
+        """Return a number as it is, a real one by way of its bits and a zero of run time.
 
         IREE rounds a product and the sum that reads it once where the processor can; neither a
         flag nor an attribute of the operations stops it.
         """
         bits = f"i{value.element[1:]}"
         zero = self.zeros.get(bits)
-        if zero is None:
+        if zero is None or not is_real(value.element):
             return value
         as_bits = self.op(f"arith.bitcast {value.name} : {value.element} to {bits}")
         same = self.op(f"arith.xori {as_bits}, {zero} : {bits}")

@@ -153,19 +153,9 @@ def _with_bias(code: Code, y: Array, bias: Held | None, axis: int, element: str)
     """Round the sums to the type of the result, then add the bias of each index of an axis."""
     if bias is None:
         return code.converted(y, element)
-    return offset_after(code, y, bias.per_channel(len(y.dims) - axis - 1), element)
-
-
-def offset_after(code: Code, y: Array, bias: Held, element: str) -> Array:
-    """Return y, rounded, plus a bias; a sum of one product must not be merged with it."""
-    reads, value = bias.spread(code, y.dims[1:], element)
-
-    def body(given: list[Scalar]) -> Scalar:
-        total = code.cast(given[0], element)
-        total = code.guard(total) if is_real(element) else total
-        return code.sum(total, value(given[1:]))
-
-    return code.each([(y, axes(len(y.dims))), *reads], y.dims, element, body)
+    bias = bias.per_channel(len(y.dims) - axis - 1)
+    # A sum of one product must not be merged with the bias.
+    return _with_parameter(code, y, bias, element, lambda a, b: code.sum(code.guard(a), b))
 
 
 def linear(
