@@ -1,0 +1,79 @@
+"""Spikes as events in continuous time: when, where, in which sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snnir.errors import error
+
+Array = npt.NDArray[Any]
+
+
+def _whole(count: int) -> Array:
+    return np.zeros(count, np.int64)
+
+
+@dataclass(frozen=True)
+class Events:
+    """Spikes of one stream.
+
+    Attributes:
+        time: [n] float64, seconds from the start of the sample.
+        index: [n] int64, position in the stream's shape in C order.
+        sample: [n] int64; all 0 by default.
+    """
+
+    time: Array
+    index: Array
+    sample: Array = field(default_factory=lambda: _whole(0))
+
+    def __post_init__(self) -> None:
+        time = np.asarray(self.time, np.float64).reshape(-1)
+        index = np.asarray(self.index)
+        sample = np.asarray(self.sample)
+        if not sample.size and time.size:
+            sample = _whole(time.size)
+        for name, values in (("index", index), ("sample", sample)):
+            if values.shape != time.shape or (values.size and values.dtype.kind not in "iu"):
+                message = f"events have {time.size} times; {name} must be as many whole numbers"
+                raise error("SNN601", message)
+            if values.size and int(values.min()) < 0:
+                raise error("SNN601", f"events have a negative {name}")
+        if not np.isfinite(time).all() or (time < 0).any():
+            raise error("SNN601", "event times must be finite and not negative")
+        object.__setattr__(self, "time", time)
+        object.__setattr__(self, "index", index.astype(np.int64))
+        object.__setattr__(self, "sample", sample.astype(np.int64))
+
+    def __len__(self) -> int:
+        return int(self.time.size)
+
+    @classmethod
+    def of_grid(cls, spikes: npt.ArrayLike, dt: float) -> Events:
+        """Return the spikes (or counts) of an array [T, B, *shape], each at the start of its step.
+
+        Args:
+            spikes: Whole numbers; a count of n gives n events.
+            dt: Seconds per step.
+        """
+        array = np.asarray(spikes)
+        flat = array.reshape(*array.shape[:2], -1)
+        step, sample, index = np.nonzero(flat)
+        times = np.repeat(step * float(dt), flat[step, sample, index].astype(np.int64))
+        repeat = flat[step, sample, index].astype(np.int64)
+        return cls(times, np.repeat(index, repeat), np.repeat(sample, repeat))
+
+    def on_grid(self, steps: int, batch: int, shape: tuple[int, ...], dt: float) -> Array:
+        """Return counts [T, B, *shape] of the events in each step [k dt, (k + 1) dt), float32.
+
+        A time within one part in 10**9 of a step's start belongs to that step.
+        """
+        counts = np.zeros((steps, batch, int(np.prod(shape, dtype=np.int64))), np.float32)
+        step = np.floor(self.time / dt + 1e-9).astype(np.int64)
+        kept = step < steps
+        np.add.at(counts, (step[kept], self.sample[kept], self.index[kept]), 1.0)
+        return counts.reshape(steps, batch, *shape)

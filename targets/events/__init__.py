@@ -1,0 +1,1 @@
+"""Networks simulated in continuous time, from event to event."""
