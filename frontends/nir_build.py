@@ -21,7 +21,7 @@ from snnir.frontends.nir_nodes import (
 from snnir.frontends.nir_notes import Notes
 from snnir.frontends.nir_record import FileRecord, node_record, user_metadata
 from snnir.frontends.nir_structure import Flat
-from snnir.frontends.nir_time import DELAY
+from snnir.frontends.nir_time import DELAY, recorded_steps
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.names import fresh_name
 from snnir.ir.neuron import Neuron, Step
@@ -186,8 +186,17 @@ class _Builder:
         )
         if self.record.holds and raw.type in NEURONS:
             return self.recorded_neuron(site)
+        steps = recorded_steps(raw, self.record, self.notes)
+        if steps is not None:
+            return self.recorded_delay(site, steps)
         op = BUILDERS[raw.type](site)
         return self.recorded_op(op, raw) if self.record.holds else op
+
+    def recorded_delay(self, site: Site, steps: Any) -> Op:
+        """Return a delay that the file has in seconds and the record in steps."""
+        shapes = _shapes(node_record(site.raw, self.notes))
+        seconds = _reduced(site.real("delay"), shapes.get("seconds"))
+        return Delay(Tensor(steps) if steps.ndim else int(steps), seconds)
 
     def recorded_op(self, op: Op, raw: RawNode) -> Op:
         """Undo what the writer did to fit NIR: dense parameters, stand-ins for sums."""

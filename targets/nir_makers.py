@@ -135,6 +135,9 @@ def _delay(writer: Writer, node: Node) -> Entry:
     dt = NOMINAL_DT if writer.graph.dt is None else writer.graph.dt
     shape = writer.graph.signal(node.name).shape
     steps = op.steps if isinstance(op.steps, Tensor) else Tensor(np.int64(op.steps))
+    if op.seconds is not None:  # NIR says how long delays are, the record how many steps
+        record = {**_shapes({"seconds": op.seconds}, shape), "steps": steps.numpy().tolist()}
+        return Entry("Delay", {"delay": full(op.seconds, shape)}, record)
     return Entry(
         "Delay", {"delay": full(steps, shape) * np.float64(dt)}, _shapes({"steps": steps}, shape)
     )
