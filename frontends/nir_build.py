@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from snnir.dynamics.lif import LifStep
+from snnir.dynamics.program import Dynamics
+from snnir.dynamics.record import dynamics_from
 from snnir.errors import Diagnostic, SnnirError
 from snnir.frontends.nir_hdf5 import RawNode
 from snnir.frontends.nir_nodes import (
@@ -60,6 +62,11 @@ def _reduced(array: Any, shape: Any) -> Tensor:
     kept = tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)
     part = array[(0,) * extra + kept]
     return Tensor(np.array(part)) if part.shape == tuple(shape) else Tensor(array)
+
+
+def program_of(step: LifStep | Dynamics) -> Dynamics:
+    """Return the step program."""
+    return step.program if isinstance(step, LifStep) else step
 
 
 R = TypeVar("R")
@@ -118,12 +125,27 @@ class _Builder:
             return Kind(text) if text in ("spikes", "counts", "analog") else Kind.ANALOG
         if node.type in SPIKING:
             step = self._recorded_step(name, node)
-            return step.program.outputs[0][1] if step else Kind.SPIKES
+            return program_of(step).outputs[0][1] if step else Kind.SPIKES
         return Kind.ANALOG
 
-    def _recorded_step(self, name: str, node: RawNode) -> LifStep | None:
+    def _recorded_step(self, name: str, node: RawNode) -> LifStep | Dynamics | None:
         rules = node_record(node, self.notes).get("step") if self.record.holds else None
+        if isinstance(rules, dict) and "program" in rules:
+            return self._recorded_program(name, rules)
         return self.decoded(LifStep, rules, name)
+
+    def _recorded_program(self, name: str, rules: dict[str, Any]) -> Dynamics:
+        """Return a step program that the record spells out."""
+        try:
+            step = dynamics_from(rules)
+        except SnnirError as failure:
+            self.notes.errors.extend(replace(d, node=name) for d in failure.diagnostics)
+            raise NodeError(name) from None
+        program = program_of(step)
+        if len(program.inputs) != 1 or len(program.outputs) != 1:
+            self.notes.fail("SNN102", "its recorded program has not one input and one output", name)
+            raise NodeError(name)
+        return program
 
     def decoded(self, cls: type[R], rules: Any, path: str) -> R | None:
         """Return the record object, None without one; one of the wrong form is an error."""
@@ -214,7 +236,7 @@ class _Builder:
         step = self._recorded_step(site.path, site.raw)
         if step is not None:
             arrays: Any = site.raw.metadata.get(PARAMS, {})
-            names = [name for name, _ in step.program.params]
+            names = [name for name, _ in program_of(step).params]
             if not isinstance(arrays, dict) or any(name not in arrays for name in names):
                 raise site.fail("SNN102", f"its record '{PARAMS}' misses parameters of {names}")
             params = {name: _reduced(arrays[name], shapes.get(name)) for name in names}

@@ -131,6 +131,59 @@ def from_torch(
     return graph
 
 
+def from_jax(
+    model: Any,
+    state: Any = None,
+    example: Any = None,
+    *,
+    params: Any = None,
+    dt: float | None = None,
+    name: str | None = None,
+    ties: str = "half",
+) -> Graph:
+    """Read a topology of jaxsnn, or any JAX step function.
+
+    Args:
+        model: A finished `jaxsnn.discrete` or `jaxsnn.event` topology, or a function
+            (state, input) -> (state, output) of one step.
+        state: Of a step function: its state before the first step.
+        example: Of a step function: an input of one step.
+        params: Of a topology: what its `init` returned, or trained from it:
+            {node: weights [source, target], or None}.
+        dt: Seconds per step. A discrete topology has its own; that of an event topology's graph
+            is 1e-6 by default.
+        name: Name of the graph.
+        ties: Of a discrete topology: what a membrane exactly on its threshold emits: `half`, as
+            jaxsnn does (0.5; populations then give real numbers), `spike` or `none` (populations
+            then give spikes).
+
+    Returns:
+        A verified graph. Of a discrete topology: step programs that equal jaxsnn's own run on a
+        CPU in every bit; of an event topology: neurons in continuous time, with the delays of its
+        projections. See `docs/jaxsnn.md`.
+
+    Raises:
+        SnnirError: SNN303, SNN801, SNN802, SNN803, SNN807 or SNN808, naming the node or equation.
+    """
+    from snnir.registry import lookup
+
+    topologies = [
+        cls for cls in type(model).__mro__
+        if cls.__name__ == "Topology" and cls.__module__.startswith("jaxsnn.")
+    ]  # fmt: skip
+    if topologies:
+        if state is not None or example is not None:
+            raise error("SNN801", "a jaxsnn topology takes params, not state and example")
+        reader = lookup("frontends", "jaxsnn", "SNN101")
+        graph: Graph = reader(model, params, dt=dt, name=name, ties=ties)
+        return graph
+    if params is not None or ties != "half":
+        raise error("SNN801", "params and ties are of jaxsnn topologies, not of step functions")
+    reader = lookup("frontends", "jaxpr", "SNN101")
+    graph = reader(model, state, example, dt=dt, name=name)
+    return graph
+
+
 def restep(
     graph: Graph, semantics: str | Semantics | None, dt: float | None, options: Mapping[str, Any]
 ) -> Graph:

@@ -47,6 +47,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "targets": {
         "bss2": "snnir.targets.bss2.target:Bss2Target",
         "ipu": "snnir.targets.ipu.target:IpuTarget",
+        "jaxsnn": "snnir.targets.jaxsnn_nets.target:JaxsnnTarget",
         "mlir": "snnir.targets.mlir_code.target:MlirTarget",
         "native": "snnir.targets.native.target:NativeTarget",
         "nir": "snnir.targets.nir_file:NirTarget",
@@ -62,11 +63,14 @@ BUILTIN: dict[str, dict[str, str]] = {
         "xylo": "snnir.targets.xylo.target:XyloTarget",
     },
     "frontends": {
+        "jaxpr": "snnir.frontends.step_functions.load:load_jax",
+        "jaxsnn": "snnir.frontends.jaxsnn_nets.load:load_jaxsnn",
         "nir": "snnir.frontends.from_nir:load_nir",
         "snnir": "snnir.ir.file:read_snnir",
         "torch": "snnir.frontends.torch_nets.load:load_torch",
     },
     "live": {
+        "jaxsnn": "snnir.frontends.jaxsnn_nets.live:LiveTopology",
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
         "torch": "snnir.frontends.torch_nets.live:LiveModel",
         "update": "snnir.targets.torch_sim.update:update_graph",

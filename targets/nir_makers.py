@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnir.dynamics.lif import LifStep
+from snnir.dynamics.record import dynamics_record
 from snnir.ir.graph import Node
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.pooling import AvgPool2d, SumPool2d
@@ -173,8 +175,10 @@ def _step(writer: Writer, node: Node) -> Entry:
     model, values = lift(op, writer.graph.dt)
     dtype = np.float64
     fields = {k: full(Tensor(np.asarray(v, dtype)), shape) for k, v in values.items()}
+    dynamics = op.dynamics
+    is_lif = isinstance(dynamics, LifStep)
     record: Attributes = {
-        "step": op.dynamics.attributes(),  # type: ignore[union-attr]  # lift refuses others
+        "step": dynamics.attributes() if is_lif else dynamics_record(dynamics),
         "model": op.model,
         "shapes": {name: list(value.shape) for name, value in op.params.items()},
     }
