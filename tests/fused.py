@@ -41,11 +41,9 @@ def exact(a: float, b: float, c: float, precision: str) -> float:
 def all_exact(a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c of arrays of one dtype, each rounded once."""
     kind = a.dtype.name
+    rows = zip(a.tolist(), b.tolist(), c.tolist(), strict=True)
     with np.errstate(all="ignore"):
-        found = [
-            exact(*numbers, kind) for numbers in zip(*(x.tolist() for x in (a, b, c)), strict=True)
-        ]
-        return np.array(found).astype(kind)
+        return np.array([exact(x, y, z, kind) for x, y, z in rows]).astype(kind)
 
 
 def summands(precision: str, special: bool = True) -> tuple[Any, Any, Any]:
@@ -75,7 +73,7 @@ def summands(precision: str, special: bool = True) -> tuple[Any, Any, Any]:
         one, last = kind(1), np.finfo(kind).eps
         sides = np.array([1, one + last, 2 - last, one - last / 2], kind)
         thirds = np.concatenate([s * np.ldexp(sides, k) for s in (1, -1) for k in (-bits, bits, 0)])
-        found.append(tuple(x.ravel() for x in np.meshgrid(sides, sides, thirds.astype(kind))))  # type: ignore[arg-type]
+        found.append(tuple(x.ravel() for x in np.meshgrid(sides, sides, thirds.astype(kind))))
         high = end // 2
         found.append((numbers(high - 2, high), numbers(high - 2, high + 1), numbers(end - 2, end)))
         if special:
@@ -84,7 +82,7 @@ def summands(precision: str, special: bool = True) -> tuple[Any, Any, Any]:
                 found.append((numbers(low, low + bits), numbers(low, low + bits // 2), c))
             info = np.finfo(kind)
             odd = [0.0, -0.0, 1, -1.5, np.inf, -np.inf, np.nan, info.smallest_subnormal, info.max]
-            found.append(tuple(x.ravel() for x in np.meshgrid(*(np.array(odd, kind),) * 3)))  # type: ignore[arg-type]
+            found.append(tuple(x.ravel() for x in np.meshgrid(*(np.array(odd, kind),) * 3)))
     a, b, c = (np.concatenate(parts) for parts in zip(*found, strict=True))
     keep = np.ones(a.shape, bool)
     if not special:  # some runtimes take what is smaller for 0

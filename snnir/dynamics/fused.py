@@ -47,7 +47,7 @@ def _fma64(a: Array, b: Array, c: Array, xp: Any) -> Array:
     """
     (a1, ea), (b1, eb), (c1, ec) = (_apart(x, xp) for x in (a, b, c))
     exponent = xp.maximum(ea + eb, ec - 200)
-    near = xp.maximum(ec - exponent, exponent * 0 - 200)
+    near = xp.clip(ec - exponent, -200, 200)
     high, low = _exact_product(a1, b1, xp)
     t, u = _two_sum(c1 * _power(near, xp), low)
     v, w = _two_sum(high, t)
