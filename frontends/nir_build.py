@@ -306,9 +306,14 @@ class _Builder:
         self.signals[name] = signal
         self.kinds.setdefault(name, signal.kind if signal else Kind.ANALOG)
 
+    def output_name(self, name: str, raw: RawNode) -> str:
+        """Return the name of an output, which in the graph may be that of a node as well."""
+        own = node_record(raw, self.notes).get("name") if self.record.holds else None
+        return own if isinstance(own, str) and own and own not in self.outputs else name
+
     def output(self, name: str, raw: RawNode) -> None:
         operand = self.operand(name, raw)
-        self.outputs[name] = Value(operand)
+        self.outputs[self.output_name(name, raw)] = Value(operand)
         value = raw.fields.get("shape")
         actual = self.signals[operand]
         if value is None or isinstance(value, str) or actual is None:

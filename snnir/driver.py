@@ -166,12 +166,9 @@ def from_jax(
         SnnirError: SNN303, SNN801, SNN802, SNN803, SNN807 or SNN808, naming the node or equation.
     """
     from snnir.registry import lookup
+    from snnir.sides import is_topology
 
-    topologies = [
-        cls for cls in type(model).__mro__
-        if cls.__name__ == "Topology" and cls.__module__.startswith("jaxsnn.")
-    ]  # fmt: skip
-    if topologies:
+    if is_topology(model):
         if state is not None or example is not None:
             raise error("SNN801", "a jaxsnn topology takes params, not state and example")
         reader = lookup("frontends", "jaxsnn", "SNN101")
@@ -268,16 +265,17 @@ def to_nir(graph: Graph) -> nir.NIRGraph:
 
 
 def export(graph: Graph, framework: str, **options: Any) -> Any:
-    """Return a graph as a live module of a torch framework, trainable and in evaluation mode.
+    """Return a graph as a live, trainable model of another framework.
 
     Args:
         graph: The graph; continuous neurons are stepped as their record says.
-        framework: `snntorch`, `sinabs`, `spikingjelly` or `norse`.
+        framework: `snntorch`, `sinabs`, `spikingjelly`, `norse` or `jaxsnn`.
         options: Options of the target, such as `cells="native"`.
 
     Returns:
-        A `torch.nn.Module` that takes and returns [T, B, ...] ([B, T, ...] for Sinabs) and starts
-        every call at rest. Its spikes equal the graph's: neurons are layers of the framework where
+        A `torch.nn.Module` in evaluation mode that takes and returns [T, B, ...] ([B, T, ...] for
+        Sinabs) and starts every call at rest; for jaxsnn a finished topology and its parameters,
+        (topology, params), whose `init` and `apply` its `done()` returns. Its spikes equal the graph's: neurons are layers of the framework where
         these are provably equal, generated cells of it elsewhere.
 
     Raises:
@@ -288,8 +286,8 @@ def export(graph: Graph, framework: str, **options: Any) -> Any:
     built = build_for(target, graph.verify(), level=0)
     if not hasattr(built, "module"):
         raise error(
-            "SNN503", f"target '{framework}' is not a torch framework",
-            hint="use snntorch, sinabs, spikingjelly or norse",
+            "SNN503", f"target '{framework}' is no framework with models of its own",
+            hint="use snntorch, sinabs, spikingjelly, norse or jaxsnn",
         )  # fmt: skip
     return built.module()
 

@@ -157,6 +157,7 @@ def by_reciprocal(dt: float, tau: Array) -> Array:
 
 def _own_quotient(dt: float, tau: Any) -> Array:
     if isinstance(tau, (int, float, np.generic, np.ndarray)):
-        return np.asarray(dt / tau, f32)
+        quotient: Any = dt / tau  # type: ignore[operator]  # NumPy's scalars are numbers here
+        return np.asarray(quotient, f32)
     data = np.asarray(tau, f32)
     return by_reciprocal(dt, data) if data.ndim else np.asarray(f32(dt) / data, f32)

@@ -45,7 +45,7 @@ def _lift_jaxsnn(kind: str, op: Step, dt: float) -> tuple[str, dict[str, Array]]
     p = {name: value.numpy().astype(np.float64) for name, value in op.params.items()}
     zero = np.float64(0)
     tau_syn, tau_mem = (dt / np.maximum(k, 1 / _SLOW) for k in (-p["k_syn"], p["k_mem"]))
-    params = {
+    params: dict[str, Any] = {
         "tau_syn": tau_syn, "tau_mem": tau_mem, "r": np.float64(1),
         "v_leak": p.get("leak", zero), "w_in": tau_syn / dt,
     }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnir.dynamics.lif import LifStep
+from snnir.dynamics.program import Dynamics
 from snnir.dynamics.record import dynamics_record
 from snnir.ir.graph import Node
 from snnir.ir.neuron import Neuron, Step
@@ -175,14 +176,17 @@ def _step(writer: Writer, node: Node) -> Entry:
     model, values = lift(op, writer.graph.dt)
     dtype = np.float64
     fields = {k: full(Tensor(np.asarray(v, dtype)), shape) for k, v in values.items()}
-    dynamics = op.dynamics
-    is_lif = isinstance(dynamics, LifStep)
     record: Attributes = {
-        "step": dynamics.attributes() if is_lif else dynamics_record(dynamics),
+        "step": _step_record(op.dynamics),
         "model": op.model,
         "shapes": {name: list(value.shape) for name, value in op.params.items()},
     }
     return Entry(_TYPES[model], fields, record, op.params)
+
+
+def _step_record(dynamics: LifStep | Dynamics) -> Attributes:
+    """Return the attributes of a member of the LIF family, or a program as it is."""
+    return dynamics.attributes() if isinstance(dynamics, LifStep) else dynamics_record(dynamics)
 
 
 MAKERS: dict[type, Callable[[Writer, Node], Entry]] = {

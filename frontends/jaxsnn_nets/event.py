@@ -182,7 +182,7 @@ class EventReader:
                 node=node, hint="shift v_th and v_reset by -v_leak, and set v_leak to 0",
             )  # fmt: skip
         self._check_ratio(node, values)
-        values |= {"r": f32(1), "w_in": f32(1)}
+        values |= {"r": np.ones((), f32), "w_in": np.ones((), f32)}
         scalars = {name: Tensor(np.asarray(data, f32).reshape(())) for name, data in values.items()}
         return Neuron("cubalif", FrozenDict(scalars), preset("jaxsnn").for_model("cubalif"))
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.errors import error
-from snnir.frontends.jaxsnn_nets.wiring import Wiring, paradigm_of, wiring_of
+from snnir.frontends.jaxsnn_nets.wiring import Wiring, paradigm_of, size_of, wiring_of
 
 Array = npt.NDArray[Any]
 
@@ -92,7 +92,7 @@ class LiveTopology:
         found = {}
         for name in names:
             data = np.asarray(given[name], np.float32)
-            size = self.wiring.module(name).size
+            size = size_of(self.wiring, name)
             if data.ndim != 3 or data.shape[2] != size:
                 wanted = f"input '{name}' must be [T, B, {size}], is {list(data.shape)}"
                 raise error("SNN601", wanted)

@@ -186,7 +186,7 @@ def size_of(wiring: Wiring, node: str) -> int:
     """
     if wiring.kinds[node] == "linear":
         raise error("SNN801", "a Linear cannot be next to another Linear", node=node)
-    size = wiring.module(node).size
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-        raise error("SNN807", f"has size {size!r}, must be a positive number", node=node)
-    return int(size)
+    size = np.asarray(wiring.module(node).size)  # from_nir leaves an array of one number
+    if size.size != 1 or size.dtype.kind not in "iu" or size.item() < 1:
+        raise error("SNN807", f"has size {size}, must be a positive number", node=node)
+    return int(size.item())

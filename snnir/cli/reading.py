@@ -133,8 +133,10 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
             raise error("SNN701", f"{_flags(torch_options)} is for torch models, not files")
         return snnir.load(text, **reading)
     made = _make(Path(path), factory)
-    if isinstance(made, snnir.Graph):
-        unused = [*_flags(torch_options).split(), *_unused(reading)]
+    if isinstance(made, snnir.Graph) or _is_topology(made):
+        applied = () if isinstance(made, snnir.Graph) else ("dt",)
+        rest = {key: value for key, value in reading.items() if key not in applied}
+        unused = [*_flags(torch_options).split(), *_unused(rest)]
     else:
         unused = _unused({key: value for key, value in reading.items() if key != "dt"})
     if unused:
@@ -142,18 +144,26 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
         warn(Diagnostic("SNN701", message, source=text))
     if isinstance(made, snnir.Graph):
         return made.verify()
+    if _is_topology(made):
+        return _from_topology(made, reading, factory)
     net, shape = _net_and_shape(made, torch_options, text)
     layout = torch_options.get("layout")
     return snnir.from_torch(net, shape, layout=layout, dt=reading.get("dt"), name=factory)
 
 
-def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, tuple[int, ...]] | None:
-    """Return a factory's torch module and its input shape, None for any other MODEL."""
+def load_live(
+    text: str, reading: dict[str, Any]
+) -> tuple[Any, dict[str, tuple[int, ...]]] | None:
+    """Return a factory's live model and the shapes of its inputs, None for any other MODEL."""
     path, factory = _factory(text)
     made = _make(Path(path), factory) if factory else None
     if made is None or isinstance(made, snnir.Graph):
         return None
-    return _net_and_shape(made, reading, text)
+    if _is_topology(made):
+        graph = _from_topology(made, reading, factory)
+        return made, {name: signal.shape for name, signal in graph.inputs.items()}
+    net, shape = _net_and_shape(made, reading, text)
+    return net, {"input": shape}
 
 
 def _factory(text: str) -> tuple[str, str]:
@@ -189,8 +199,22 @@ def _net_and_shape(made: Any, options: dict[str, Any], source: str) -> tuple[Any
     return net, tuple(shape)
 
 
+def _is_topology(made: Any) -> bool:
+    """Whether a factory returned a jaxsnn topology with its parameters."""
+    is_pair = isinstance(made, tuple) and len(made) == 2
+    return is_pair and hasattr(made[0], "node_index_mapping")
+
+
+def _from_topology(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
+    return snnir.from_jax(made[0], params=made[1], dt=reading.get("dt"), name=name)
+
+
 def _make(path: Path, factory: str) -> Any:
-    """Call a factory; it returns a graph, a torch module, or a module and its input shape."""
+    """Call a factory.
+
+    It returns a graph, a torch module, a module and its input shape, or a jaxsnn topology and its
+    parameters.
+    """
     source = f"{path}:{factory}"
     try:
         # What the user's code prints is for people: stdout is data.
@@ -202,8 +226,12 @@ def _make(path: Path, factory: str) -> Any:
         reason = f"{type(failure).__name__}: {failure}"
         raise error("SNN101", f"the factory failed: {reason}", source=source) from failure
     net = made[0] if isinstance(made, tuple) and len(made) == 2 else made
-    if not isinstance(net, snnir.Graph) and not hasattr(net, "named_modules"):
-        message = f"the factory returned {type(made).__name__}, not a snnir.Graph or torch module"
+    known = isinstance(net, snnir.Graph) or hasattr(net, "named_modules") or _is_topology(made)
+    if not known:
+        message = (
+            f"the factory returned {type(made).__name__}, not a snnir.Graph, a torch module or a "
+            "pair (jaxsnn topology, params)"
+        )
         raise error("SNN101", message, source=source)
     return made
 

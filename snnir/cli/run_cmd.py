@@ -146,7 +146,7 @@ def _side(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[int,
         return text, None
     live = load_live(text, reading)
     if live is not None:
-        return live[0], {"input": live[1]}
+        return live
     opened = _open(text, {k: v for k, v in reading.items() if k not in ("input_shape", "layout")})
     return (opened if isinstance(opened, snnir.Graph) else opened.path), _shapes(opened)
 

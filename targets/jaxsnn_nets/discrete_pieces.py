@@ -106,7 +106,7 @@ def cell(
         start: Its states before the first step.
     """
 
-    def step(inputs: dict[str, Array], state: dict[str, Array]) -> tuple[dict[str, Array], Array]:
+    def step(inputs: dict[str, Array], state: dict[str, Array]) -> Any:
         xs = [added(inputs, terms) for terms in names]
         low = unseen(xs[0])
         return program(low, *xs, state, {key: guard(x, low) for key, x in params.items()})

@@ -15,7 +15,8 @@ from snnir.ir.order import components
 from snnir.ir.structure import Add, Current, Input
 from snnir.ir.synapses import Linear
 from snnir.ir.timing import Delay
-from snnir.loss_report import EXACT_REAL, NodeLoss
+from snnir.loss_report import NodeLoss
+from snnir.pipeline import EXACT_REAL
 from snnir.targets.jaxsnn_nets.discrete import Plan
 
 f32 = np.float32

@@ -78,7 +78,7 @@ def _argument(name: str, value: Any, key: str, arrays: dict[str, Array]) -> str:
     if np.ndim(value):
         arrays[name] = np.asarray(value, f32)
         return f"jnp.asarray(weights[{f'{key}.{name}'!a}])"
-    short = str(value) if isinstance(value, f32) else repr(float(value))
+    short = str(value) if isinstance(value, np.float32) else repr(float(value))
     return repr(float(short))
 
 
