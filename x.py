@@ -69,6 +69,11 @@ FRAMEWORKS = (
         "JAX",
         (("jax==0.10.2; python_version>='3.11'", "jax; python_version<'3.11'", "flatbuffers"),),
     ),
+    Stage(
+        "jaxsnn",
+        "jaxsnn",
+        (("optax", "tree-math", "networkx", "scipy", "matplotlib"), ("--no-deps", "jaxsnn==0.3.0")),
+    ),
     # 290 MB; its interpreter runs the kernels for GPUs where there is none.
     Stage("triton", "Triton", (("--no-deps", "triton>=3; sys_platform == 'linux'"),)),
     Stage(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from snnir.dynamics.program import Dynamics
 from snnir.dynamics.whole import as_float
 from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node, Value
@@ -81,6 +82,7 @@ class _Planner:
         self.place = {name: at for at, name in enumerate(graph.order)}
         self.returned = {value.node for value in graph.outputs.values()}
         self.late: list[tuple[str, str]] = []
+        self.printed: dict[Dynamics, str] = {}
 
     def plan(self) -> Plan:
         """Return the plan, with everything that does not fit."""
@@ -309,8 +311,10 @@ class _Planner:
 
     def _cell(self, node: Node, op: Step, terms: list[list[str]]) -> None:
         program = as_float(op.program)
-        function = f"step_{len(self.made.functions)}"
-        self.made.functions.append(cell_source(program, function))
+        function = self.printed.get(program)
+        if function is None:
+            function = self.printed[program] = f"step_{len(self.printed)}"
+            self.made.functions.append(cell_source(program, function))
         names = [name for name, _ in program.params]
         keys = {name: f"{node.name}.{name}" for name in names}
         self.made.weights |= {

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax  # noqa: TID253  (never imported by snnir itself)
-import jax.numpy as jnp  # noqa: TID253
+import jax
+import jax.numpy as jnp
 from jaxsnn.discrete.topology import Topology
 from jaxsnn.discrete.types import Population
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax  # noqa: TID253  (never imported by snnir itself)
-import jax.numpy as jnp  # noqa: TID253
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxsnn.event.topology import Topology
 from jaxsnn.event.types import Spike

@@ -25,6 +25,7 @@ def test_every_op_and_model_has_a_row() -> None:
         "op",
         "bss2",
         "ipu",
+        "jaxsnn",
         "mlir",
         "native",
         "nir",

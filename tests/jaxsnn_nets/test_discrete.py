@@ -1,0 +1,305 @@
+"""Discrete topologies: read, run, written, equal in every bit to jaxsnn's own run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import snnir
+from snnir import jaxsnn_neurons as neurons
+from snnir.ir import Add, Delay, Input, Linear, Step
+from snnir.streams import Kind
+from tests.helpers import cli, dyadic, spikes
+from tests.jaxsnn_nets import nets  # skips where jaxsnn is missing
+
+import jax
+import jax.numpy as jnp
+from jaxsnn.discrete import modules as steps
+from jaxsnn.discrete.functional import LIFParameters, LIParameters
+from jaxsnn.discrete.topology import Topology
+
+pytestmark = pytest.mark.framework
+
+f32 = np.float32
+TIES = LIFParameters(tau_syn=4.0, tau_mem=2.0, v_th=0.5, v_leak=0.25, v_reset=-0.5)
+
+
+def quick(graph: snnir.Graph, x: Any, record: Any = ()) -> Any:
+    return snnir.run(graph, x, record)
+
+
+def test_the_example_is_repeated_in_every_bit() -> None:
+    """Yin-Yang, 5-120-3 recurrent, on every simulator, and through a NIR file."""
+    net, apply, params = nets.yinyang()
+    graph = snnir.from_jax(net, params=params)
+    x = np.concatenate([spikes((60, 3, 5), 0.2, seed) for seed in range(3)], axis=1)
+    states, outputs = nets.run_steps(apply, params, {"inp": x})
+    result = quick(graph, x, ["lif", "lif:v", "lif:i"])
+    assert outputs["lif"].sum() > 10000
+    np.testing.assert_array_equal(result.recorded["lif"], outputs["lif"])
+    np.testing.assert_array_equal(result.recorded["lif:v"], states["lif"].V)
+    np.testing.assert_array_equal(result.recorded["lif:i"], states["lif"].I)
+    np.testing.assert_array_equal(result.output, outputs["li"])
+    for target in ("xla", "native"):
+        other = snnir.compile(graph, target).run(x, ["lif"])
+        np.testing.assert_array_equal(other.recorded["lif"], outputs["lif"])
+        np.testing.assert_array_equal(other.output, outputs["li"])
+
+
+def test_spikes_are_equal_with_random_weights() -> None:
+    net, apply, params = nets.yinyang(on=False)
+    batched = jax.jit(jax.vmap(apply, in_axes=({"inp": 1}, None), out_axes=1))
+    for seed in range(3):
+        init, _ = net.done()
+        params = init(jax.random.PRNGKey(seed))
+        graph = snnir.from_jax(net, params=params)
+        x = spikes((60, 4, 5), 0.2, seed)
+        _, outputs = batched({"inp": jnp.asarray(x)}, params)
+        assert outputs["lif"].sum() > 1000
+        np.testing.assert_array_equal(quick(graph, x, ["lif"]).recorded["lif"], outputs["lif"])
+
+
+def tying(method: Any = None) -> tuple[Any, Any, Any]:
+    """Return a net whose membranes meet the threshold exactly, often."""
+    net = Topology(dt=1.0, record_states=True)
+    given = {} if method is None else {"method": method}
+    weights = np.random.default_rng(1).integers(-2, 4, (4, 16)).astype(f32) / 2
+    net.add(
+        {
+            "in": steps.Input(4),
+            "w1": steps.Linear(pre_weights=jnp.asarray(weights)),
+            "a": steps.LIF(16, TIES, **given),
+            "w2": nets.on_grid(16, 5, 1),
+            "b": steps.LI(5, LIParameters(tau_syn=4.0, tau_mem=2.0, v_leak=0.25)),
+        }
+    )
+    net.connect([("in", "w1"), ("w1", "a"), ("a", "w2"), ("w2", "b")])
+    return nets.finished(net)
+
+
+def test_half_a_spike_at_the_threshold() -> None:
+    net, apply, params = tying()
+    x = np.rint(4 * spikes((40, 3, 4), 0.5))
+    states, outputs = nets.run_steps(apply, params, {"in": x})
+    assert (np.asarray(outputs["a"]) == 0.5).sum() > 20
+    assert (np.asarray(outputs["a"]) == 1.0).sum() > 20
+    graph = snnir.from_jax(net, params=params)
+    assert graph.signal("a").kind is Kind.ANALOG
+    result = quick(graph, x, ["a", "a:v"])
+    np.testing.assert_array_equal(result.recorded["a"], outputs["a"])
+    np.testing.assert_array_equal(result.recorded["a:v"], states["a"].V)
+    np.testing.assert_array_equal(result.output, outputs["b"])
+
+
+@pytest.mark.parametrize("ties", ["spike", "none"])
+def test_ties_can_be_spikes_or_none(ties: str) -> None:
+    """jaxsnn does the same with a spike function of that kind; the graph goes back as that."""
+
+    def method(x: Any) -> Any:
+        return (x >= 0 if ties == "spike" else x > 0).astype(jnp.float32)
+
+    net, _, params = tying()
+    graph = snnir.from_jax(net, params=params, ties=ties)
+    assert graph.signal("a").kind is Kind.SPIKES
+    assert any("half a spike" in note for note in graph.provenance.notes)
+    other, apply, _ = tying(method)
+    own = snnir.from_jax(other, params=params)
+    assert own.nodes == graph.nodes
+    x = np.rint(4 * spikes((40, 2, 4), 0.5))
+    _, outputs = nets.run_steps(apply, params, {"in": x})
+    result = quick(graph, x, ["a"])
+    np.testing.assert_array_equal(result.recorded["a"], outputs["a"])
+    exported = snnir.compile(graph, "jaxsnn")
+    assert b"LIF(16, " in exported.files["model.py"]  # type: ignore[operator]
+    np.testing.assert_array_equal(exported.run(x, ["a"]).recorded["a"], outputs["a"])
+
+
+KINDS = {
+    "python": float,
+    "float64": np.float64,
+    "float32": f32,
+    "jax": jnp.asarray,
+    "vector": lambda value: value * np.linspace(0.9, 1.1, 6),
+    "jax vector": lambda value: jnp.asarray(value * np.linspace(0.9, 1.1, 6), jnp.float32),
+}
+
+
+def test_constants_are_rounded_as_jaxsnn_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading compares every population with a run of jaxsnn, states included."""
+    net = Topology(dt=3.7e-4)
+    net.add({"in": steps.Input(5), "w": steps.Linear(mean=0.3, std=0.7)})
+    net.connect([("in", "w")])
+    rng = np.random.default_rng(3)
+    for kind, make in KINDS.items():
+        for number in range(4):
+            tau_syn, tau_mem = (make(tau) for tau in rng.uniform(2e-3, 2e-2, 2))
+            lif = LIFParameters(tau_syn, tau_mem, make(0.6), make(0.05), make(-0.1))
+            net.add({f"lif {kind} {number}": steps.LIF(6, lif)})
+            li = LIParameters(tau_syn, tau_mem, make(0.05))
+            net.add({f"li {kind} {number}": steps.LI(6, li)})
+            for model in ("lif", "li"):
+                net.connect([("w", f"{model} {kind} {number}")])
+    net, _, params = nets.finished(net)
+    graph = snnir.from_jax(net, params=params)
+    assert len(graph.outputs) == 2 * 4 * len(KINDS)
+    topology, written = snnir.export(graph, "jaxsnn")
+    assert snnir.from_jax(topology, params=written) == graph
+    monkeypatch.setattr(neurons, "li_constants", neurons.lif_constants)
+    with pytest.raises(snnir.SnnirError, match="SNN808.*'li "):
+        snnir.from_jax(net, params=params)
+
+
+def test_fan_in_cycles_and_populations_next_to_each_other() -> None:
+    """Two populations in a cycle: the order of a step, hash or not, says where delays are."""
+    net = Topology(dt=1e-3)
+    lif = LIFParameters(tau_syn=8e-3, tau_mem=5e-3, v_th=0.25)
+    net.add(
+        {
+            "in": steps.Input(6),
+            "other": steps.Input(6),
+            "w": nets.on_grid(6, 6, 1),
+            "a": steps.LIF(6, lif),
+            "b": steps.LIF(6, lif),
+            "ab": nets.on_grid(6, 6, 2),
+            "ba": nets.on_grid(6, 6, 3),
+            "aa": nets.on_grid(6, 6, 4),
+            "c": steps.LIF(6, lif),
+        }
+    )
+    edges = "in-w w-a aa-a a-aa other-a a-ab ab-b b-ba ba-a b-c other-c a-c"
+    net.connect([tuple(edge.split("-")) for edge in edges.split()])
+    net, apply, params = nets.finished(net)
+    graph = snnir.from_jax(net, params=params)
+    assert list(graph.outputs) == ["c"]
+    assert any("PYTHONHASHSEED" in note for note in graph.provenance.notes)
+    x = {"in": spikes((50, 2, 6), 0.3), "other": spikes((50, 2, 6), 0.1, 1)}
+    _, outputs = nets.run_steps(apply, params, x)
+    result = quick(graph, x, ["a", "b"])
+    for name in ("a", "b"):
+        assert 20 < outputs[name].sum() < 500
+        np.testing.assert_array_equal(result.recorded[name], outputs[name])
+    np.testing.assert_array_equal(result.output, outputs["c"])
+    exported = snnir.compile(graph, "jaxsnn")
+    assert b"Ordered([" in exported.files["model.py"]  # type: ignore[operator]
+    np.testing.assert_array_equal(exported.run(x).output, outputs["c"])
+
+
+def test_live_topologies_are_compared(tmp_path: Path) -> None:
+    net, _, params = tying()
+    graph = snnir.from_jax(net, params=params)
+    x = np.rint(4 * spikes((30, 2, 4), 0.5))
+    assert snnir.diff((net, params), graph, x).identical
+    changed = graph.edit()
+    changed.set_op("w2", Linear(snnir.tensor(dyadic((5, 16), 9))))
+    assert not snnir.diff((net, params), changed.graph(), x).identical
+    factory = tmp_path / "model.py"
+    factory.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from tests.jaxsnn_nets.test_discrete import tying\n\n\n"
+        "def made():\n    net, _, params = tying()\n    return net, params\n"
+    )
+    made = f"{factory}:made"
+    cli("convert", made, "--to", "jaxsnn", "-o", str(tmp_path / "out"))
+    found = cli("diff", made, str(tmp_path / "out"), "--poisson", "0.5", "--steps", "20")
+    assert "identical" in found.stdout
+
+
+def test_nir_keeps_the_programs(tmp_path: Path) -> None:
+    net, _, params = tying()
+    for ties in neurons.TIES:
+        graph = snnir.from_jax(net, params=params, ties=ties)
+        snnir.save(graph, tmp_path / "net.nir")
+        back = snnir.load(tmp_path / "net.nir")
+        assert back.nodes == graph.nodes
+        assert back.outputs == graph.outputs
+
+
+def test_round_trip_is_the_same_network() -> None:
+    net, _, params = nets.yinyang(seed=2)
+    graph = snnir.from_jax(net, params=params)
+    topology, written = snnir.export(graph, "jaxsnn")
+    assert type(topology) is Topology
+    assert set(topology.graph.edges) == set(net.graph.edges)
+    assert {n: None if p is None else p.tolist() for n, p in written.items()} == {
+        n: None if p is None else p.tolist() for n, p in params.items()
+    }
+    assert snnir.from_jax(topology, params=written) == graph
+
+
+# --- What cannot be read --------------------------------------------------------------------------
+
+
+def refused(code: str, text: str, net: Any, **options: Any) -> None:
+    with pytest.raises(snnir.SnnirError) as caught:
+        snnir.from_jax(net, **options)
+    assert {d.code for d in caught.value.diagnostics} == {code}, caught.value
+    assert text in str(caught.value)
+
+
+def small(**modules: Any) -> tuple[Any, Any]:
+    net = Topology(dt=1e-3)
+    net.add({"in": steps.Input(3), "w": steps.Linear(), "lif": steps.LIF(2), **modules})
+    net.connect([("in", "w"), ("w", "lif")])
+    topology, _, params = nets.finished(net)
+    return topology, params
+
+
+def test_unfinished_and_unfitting() -> None:
+    net, params = small()
+    refused("SNN801", "params", net)
+    refused("SNN801", "w", net, params={})
+    refused("SNN807", "[3, 2]", net, params={**params, "w": np.zeros((2, 3), f32)})
+    refused("SNN807", "int64", net, params={**params, "w": np.zeros((3, 2), np.int64)})
+    refused("SNN303", "dt", net, params=params, dt=1e-4)
+    refused("SNN801", "ties", net, params=params, ties="both")
+    with pytest.raises(snnir.SnnirError, match="SNN801"):
+        snnir.from_jax(net, {}, np.zeros(3), params=params)
+    net.add({"late": steps.LIF(2)})
+    refused("SNN801", "done()", net, params=params)
+
+
+def test_unknown_modules() -> None:
+    def odd_function(x: Any) -> Any:
+        return jnp.clip(x, 0, 1)
+
+    net, params = small(lif=steps.LIF(2, method=odd_function))
+    refused("SNN802", "odd_function", net, params=params)
+    net, params = small(lif=steps.LIF(2, LIFParameters(tau_mem=-1.0)))
+    refused("SNN105", "tau_mem", net, params=params)
+    net, params = small(lif=steps.LIF(2, LIFParameters(v_th=jnp.ones(3))))
+    refused("SNN807", "threshold", net, params=params)
+    own = steps.LIF(2)
+    own.generator.__globals__  # noqa: B018  (a function of Python, as ours is)
+    own.generator = lambda dt, inner=own.generator: inner(dt)
+    net, params = small(lif=own)
+    refused("SNN802", "tests.jaxsnn_nets", net, params=params)
+
+
+# --- What cannot be written -----------------------------------------------------------------------
+
+
+def test_everything_that_has_no_form_is_listed() -> None:
+    from tests.helpers import graph, params
+
+    lif = snnir.LifStep()
+    wide = Step(neurons.lif_program(), params(k_mem=0.0, k_syn=-0.1, threshold=1.0))
+    made = graph(
+        {
+            "x": (Input(snnir.Signal(Kind.ANALOG, (2, 3))), []),
+            "y": (Input(snnir.Signal(Kind.ANALOG, (3,))), []),
+            "cell": (Step(lif, params(beta=0.5, threshold=1.0)), ["x"]),
+            "frozen": (wide, ["y"]),
+            "each": (Delay(snnir.tensor(np.array([1, 2, 3]))), ["y"]),
+            "all": (Add(), ["each", "frozen"]),
+        },
+        "all",
+        dt=1e-3,
+    )
+    problems = snnir.check(made, "jaxsnn")
+    assert {p.node for p in problems} == {"x", "cell", "frozen", "each"}
+    assert {p.code for p in problems} == {"SNN501"}
+    with pytest.raises(snnir.SnnirError, match="SNN503"):
+        snnir.compile(made, "jaxsnn", paradigm="both")
