@@ -85,17 +85,46 @@ typedef struct {
     int failure;
 } run;
 
+/* exp(-a s), exp(-b s) and phi(s) = (exp(-b s) - exp(-a s)) / (a - b) */
+static void factors(const law *c, double s, double *ea, double *eb, double *phi) {
+    double z, u;
+    if (c->form == 0) {
+        z = c->gap * s;
+        *ea = exp(-c->a * s);
+        if (fabs(z) < 0.5) {
+            u = expm1(z) * *ea;
+            *eb = *ea + u;
+            *phi = u / c->gap;
+        } else {
+            *eb = exp(-c->b * s);
+            *phi = (*eb - *ea) / c->gap;
+        }
+    } else if (c->form == 1) {
+        *ea = *eb = exp(-c->a * s);
+        *phi = s * *ea;
+    } else if (c->form < 4) {                      /* one is the square of the other */
+        double rate = c->form == 2 ? c->a : c->b, slow;
+        z = rate * s;
+        if (z < 0.5) {
+            u = -expm1(-z);
+            slow = 1 - u;
+        } else {
+            slow = exp(-z);
+            u = 1 - slow;
+        }
+        *phi = slow * u / rate;
+        *ea = c->form == 2 ? slow : slow * slow;
+        *eb = c->form == 2 ? slow * slow : slow;
+    } else {
+        *ea = exp(-c->a * s);
+        *eb = *phi = 0;
+    }
+}
+
 static void recall(const law *c, memo *m, double s) {
-    double z;
     if (s == m->s) return;
     m->s = s;
-    m->ea = exp(-c->a * s);
-    if (c->synapse == 0) return;
-    m->eb = exp(-c->b * s);
-    z = c->gap * s;
-    if (c->gap == 0) m->phi = s * m->ea;
-    else if (fabs(z) < 0.5) m->phi = m->ea * expm1(z) / c->gap;
-    else m->phi = (m->eb - m->ea) / c->gap;
+    factors(c, s, &m->ea, &m->eb, &m->phi);
 }
 
 static void flow(const law *c, memo *m, double s, double x, double *v, double *i, int is_held) {
@@ -121,10 +150,8 @@ static void flow(const law *c, memo *m, double s, double x, double *v, double *i
 typedef struct { double base, c, d, slope; } course;   /* base + c e^-as + d phi(s) + slope s */
 
 static double value(const law *c, const course *w, double s, double *rate) {
-    double ea = exp(-c->a * s), eb = exp(-c->b * s), z = c->gap * s, phi;
-    if (c->gap == 0) phi = s * ea;
-    else if (fabs(z) < 0.5) phi = ea * expm1(z) / c->gap;
-    else phi = (eb - ea) / c->gap;
+    double ea, eb, phi;
+    factors(c, s, &ea, &eb, &phi);
     *rate = w->slope - c->a * w->c * ea + w->d * (eb - c->a * phi);
     return w->base + w->c * ea + w->d * phi + w->slope * s;
 }

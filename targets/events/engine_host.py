@@ -55,13 +55,13 @@ class CTrace(ctypes.Structure):
 
 
 @lru_cache(maxsize=1)
-def engine() -> ctypes.CDLL:
+def engine(source: str = ENGINE) -> ctypes.CDLL:
     """Return the compiled engine.
 
     Raises:
         NoCompiler: If there is no compiler, or it does not compile the engine.
     """
-    code = ctypes.CDLL(str(shared_library(ENGINE, ("-std=c99",))))
+    code = ctypes.CDLL(str(shared_library(source, ("-std=c99",))))
     code.snn_events.argtypes = [_POINTER, _POINTER, _POINTER]
     code.snn_events.restype = ctypes.c_int
     code.snn_free.argtypes = [_POINTER]
@@ -77,14 +77,14 @@ def _given(array: Any, kind: Any, kept: list[Any]) -> int:
     return where
 
 
-def run_c(plan: Plan, job: Job) -> Trace:
+def run_c(plan: Plan, job: Job, source: str = ENGINE) -> Trace:
     """Run one sample; other threads go on meanwhile.
 
     Raises:
         RunError: If it was given up.
         NoCompiler: If there is no compiler.
     """
-    code = engine()
+    code = engine(source)
     kept: list[Any] = []
     real, whole, number = np.float64, np.int64, np.int32
     network = CNetwork(

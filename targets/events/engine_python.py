@@ -54,18 +54,29 @@ class Law:
 
     def factors(self, s: float) -> tuple[float, float, float]:
         """Return exp(-a s), exp(-b s) and phi(s)."""
-        ea = math.exp(-self.a * s)
-        if not self.synapse:
-            return ea, 0.0, 0.0
-        eb = math.exp(-self.b * s)
-        z = self.gap * s
-        if self.gap == 0:
-            phi = s * ea
-        elif abs(z) < 0.5:
-            phi = ea * math.expm1(z) / self.gap
+        if self.form == 0:
+            z = self.gap * s
+            ea = math.exp(-self.a * s)
+            if abs(z) < 0.5:
+                u = math.expm1(z) * ea
+                return ea, ea + u, u / self.gap
+            eb = math.exp(-self.b * s)
+            return ea, eb, (eb - ea) / self.gap
+        if self.form == 1:
+            ea = math.exp(-self.a * s)
+            return ea, ea, s * ea
+        if self.form >= 4:
+            return math.exp(-self.a * s), 0.0, 0.0
+        rate = self.a if self.form == 2 else self.b  # one is the square of the other
+        z = rate * s
+        if z < 0.5:
+            u = -math.expm1(-z)
+            slow = 1 - u
         else:
-            phi = (eb - ea) / self.gap
-        return ea, eb, phi
+            slow = math.exp(-z)
+            u = 1 - slow
+        phi = slow * u / rate
+        return (slow, slow * slow, phi) if self.form == 2 else (slow * slow, slow, phi)
 
     def flow(self, s: float, x: float, v: float, i: float, is_held: bool) -> tuple[float, float]:
         """Return v and i after s seconds."""
