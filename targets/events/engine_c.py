@@ -61,6 +61,7 @@ typedef struct {
 typedef struct {
     double v, i, t, x, until, when, before;
     int64_t place, held, stamp;
+    int is_exact;                                  /* whether it fires at `when`, or not before */
     const law *law;
     memo *memo;
 } neuron;
@@ -279,6 +280,26 @@ static double crossing(const law *c, double v, double i, double x) {
     return root(c, &w, threshold, rising ? 0 : s, INFINITY);
 }
 
+/* A time before which a neuron with a synapse below its threshold cannot fire: until it does, v has
+   to rise from where it is, and never faster than it would there under the largest current. */
+static double soonest(const law *c, double v, double i, double x) {
+    double level = c->ki * x, d = c->g * (i - level), base, bound, rate, slack;
+    double drive = c->g * i, end = c->g * level;
+    if (!(c->threshold < INFINITY)) return INFINITY;
+    if (c->a > 0) {
+        base = c->leak + c->kv * level;
+        bound = v > base ? v : base;
+    } else {
+        base = v;
+        bound = end > 0 ? INFINITY : v;
+    }
+    if (d > 0) bound = bound + d * c->highest;
+    slack = 1e-15 * (fabs(v) + fabs(base) + fabs(d) * c->highest + fabs(c->threshold));
+    if (!(bound + slack >= c->threshold)) return INFINITY;
+    rate = (drive > end ? drive : end) - c->a * (v - c->leak);
+    return rate > 0 ? (c->threshold - v) / rate * (1 - 1e-9) : INFINITY;
+}
+
 /* --- Queues -------------------------------------------------------------------------------- */
 
 static int sooner(const arrival *a, const arrival *b) {
@@ -480,15 +501,32 @@ static int judge(run *r, int32_t n, double t) {
         return 0;
     }
     if (start == t && c->reset == NONE && !is_beyond(c, p->before) && is_beyond(c, p->v)) return 1;
-    if (start > t) {
-        double v = p->v, i = p->i;
-        flow(c, p->memo, start - t, p->x, &v, &i, 1);
-        s = crossing(c, v, i, p->x);
-    } else s = crossing(c, p->v, p->i, p->x);
-    r->out->searched++;
-    if (s == 0 && start == t) return 1;
-    predict(r, n, start + s);
+    if (start == t && (c->synapse == 0 || p->v >= c->threshold)) {
+        s = crossing(c, p->v, p->i, p->x);
+        r->out->searched++;
+        if (s == 0) return 1;
+        predict(r, n, t + s);
+        p->is_exact = 1;
+        return 0;
+    }
+    s = start > t ? (c->threshold < INFINITY ? 0 : INFINITY) : soonest(c, p->v, p->i, p->x);
+    p->is_exact = 0;
+    if (p->place < 0 || s == INFINITY || p->when > start + s) predict(r, n, start + s);
     return 0;
+}
+
+/* Find when a neuron really fires of which it is only known that it does not before `when`. */
+static void refine(run *r, int32_t n) {
+    neuron *p = &r->all[n];
+    double v = p->v, i = p->i, from = p->t, when;
+    if (p->until > from) {
+        flow(p->law, p->memo, p->until - from, p->x, &v, &i, 1);
+        from = p->until;
+    }
+    when = from + crossing(p->law, v, i, p->x);
+    r->out->searched++;
+    p->is_exact = 1;
+    predict(r, n, when > p->when ? when : p->when);
 }
 
 static int by_number(const void *a, const void *b) {
@@ -519,6 +557,10 @@ static void settle(run *r, double t) {
         while (r->predicted && r->all[r->heap[0]].when <= t) {
             int32_t n = r->heap[0];
             neuron *p = &r->all[n];
+            if (!p->is_exact) {
+                refine(r, n);
+                continue;
+            }
             predict(r, n, INFINITY);
             if (t > p->t) {
                 advance(p, t, &p->v, &p->i, p->t);
@@ -574,7 +616,10 @@ static void loop(run *r) {
             t = INFINITY;
             if (given < j->count) t = j->time[given];
             if (r->waits && r->waiting[0].time < t) t = r->waiting[0].time;
-            if (r->predicted && r->all[r->heap[0]].when < t) t = r->all[r->heap[0]].when;
+            while (r->predicted && r->all[r->heap[0]].when < t) {
+                if (r->all[r->heap[0]].is_exact) t = r->all[r->heap[0]].when;
+                else refine(r, r->heap[0]);
+            }
             if (!(t < j->duration)) break;
         }
         while (probed < j->probes && j->probe_time[probed] <= t) probe(r, probed++);
@@ -609,7 +654,7 @@ int snn_events(const network *net, const job *j, trace *out) {
         for (n = 0; n < net->laws; n++) r.memos[n].s = -1;
         for (n = 0; n < net->neurons; n++) {
             neuron fresh = {net->v_start[n], net->i_start[n], 0, net->bias[n], -INFINITY, INFINITY,
-                            0, -1, 0, 0, &net->law[net->law_of[n]], &r.memos[net->law_of[n]]};
+                            0, -1, 0, 0, 0, &net->law[net->law_of[n]], &r.memos[net->law_of[n]]};
             r.all[n] = fresh;
         }
         loop(&r);

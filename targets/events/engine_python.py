@@ -211,6 +211,31 @@ class Law:
             return INF
         return self.root(w, 0.0 if rising else s, INF)
 
+    def soonest(self, v: float, i: float, x: float) -> float:
+        """Return a time before which a neuron with a synapse below its threshold cannot fire.
+
+        Until it does, v has to rise from where it is, and never faster than it would there under
+        the largest current.
+        """
+        level = self.ki * x
+        d = self.g * (i - level)
+        drive, end = self.g * i, self.g * level
+        if not self.threshold < INF:
+            return INF
+        if self.a > 0:
+            base = self.leak + self.kv * level
+            bound = max(v, base)
+        else:
+            base = v
+            bound = INF if end > 0 else v
+        if d > 0:
+            bound = bound + d * self.highest
+        slack = 1e-15 * (abs(v) + abs(base) + abs(d) * self.highest + abs(self.threshold))
+        if not bound + slack >= self.threshold:
+            return INF
+        rate = max(drive, end) - self.a * (v - self.leak)
+        return (self.threshold - v) / rate * (1 - 1e-9) if rate > 0 else INF
+
     def simple(self, v: float, x: float) -> float:
         """Return the time until a spike of a neuron without a synapse."""
         if self.a > 0:
@@ -259,12 +284,15 @@ def _root_of(p: float, q: float, r: float, rate: float, low: float, high: float)
 class Cell:
     """A neuron's state."""
 
-    __slots__ = ("before", "held", "i", "law", "stamp", "t", "until", "v", "when", "x")
+    __slots__ = (
+        "before", "held", "i", "is_exact", "law", "stamp", "t", "until", "v", "when", "x",
+    )  # fmt: skip
 
     def __init__(self, law: Law, v: float, i: float, x: float) -> None:
         self.law, self.v, self.i, self.x = law, v, i, x
         self.t, self.until, self.when, self.before = 0.0, -INF, INF, 0.0
         self.held = self.stamp = 0
+        self.is_exact = False  # whether it fires at `when`, or only not before
 
     def at(self, t: float) -> tuple[float, float]:
         """Return v and i at a time that is not before the present one."""
@@ -376,17 +404,25 @@ class Run:
         cell = self.cells[n]
         if not when < self.job.duration:
             cell.when = INF
-        elif cell.when != when:
+        else:
             cell.when = when
             heapq.heappush(self.predicted, (when, n))
 
-    def next_predicted(self) -> float:
-        """Return the time of the first predicted spike; what is no longer so is dropped."""
-        while self.predicted:
+    def next_predicted(self, most: float) -> float:
+        """Return the time of the first spike before or at a time, infinity for none.
+
+        What is no longer so is dropped, and what is not known exactly is found out.
+        """
+        while self.predicted and self.predicted[0][0] <= most:
             when, n = self.predicted[0]
-            if self.cells[n].when == when:
+            cell = self.cells[n]
+            if cell.when != when:
+                heapq.heappop(self.predicted)
+            elif cell.is_exact:
                 return when
-            heapq.heappop(self.predicted)
+            else:
+                heapq.heappop(self.predicted)
+                self.refine(n)
         return INF
 
     def judge(self, n: int, t: float) -> bool:
@@ -399,15 +435,34 @@ class Run:
         if start == t and law.reset == NONE:
             if not law.is_beyond(cell.before) and law.is_beyond(cell.v):
                 return True
-        v, i = cell.v, cell.i
+        if start == t and (not law.synapse or cell.v >= law.threshold):
+            s = law.crossing(cell.v, cell.i, cell.x)
+            self.searched += 1
+            if s == 0:
+                return True
+            self.predict(n, t + s)
+            cell.is_exact = True
+            return False
         if start > t:
-            v, i = law.flow(start - t, cell.x, v, i, True)
-        s = law.crossing(v, i, cell.x)
-        self.searched += 1
-        if s == 0 and start == t:
-            return True
-        self.predict(n, start + s)
+            s = 0.0 if law.threshold < INF else INF
+        else:
+            s = law.soonest(cell.v, cell.i, cell.x)
+        cell.is_exact = False
+        if s == INF or cell.when > start + s:
+            self.predict(n, start + s)
         return False
+
+    def refine(self, n: int) -> None:
+        """Find when a neuron really fires of which it is only known that it does not before."""
+        cell = self.cells[n]
+        v, i, since = cell.v, cell.i, cell.t
+        if cell.until > since:
+            v, i = cell.law.flow(cell.until - since, cell.x, v, i, True)
+            since = cell.until
+        when = since + cell.law.crossing(v, i, cell.x)
+        self.searched += 1
+        cell.is_exact = True
+        self.predict(n, max(when, cell.when))
 
     def failure(self, reason: int, n: int, t: float) -> RunError:
         """Return why the run is given up."""
@@ -437,7 +492,7 @@ class Run:
             firing = [n for n in self.touched if self.judge(n, t)]
             for n in firing:
                 self.predict(n, INF)
-            while self.next_predicted() <= t:
+            while self.next_predicted(t) <= t:
                 _, n = heapq.heappop(self.predicted)
                 cell = self.cells[n]
                 cell.when = INF
@@ -476,7 +531,8 @@ class Run:
         while True:
             if not is_start:
                 t = given[at][0] if at < len(given) else INF
-                t = min(t, self.waiting[0][0] if self.waiting else INF, self.next_predicted())
+                t = min(t, self.waiting[0][0] if self.waiting else INF)
+                t = min(t, self.next_predicted(t))
                 if not t < job.duration:
                     break
                 self.stamp += 1
