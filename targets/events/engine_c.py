@@ -6,6 +6,9 @@ where both use the same mathematical library.
 
 from __future__ import annotations
 
+#: Its name in emitted folders.
+FILE = "engine.c"
+
 ENGINE = r"""
 #include <float.h>
 #include <math.h>

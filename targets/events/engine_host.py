@@ -69,7 +69,7 @@ def engine(source: str = ENGINE) -> ctypes.CDLL:
     return code
 
 
-def _given(array: Any, kind: Any, kept: list[Any]) -> int:
+def _lent(array: Any, kind: Any, kept: list[Any]) -> int:
     """Return where an array lies, in C's order and type; `kept` keeps it there."""
     ready = np.ascontiguousarray(array, kind)
     kept.append(ready)
@@ -88,20 +88,20 @@ def run_c(plan: Plan, job: Job, source: str = ENGINE) -> Trace:
     kept: list[Any] = []
     real, whole, number = np.float64, np.int64, np.int32
     network = CNetwork(
-        len(plan.law_of), plan.inputs, len(plan.laws), _given(plan.laws, real, kept),
-        _given(plan.law_of, number, kept),
-        *(_given(a, real, kept) for a in (plan.bias, plan.kick, plan.v_start, plan.i_start)),
-        _given(plan.group_first, whole, kept), _given(plan.group_start, whole, kept),
-        _given(plan.group_delay, real, kept), _given(plan.target, number, kept),
-        _given(plan.weight, real, kept), plan.pulse,
+        len(plan.law_of), plan.inputs, len(plan.laws), _lent(plan.laws, real, kept),
+        _lent(plan.law_of, number, kept),
+        *(_lent(a, real, kept) for a in (plan.bias, plan.kick, plan.v_start, plan.i_start)),
+        _lent(plan.group_first, whole, kept), _lent(plan.group_start, whole, kept),
+        _lent(plan.group_delay, real, kept), _lent(plan.target, number, kept),
+        _lent(plan.weight, real, kept), plan.pulse,
     )  # fmt: skip
     states = np.zeros((2, len(job.probe_time), len(job.probe_neuron)))
     probe_v, probe_i = states[0], states[1]
     given = CJob(
-        len(job.time), _given(job.time, real, kept), _given(job.value, real, kept),
-        _given(job.unit, number, kept), _given(job.kind, np.int8, kept),
-        _given(job.change, np.int8, kept), job.duration, *probe_v.shape,
-        _given(job.probe_time, real, kept), _given(job.probe_neuron, number, kept),
+        len(job.time), _lent(job.time, real, kept), _lent(job.value, real, kept),
+        _lent(job.unit, number, kept), _lent(job.kind, np.int8, kept),
+        _lent(job.change, np.int8, kept), job.duration, *probe_v.shape,
+        _lent(job.probe_time, real, kept), _lent(job.probe_neuron, number, kept),
         probe_v.ctypes.data, probe_i.ctypes.data, job.most,
     )  # fmt: skip
     out = CTrace()
@@ -110,21 +110,20 @@ def run_c(plan: Plan, job: Job, source: str = ENGINE) -> Trace:
         if failed:
             raise RunError(REASONS[failed], out.bad_time, out.bad_unit)
         n = out.count
-        columns = [
-            _taken(where, n, kind)
-            for where, kind in (
-                (out.time, real), (out.unit, whole), (out.current, real), (out.drive, real),
-                (out.v, real),
-            )
-        ]  # fmt: skip
+        time, current, drive, v = (
+            _taken(where, n, real) for where in (out.time, out.current, out.drive, out.v)
+        )
+        unit = _taken(out.unit, n, whole)
     finally:
         code.snn_free(ctypes.addressof(out))
-    return Trace(*columns, probe_v, probe_i, out.delivered, out.arrived, out.searched)
+    counts = out.delivered, out.arrived, out.searched
+    return Trace(time, unit, current, drive, v, probe_v, probe_i, *counts)
 
 
 def _taken(where: int | None, count: int, kind: Any) -> Any:
     """Return a copy of an array that C has."""
     if not where or not count:
         return np.zeros(0, kind)
-    held = (ctypes.c_char * (8 * count)).from_address(where)
-    return np.frombuffer(held, kind).copy()
+    made = np.empty(count, kind)
+    ctypes.memmove(made.ctypes.data, where, made.nbytes)
+    return made

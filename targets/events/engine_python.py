@@ -551,11 +551,9 @@ class Run:
             self.settle(t)
         for read in range(read, len(probes)):
             self.probe(states[:, read], probes[read])
-        columns = np.array(self.spikes, np.float64).reshape(-1, 5).T
-        return Trace(
-            columns[0], columns[1].astype(np.int64), *columns[2:], *states,
-            self.delivered, self.arrived, self.searched,
-        )  # fmt: skip
+        time, unit, current, drive, v = np.array(self.spikes, np.float64).reshape(-1, 5).T
+        counts = self.delivered, self.arrived, self.searched
+        return Trace(time, unit.astype(np.int64), current, drive, v, states[0], states[1], *counts)
 
     def probe(self, into: Any, t: float) -> None:
         """Read membranes and currents at a time."""

@@ -174,7 +174,7 @@ class Folder:
         if isinstance(op, Delay):
             paths = self._delayed(node, op, first.paths)
             return Form(paths, first.constant, is_late or bool(first.constant.any()))
-        constant = self._apply(node, [form.constant[None] for form in forms])[0]
+        constant: Array = self._apply(node, [form.constant[None] for form in forms])[0]
         if isinstance(op, Add):
             return Form(Paths.joined([f.paths for f in forms]).merged(), constant, is_late)
         if isinstance(op, Current):
@@ -209,9 +209,7 @@ class Folder:
             size = form.constant.size
             here = target[(source[target] >= first) & (source[target] < first + size)]
             ones, none = np.ones(len(here)), np.zeros(len(here), np.int64)
-            found.append(
-                Matrix(source[here] - first, here, ones, -1, none).after(form.paths, size)
-            )
+            found.append(Matrix(source[here] - first, here, ones, -1, none).after(form.paths, size))
             first += size
         return Paths.joined(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -150,6 +149,13 @@ class Simulator:
             np.full(len(step), 2, np.int8), change,
         )  # fmt: skip
 
+    def explained(self, problem: RunError) -> str:
+        """Return why a run was given up, with the population."""
+        for block in self.network.blocks:
+            if block.start <= problem.unit < block.start + block.size:
+                return f"{problem}, in neuron {problem.unit - block.start} of '{block.name}'"
+        return str(problem)
+
     # --- What a run gave -------------------------------------------------------------------------
 
     def block(self, name: str) -> Block:
@@ -176,18 +182,3 @@ class Simulator:
 def record_of(trace: Trace) -> EventRecord:
     """Return what fired in a sample, as gradients need it."""
     return EventRecord(trace.time, trace.unit, trace.current, trace.drive, trace.v)
-
-
-def step_ends(steps: int, dt: float) -> Any:
-    """Return when the steps of a grid end."""
-    return np.arange(1, steps + 1) * dt
-
-
-def steps_in(duration: float, dt: float) -> int:
-    """Return how many steps begin before a time; one that is within 1e-9 of a step is none."""
-    return max(0, math.ceil(duration / dt - 1e-9))
-
-
-__all__ = [
-    "MOST_EVENTS", "Readings", "RunError", "Simulator", "record_of", "step_ends", "steps_in",
-]  # fmt: skip
