@@ -46,6 +46,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "targets": {
         "bss2": "snnir.targets.bss2.target:Bss2Target",
+        "events": "snnir.targets.events.target:EventsTarget",
         "ipu": "snnir.targets.ipu.target:IpuTarget",
         "jaxsnn": "snnir.targets.jaxsnn_nets.target:JaxsnnTarget",
         "mlir": "snnir.targets.mlir_code.target:MlirTarget",

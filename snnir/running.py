@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.errors import error
+from snnir.events import Events
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.streams import Kind, Signal
@@ -41,6 +42,20 @@ class Result:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.asarray(self.output, dtype)
+
+
+@dataclass(frozen=True)
+class EventResult(Result):
+    """What a run in continuous time gave; outputs and records are on the grid of steps.
+
+    Attributes:
+        events: When spikes were, for every population that fires and every output of spikes.
+        records: What fired in each sample in order of time, with the states gradients need;
+            empty where a folder was run.
+    """
+
+    events: dict[str, Events] = field(default_factory=dict)
+    records: tuple[Any, ...] = field(default=(), repr=False)
 
 
 def spike_stats(
