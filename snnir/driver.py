@@ -275,8 +275,9 @@ def export(graph: Graph, framework: str, **options: Any) -> Any:
     Returns:
         A `torch.nn.Module` in evaluation mode that takes and returns [T, B, ...] ([B, T, ...] for
         Sinabs) and starts every call at rest; for jaxsnn a finished topology and its parameters,
-        (topology, params), whose `init` and `apply` its `done()` returns. Its spikes equal the graph's: neurons are layers of the framework where
-        these are provably equal, generated cells of it elsewhere.
+        (topology, params), whose `init` and `apply` its `done()` returns. Its spikes equal the
+        graph's: neurons are layers of the framework where these are provably equal, generated
+        cells of it elsewhere.
 
     Raises:
         SnnirError: SNN501 listing what the framework cannot express, SNN503 if the name is not a

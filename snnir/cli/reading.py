@@ -151,9 +151,7 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
     return snnir.from_torch(net, shape, layout=layout, dt=reading.get("dt"), name=factory)
 
 
-def load_live(
-    text: str, reading: dict[str, Any]
-) -> tuple[Any, dict[str, tuple[int, ...]]] | None:
+def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[int, ...]]] | None:
     """Return a factory's live model and the shapes of its inputs, None for any other MODEL."""
     path, factory = _factory(text)
     made = _make(Path(path), factory) if factory else None

@@ -76,23 +76,28 @@ def _plain(data: Array) -> Array:
 def _argument(name: str, value: Any, key: str, arrays: dict[str, Array]) -> str:
     """Return a literal, or an array of the weights file."""
     if np.ndim(value):
-        arrays[name] = np.asarray(value, f32)
-        return f"jnp.asarray(weights[{f'{key}.{name}'!a}])"
+        arrays[name] = np.asarray(value)
+        return f"weights[{f'{key}.{name}'!a}]"
     short = str(value) if isinstance(value, np.float32) else repr(float(value))
     return repr(float(short))
 
 
 def _own_tau(dt: float, k: Any, negative: bool) -> Any:
-    """Return what LIF divides dt by to get k: a Python number, or a vector of JAX."""
-    if np.ndim(k):
-        return _searched(dt, k, lambda tau: neurons.by_reciprocal(dt, tau))
-    if not (np.isfinite(k) and k > 0):
+    """Return what LIF divides dt by to get k: a Python number, or a NumPy array, in float64."""
+    wanted = np.atleast_1d(np.asarray(k, f32))
+    if not (np.isfinite(wanted).all() and (wanted > 0).all()):
         return None
-    tau = dt / float(k)
-    tries = [round(tau, digits) for digits in range(1, 9)]
-    tries += [tau, np.nextafter(tau, 0), np.nextafter(tau, np.inf)]
+    tau = dt / wanted.astype(np.float64)
+    tries = np.stack(
+        [
+            *(np.round(tau, digits) for digits in range(2, 9)),
+            tau, np.nextafter(tau, 0), np.nextafter(tau, np.inf),
+        ]
+    )  # fmt: skip
     sign = -1.0 if negative else 1.0
-    return next((float(t) for t in tries if t > 0 and f32(sign * dt / float(t)) == sign * k), None)
+    with np.errstate(all="ignore"):
+        fits = ((sign * dt / tries).astype(f32) == sign * wanted) & (tries > 0)
+    return _first(tries, fits, bool(np.ndim(k)))
 
 
 def _li_tau(dt: float, k: Any, negative: bool) -> Any:
@@ -118,7 +123,12 @@ def _searched(dt: float, k: Any, divide: Callable[[Array], Array]) -> Any:
     tries = np.concatenate([short, near[np.argsort(np.abs(steps[:, 0]), kind="stable")]])
     with np.errstate(all="ignore"):
         fits = (divide(tries) == wanted[None]) & (tries > 0)
+    return _first(tries, fits, bool(np.ndim(k)))
+
+
+def _first(tries: Array, fits: Array, is_vector: bool) -> Any:
+    """Return the first candidate that fits, for each element; None if any has none."""
     if not fits.any(axis=0).all():
         return None
     found = np.take_along_axis(tries, fits.argmax(axis=0)[None], 0)[0]
-    return found if np.ndim(k) else found[0]
+    return found if is_vector else found[0]

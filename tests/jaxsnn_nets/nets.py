@@ -69,7 +69,8 @@ def yinyang(on: bool = True, seed: int = 0) -> tuple[Any, Any, Any]:
 def run_steps(apply: Any, params: Any, inputs: Mapping[str, Array]) -> tuple[Any, Any]:
     """Return states and outputs [T, B, size] of a discrete topology, under jit."""
     batched = jax.jit(jax.vmap(apply, in_axes=(dict.fromkeys(inputs, 1), None), out_axes=1))
-    return batched({name: jnp.asarray(x) for name, x in inputs.items()}, params)
+    states, outputs = batched({name: jnp.asarray(x) for name, x in inputs.items()}, params)
+    return states, outputs
 
 
 def event_yinyang(

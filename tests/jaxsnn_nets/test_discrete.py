@@ -5,26 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-
-import snnir
-from snnir import jaxsnn_neurons as neurons
-from snnir.ir import Add, Delay, Input, Linear, Step
-from snnir.streams import Kind
-from tests.helpers import cli, dyadic, spikes
-from tests.jaxsnn_nets import nets  # skips where jaxsnn is missing
-
 import jax
 import jax.numpy as jnp
+import numpy as np
+import pytest
 from jaxsnn.discrete import modules as steps
 from jaxsnn.discrete.functional import LIFParameters, LIParameters
 from jaxsnn.discrete.topology import Topology
 
+import snnir
+from snnir import jaxsnn_neurons as neurons
+from snnir.ir import Add, Current, Delay, Input, Linear, Reshape, Slice, Step
+from snnir.streams import Kind
+from tests.helpers import cli, dyadic, spikes
+from tests.jaxsnn_nets import nets  # skips where jaxsnn is missing
+
 pytestmark = pytest.mark.framework
 
 f32 = np.float32
-TIES = LIFParameters(tau_syn=4.0, tau_mem=2.0, v_th=0.5, v_leak=0.25, v_reset=-0.5)
+TIES = LIFParameters(tau_syn=1.0, tau_mem=2.0, v_th=0.75, v_leak=0.25, v_reset=0.25)
 
 
 def quick(graph: snnir.Graph, x: Any, record: Any = ()) -> Any:
@@ -52,7 +51,7 @@ def test_the_example_is_repeated_in_every_bit() -> None:
 def test_spikes_are_equal_with_random_weights() -> None:
     net, apply, params = nets.yinyang(on=False)
     batched = jax.jit(jax.vmap(apply, in_axes=({"inp": 1}, None), out_axes=1))
-    for seed in range(3):
+    for seed in range(2):
         init, _ = net.done()
         params = init(jax.random.PRNGKey(seed))
         graph = snnir.from_jax(net, params=params)
@@ -117,7 +116,7 @@ def test_ties_can_be_spikes_or_none(ties: str) -> None:
     np.testing.assert_array_equal(exported.run(x, ["a"]).recorded["a"], outputs["a"])
 
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "python": float,
     "float64": np.float64,
     "float32": f32,
@@ -134,7 +133,7 @@ def test_constants_are_rounded_as_jaxsnn_does(monkeypatch: pytest.MonkeyPatch) -
     net.connect([("in", "w")])
     rng = np.random.default_rng(3)
     for kind, make in KINDS.items():
-        for number in range(4):
+        for number in range(2):
             tau_syn, tau_mem = (make(tau) for tau in rng.uniform(2e-3, 2e-2, 2))
             lif = LIFParameters(tau_syn, tau_mem, make(0.6), make(0.05), make(-0.1))
             net.add({f"lif {kind} {number}": steps.LIF(6, lif)})
@@ -144,18 +143,19 @@ def test_constants_are_rounded_as_jaxsnn_does(monkeypatch: pytest.MonkeyPatch) -
                 net.connect([("w", f"{model} {kind} {number}")])
     net, _, params = nets.finished(net)
     graph = snnir.from_jax(net, params=params)
-    assert len(graph.outputs) == 2 * 4 * len(KINDS)
+    assert len(graph.outputs) == 2 * 2 * len(KINDS)
     topology, written = snnir.export(graph, "jaxsnn")
     assert snnir.from_jax(topology, params=written) == graph
     monkeypatch.setattr(neurons, "li_constants", neurons.lif_constants)
-    with pytest.raises(snnir.SnnirError, match="SNN808.*'li "):
-        snnir.from_jax(net, params=params)
+    other, _, params = nets.yinyang()
+    with pytest.raises(snnir.SnnirError, match="SNN808.*'li'"):
+        snnir.from_jax(other, params=params)
 
 
 def test_fan_in_cycles_and_populations_next_to_each_other() -> None:
     """Two populations in a cycle: the order of a step, hash or not, says where delays are."""
     net = Topology(dt=1e-3)
-    lif = LIFParameters(tau_syn=8e-3, tau_mem=5e-3, v_th=0.25)
+    lif = LIFParameters(tau_syn=4e-3, tau_mem=5e-3, v_th=0.6)
     net.add(
         {
             "in": steps.Input(6),
@@ -179,7 +179,7 @@ def test_fan_in_cycles_and_populations_next_to_each_other() -> None:
     _, outputs = nets.run_steps(apply, params, x)
     result = quick(graph, x, ["a", "b"])
     for name in ("a", "b"):
-        assert 20 < outputs[name].sum() < 500
+        assert 20 < outputs[name].sum() < 580
         np.testing.assert_array_equal(result.recorded[name], outputs[name])
     np.testing.assert_array_equal(result.output, outputs["c"])
     exported = snnir.compile(graph, "jaxsnn")
@@ -202,7 +202,7 @@ def test_live_topologies_are_compared(tmp_path: Path) -> None:
         "def made():\n    net, _, params = tying()\n    return net, params\n"
     )
     made = f"{factory}:made"
-    cli("convert", made, "--to", "jaxsnn", "-o", str(tmp_path / "out"))
+    snnir.compile(graph, "jaxsnn").save(tmp_path / "out")
     found = cli("diff", made, str(tmp_path / "out"), "--poisson", "0.5", "--steps", "20")
     assert "identical" in found.stdout
 
@@ -272,10 +272,9 @@ def test_unknown_modules() -> None:
     net, params = small(lif=steps.LIF(2, LIFParameters(v_th=jnp.ones(3))))
     refused("SNN807", "threshold", net, params=params)
     own = steps.LIF(2)
-    own.generator.__globals__  # noqa: B018  (a function of Python, as ours is)
     own.generator = lambda dt, inner=own.generator: inner(dt)
     net, params = small(lif=own)
-    refused("SNN802", "tests.jaxsnn_nets", net, params=params)
+    refused("SNN802", "jaxsnn_nets", net, params=params)
 
 
 # --- What cannot be written -----------------------------------------------------------------------
@@ -294,12 +293,18 @@ def test_everything_that_has_no_form_is_listed() -> None:
             "frozen": (wide, ["y"]),
             "each": (Delay(snnir.tensor(np.array([1, 2, 3]))), ["y"]),
             "all": (Add(), ["each", "frozen"]),
+            "shaped": (Reshape((6,)), ["spiking"]),
+            "spiking": (Current(), ["cell"]),
+            "some": (Slice(0, 0, 3), ["shaped"]),
+            "end": (Add(), ["all", "some"]),
         },
-        "all",
+        "end",
         dt=1e-3,
     )
     problems = snnir.check(made, "jaxsnn")
-    assert {p.node for p in problems} == {"x", "cell", "frozen", "each"}
+    assert {p.node for p in problems} == {
+        "x", "cell", "frozen", "each", "shaped", "spiking", "some",
+    }  # fmt: skip
     assert {p.code for p in problems} == {"SNN501"}
     with pytest.raises(snnir.SnnirError, match="SNN503"):
         snnir.compile(made, "jaxsnn", paradigm="both")
