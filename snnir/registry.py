@@ -62,6 +62,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "xylo": "snnir.targets.xylo.target:XyloTarget",
     },
     "frontends": {
+        "jaxpr": "snnir.frontends.step_functions.load:load_jax",
         "nir": "snnir.frontends.from_nir:load_nir",
         "snnir": "snnir.ir.file:read_snnir",
         "torch": "snnir.frontends.torch_nets.load:load_torch",
