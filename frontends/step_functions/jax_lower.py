@@ -107,6 +107,9 @@ def dtype_of(dtype: Any) -> str:
 class Lowering:
     """One walk.
 
+    Args:
+        compiled: Divide constants as XLA does when it compiles: a / b is a * (1 / b) then.
+
     Attributes:
         equations: What was found so far.
         constants: Arrays that equations name.
@@ -116,7 +119,8 @@ class Lowering:
         known_labels: What people call some of the arrays in the jaxpr, by identity.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, compiled: bool = False) -> None:
+        self.compiled = compiled
         self.equations: list[Equation] = []
         self.constants: dict[str, Array] = {}
         self.labels: dict[str, str] = {}
@@ -240,7 +244,7 @@ class Lowering:
         if name.startswith("random_") or name == "threefry2x32":
             raise Refused("SNN806", "draws random numbers", "make them an input of the step")
         if all(isinstance(value, Known) for value in values):
-            return _evaluate(eqn, values)
+            return _evaluate(eqn, values, self.compiled)
         for var in (*eqn.invars, *eqn.outvars):
             dtype_of(var.aval.dtype)
         if name not in RULES:
@@ -271,12 +275,16 @@ def _called(eqn: Any) -> Any:
     return next((eqn.params[key] for key in keys if key in eqn.params), None)
 
 
-def _evaluate(eqn: Any, values: Sequence[Value]) -> list[Value]:
+def _evaluate(eqn: Any, values: Sequence[Value], compiled: bool) -> list[Value]:
     """Return what JAX itself computes; a label is inherited where there is only one."""
     import jax.numpy as jnp
 
     arrays = [jnp.asarray(v.array, dtype=v.array.dtype) for v in values if isinstance(v, Known)]
-    found = eqn.primitive.bind(*arrays, **eqn.params)
+    if compiled and eqn.primitive.name == "div" and arrays[1].dtype == np.float32:
+        one = jnp.ones((), np.float32)
+        found = arrays[0] * (one / arrays[1])
+    else:
+        found = eqn.primitive.bind(*arrays, **eqn.params)
     results = found if eqn.primitive.multiple_results else [found]
     labels = {v.label for v in values if isinstance(v, Known) and v.label}
     label = labels.pop() if len(labels) == 1 else "constant" if labels else ""
