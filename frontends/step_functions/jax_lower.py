@@ -40,10 +40,12 @@ class Known:
     Attributes:
         array: It.
         label: Where it came from for people, such as `fc1.weight`; empty for Python numbers.
+        computed: Whether arithmetic on constants gave it.
     """
 
     array: Array
     label: str = ""
+    computed: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -108,7 +110,8 @@ class Lowering:
     """One walk.
 
     Args:
-        compiled: Divide constants as XLA does when it compiles: a / b is a * (1 / b) then.
+        compiled: Divide constants as XLA does when it compiles: a / b is a * (1 / b) then where a
+            is computed itself and b is not.
 
     Attributes:
         equations: What was found so far.
@@ -267,6 +270,9 @@ _CALLS = {
 }  # fmt: skip
 
 
+_MOVES = ("convert_element_type", "broadcast_in_dim", "reshape", "squeeze", "copy", "copy_p")
+
+
 def _called(eqn: Any) -> Any:
     """Return the jaxpr an equation only calls, None if it does something itself."""
     if eqn.primitive.name not in _CALLS:
@@ -280,21 +286,23 @@ def _evaluate(eqn: Any, values: Sequence[Value], compiled: bool) -> list[Value]:
     import jax.numpy as jnp
 
     arrays = [jnp.asarray(v.array, dtype=v.array.dtype) for v in values if isinstance(v, Known)]
-    if compiled and eqn.primitive.name == "div" and arrays[1].dtype == np.float32:
-        one = jnp.ones((), np.float32)
+    computed = [v.computed for v in values if isinstance(v, Known)]
+    if compiled and eqn.primitive.name == "div" and computed == [True, False]:
+        one = jnp.ones((), arrays[1].dtype)
         found = arrays[0] * (one / arrays[1])
     else:
         found = eqn.primitive.bind(*arrays, **eqn.params)
     results = found if eqn.primitive.multiple_results else [found]
     labels = {v.label for v in values if isinstance(v, Known) and v.label}
     label = labels.pop() if len(labels) == 1 else "constant" if labels else ""
-    return [_known(result, label) for result in results]
+    is_new = eqn.primitive.name not in _MOVES or any(computed)
+    return [_known(result, label, is_new) for result in results]
 
 
-def _known(result: Any, label: str) -> Known:
+def _known(result: Any, label: str, computed: bool) -> Known:
     if str(result.dtype).startswith("key<"):
         raise Refused("SNN806", "draws random numbers", "make them an input of the step")
-    return Known(np.asarray(result), label)
+    return Known(np.asarray(result), label, computed)
 
 
 def where(eqn: Any) -> str:
