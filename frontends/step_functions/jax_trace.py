@@ -213,7 +213,8 @@ def _results(shapes: Any, state: Any) -> tuple[list[Any], list[Any], str]:
             f"{tree(state)}){hint}"
         )
     else:
-        for (path, old), leaf in zip(_leaves(state, "state"), jax.tree_util.tree_leaves(new)):
+        leaves = jax.tree_util.tree_leaves(new)
+        for (path, old), leaf in zip(_leaves(state, "state"), leaves, strict=True):
             if old.shape != leaf.shape or old.dtype != leaf.dtype:
                 was, now = (f"{a.dtype}{list(a.shape)}" for a in (old, leaf))
                 fault = f"state {path or 'leaf'} is {was} before the step and {now} after it"
@@ -253,7 +254,7 @@ def _enter(call: _Call) -> JaxStep | None:
     lengths = {f"input:{i}": x.shape[0] for i, (_, x) in enumerate(call.inputs) if x.ndim}
     finder = _Finder(lengths)
     finder.known_labels = call.labels
-    args = [
+    args: list[Value] = [
         *call.params,
         *(Stream(f"state:{i}", a.shape) for i, (_, a) in enumerate(call.states)),
         *(Stream(f"input:{i}", a.shape) for i, (_, a) in enumerate(call.inputs)),
@@ -347,9 +348,7 @@ def _choose(closed: Any, places: list[int]) -> Any:
 # --- The traced step -----------------------------------------------------------------------------
 
 
-def traced_step(
-    step: JaxStep, name: str, labels: dict[int, str], compiled: bool = False
-) -> Traced:
+def traced_step(step: JaxStep, name: str, labels: dict[int, str], compiled: bool = False) -> Traced:
     """Lower a step; shapes keep the batch axis if there is one.
 
     Args:

@@ -130,22 +130,18 @@ def _rewritten(traced: Traced, compare: bool) -> Traced:
     kept: list[Equation] = []
     uses = readers(traced)
     outside = results(traced)
-    for equation in traced.equations:
-        equation = replace(
-            equation, operands=tuple(_final(o, names) for o in equation.operands)
-        )
-        equation = _rule(equation, known, traced.constants, compare)
-        key = _key(equation)
-        same = _identity(equation, types) or _part(equation, known, types) or seen.get(key)
+    for old in traced.equations:
+        given = replace(old, operands=tuple(_final(o, names) for o in old.operands))
+        ruled = _rule(given, known, traced.constants, compare)
+        key = _key(ruled)
+        same = _identity(ruled, types) or _part(ruled, known, types) or seen.get(key)
         if same is not None:
-            names[equation.result] = same
+            names[old.result] = same
             continue
-        folded = _with_bias(equation, known, traced, uses, outside)
-        if folded is not None:
-            equation = folded
-        seen[key] = equation.result
-        known[equation.result] = equation
-        kept.append(equation)
+        new = _with_bias(ruled, known, traced, uses, outside) or ruled
+        seen[key] = new.result
+        known[new.result] = new
+        kept.append(new)
     return rename(replace(traced, equations=tuple(kept)), names)
 
 
