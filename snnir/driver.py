@@ -139,31 +139,41 @@ def from_jax(
     params: Any = None,
     dt: float | None = None,
     name: str | None = None,
-    ties: str = "half",
+    **more: Any,
 ) -> Graph:
-    """Read a topology of jaxsnn, or any JAX step function.
+    """Read a topology of jaxsnn, or any JAX step function (state, input) -> (state, output).
+
+    Topologies are read module by module; discrete neurons are compared with a compiled run.
+
+    Step functions are read from their jaxpr: products with constants become synapses, elementwise
+    chains step programs, comparisons spikes. A function that runs `lax.scan` over a sequence from
+    a given state is entered. The graph is run beside the function for some steps.
 
     Args:
-        model: A finished `jaxsnn.discrete` or `jaxsnn.event` topology, or a function
-            (state, input) -> (state, output) of one step.
-        state: Of a step function: its state before the first step.
-        example: Of a step function: an input of one step.
-        params: Of a topology: what its `init` returned, or trained from it:
-            {node: weights [source, target], or None}.
+        model: A finished `jaxsnn.discrete` or `jaxsnn.event` topology, or the step function; what
+            that closes over is constant.
+        state: Of a step function: its first state, any pytree of float32, int32 or bool arrays.
+        example: Of a step function: an input of one step, any pytree of arrays; for a function
+            that scans over time, a sequence. Its values are tried, so give it the size inputs have.
+        params: Of a topology: what its `init` returned, or trained from it: {node: weights
+            [source, target], or None}. Of a step function: a pytree that it takes before the
+            state; its paths name the weights.
         dt: Seconds per step. A discrete topology has its own; that of an event topology's graph
             is 1e-6 by default.
         name: Name of the graph.
-        ties: Of a discrete topology: what a membrane exactly on its threshold emits: `half`, as
-            jaxsnn does (0.5; populations then give real numbers), `spike` or `none` (populations
-            then give spikes).
+        more: Of a discrete topology: `ties`, what a membrane exactly on its threshold emits:
+            "half", as jaxsnn does (0.5; populations then give real numbers), "spike" or "none"
+            (populations then give spikes). Of a step function: `batched=True` if the leading axis
+            of inputs and states is that of samples; `contraction="none"` for operations that round
+            one by one, `"xla-cpu"` for the fused ones of XLA's CPU compiler; by default what
+            equals a compiled run of the function.
 
     Returns:
-        A verified graph. Of a discrete topology: step programs that equal jaxsnn's own run on a
-        CPU in every bit; of an event topology: neurons in continuous time, with the delays of its
-        projections. See `docs/jaxsnn.md`.
+        A verified graph; `graph.provenance.notes` says how it rounds and what was left out. Of an
+        event topology: neurons in continuous time, with the delays of its projections.
 
     Raises:
-        SnnirError: SNN303, SNN801, SNN802, SNN803, SNN807 or SNN808, naming the node or equation.
+        SnnirError: SNN303, or SNN801 to SNN808, naming node, or equation and line.
     """
     from snnir.registry import lookup
     from snnir.sides import is_topology
@@ -172,12 +182,10 @@ def from_jax(
         if state is not None or example is not None:
             raise error("SNN801", "a jaxsnn topology takes params, not state and example")
         reader = lookup("frontends", "jaxsnn", "SNN101")
-        graph: Graph = reader(model, params, dt=dt, name=name, ties=ties)
-        return graph
-    if params is not None or ties != "half":
-        raise error("SNN801", "params and ties are of jaxsnn topologies, not of step functions")
+        topology: Graph = reader(model, params, dt=dt, name=name, **more)
+        return topology
     reader = lookup("frontends", "jaxpr", "SNN101")
-    graph = reader(model, state, example, dt=dt, name=name)
+    graph: Graph = reader(model, state, example, params=params, dt=dt, name=name, **more)
     return graph
 
 

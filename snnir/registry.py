@@ -72,6 +72,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "live": {
         "jaxsnn": "snnir.frontends.jaxsnn_nets.live:LiveTopology",
+        "jaxpr": "snnir.frontends.step_functions.live:LiveStep",
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
         "torch": "snnir.frontends.torch_nets.live:LiveModel",
         "update": "snnir.targets.torch_sim.update:update_graph",

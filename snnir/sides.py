@@ -40,7 +40,9 @@ class Side(Protocol):
 
 
 def side_of(model: Any) -> Side:
-    """Return a graph, a path, a live torch module, or a (jaxsnn topology, params) as a side.
+    """Return a graph, a path or a live model as a side.
+
+    Live models: a torch module, (jaxsnn topology, params), (step function, state, example).
 
     Raises:
         SnnirError: SNN601 for anything else.
@@ -56,10 +58,12 @@ def side_of(model: Any) -> Side:
         return LiveSide(model)
     if isinstance(model, tuple) and len(model) == 2 and is_topology(model[0]):
         return TopologySide(*model)
+    if is_step(model):
+        return StepSide(model)
     raise error(
         "SNN601", f"cannot compare a {type(model).__name__}",
-        hint="give a graph, a file, an artefact folder, a recording (.npz), a torch module, or a "
-        "jaxsnn topology with its parameters",
+        hint="give a graph, a file, an artefact folder, a recording (.npz), a torch module, "
+        "(jaxsnn topology, params) or (step function, state, example)",
     )  # fmt: skip
 
 
@@ -208,12 +212,44 @@ class TopologySide:
         return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
 
 
+@dataclass
+class StepSide:
+    """A JAX step function with its first state and an example of its input, run by JAX."""
+
+    model: tuple[Any, ...]
+
+    @cached_property
+    def live(self) -> Any:
+        """The step function as something that runs."""
+        from snnir.registry import lookup
+
+        step_fn, state, example, *rest = self.model
+        options = rest[0] if rest else {}
+        return lookup("live", "jaxpr", "SNN101")(step_fn, state, example, **options)
+
+    def populations(self, x: Any) -> list[str] | None:
+        """Return the populations that are outputs."""
+        return list(self.live.names)
+
+    def run(self, x: Any, record: Sequence[str]) -> Traces:
+        """Run it from its first state."""
+        outputs, recorded = self.live.run(wanted(x))
+        return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
+
+
 def is_topology(model: Any) -> bool:
     """Whether a model is a jaxsnn topology; nothing is imported to find out."""
     return any(
         cls.__name__ == "Topology" and cls.__module__.startswith("jaxsnn.")
         for cls in type(model).__mro__
     )
+
+
+def is_step(model: Any) -> bool:
+    """Whether a model is (step function, state, example), maybe with a mapping of options."""
+    if not isinstance(model, tuple) or len(model) not in (3, 4) or not callable(model[0]):
+        return False
+    return len(model) == 3 or isinstance(model[3], Mapping)
 
 
 def _single(x: Any) -> Array:

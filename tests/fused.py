@@ -71,8 +71,10 @@ def summands(precision: str, special: bool = True) -> tuple[Any, Any, Any]:
             found.append((a, b, (a * b * numbers(bits - 2, bits + 2)).astype(kind)))
         found += [(short(), short(), short()), (numbers(-1, 1), numbers(-1, 1), np.zeros(40, kind))]
         one, last = kind(1), np.finfo(kind).eps
-        sides = np.array([1, one + last, 2 - last, one - last / 2], kind)
-        thirds = np.concatenate([s * np.ldexp(sides, k) for s in (1, -1) for k in (-bits, bits, 0)])
+        sides = np.array([1, one + last, 2 - last, one - last / 2, 1.5], kind)  # and ties
+        # The last lie just inside and outside of 64 bits, which some compute with.
+        scales = (-3 * bits, -bits, 0, bits, -61, -62, -63)
+        thirds = np.concatenate([s * np.ldexp(sides, k) for s in (1, -1) for k in scales])
         found.append(tuple(x.ravel() for x in np.meshgrid(sides, sides, thirds.astype(kind))))
         high = end // 2
         found.append((numbers(high - 2, high), numbers(high - 2, high + 1), numbers(end - 2, end)))

@@ -146,6 +146,8 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
         return made.verify()
     if _is_topology(made):
         return _from_topology(made, reading, factory)
+    if _is_step(made):
+        return _from_step(made, reading, factory)
     net, shape = _net_and_shape(made, torch_options, text)
     layout = torch_options.get("layout")
     return snnir.from_torch(net, shape, layout=layout, dt=reading.get("dt"), name=factory)
@@ -157,8 +159,9 @@ def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[
     made = _make(Path(path), factory) if factory else None
     if made is None or isinstance(made, snnir.Graph):
         return None
-    if _is_topology(made):
-        graph = _from_topology(made, reading, factory)
+    if _is_topology(made) or _is_step(made):
+        is_step = _is_step(made)
+        graph = (_from_step if is_step else _from_topology)(made, reading, factory)
         return made, {name: signal.shape for name, signal in graph.inputs.items()}
     net, shape = _net_and_shape(made, reading, text)
     return net, {"input": shape}
@@ -207,11 +210,24 @@ def _from_topology(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph
     return snnir.from_jax(made[0], params=made[1], dt=reading.get("dt"), name=name)
 
 
+def _is_step(made: Any) -> bool:
+    """Whether a factory returned (step function, state, example), maybe with options."""
+    is_long = isinstance(made, tuple) and len(made) in (3, 4)
+    return is_long and callable(made[0]) and all(isinstance(m, dict) for m in made[3:])
+
+
+def _from_step(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
+    step_fn, state, example, *rest = made
+    options = {"name": name, "dt": reading.get("dt"), **(rest[0] if rest else {})}
+    return snnir.from_jax(step_fn, state, example, **options)
+
+
 def _make(path: Path, factory: str) -> Any:
     """Call a factory.
 
-    It returns a graph, a torch module, a module and its input shape, or a jaxsnn topology and its
-    parameters.
+    It returns a graph, a torch module, a module and its input shape, a jaxsnn topology and its
+    parameters, or a JAX step function, its first state and an example of its input (and a mapping
+    of more arguments of `from_jax`).
     """
     source = f"{path}:{factory}"
     try:
@@ -224,11 +240,11 @@ def _make(path: Path, factory: str) -> Any:
         reason = f"{type(failure).__name__}: {failure}"
         raise error("SNN101", f"the factory failed: {reason}", source=source) from failure
     net = made[0] if isinstance(made, tuple) and len(made) == 2 else made
-    known = isinstance(net, snnir.Graph) or hasattr(net, "named_modules") or _is_topology(made)
-    if not known:
+    known = isinstance(net, snnir.Graph) or hasattr(net, "named_modules")
+    if not known and not _is_topology(made) and not _is_step(made):
         message = (
-            f"the factory returned {type(made).__name__}, not a snnir.Graph, a torch module or a "
-            "pair (jaxsnn topology, params)"
+            f"the factory returned {type(made).__name__}, not a snnir.Graph, a torch module, "
+            "(jaxsnn topology, params) or (step function, state, example)"
         )
         raise error("SNN101", message, source=source)
     return made
