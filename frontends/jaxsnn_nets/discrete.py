@@ -24,6 +24,10 @@ Array = npt.NDArray[Any]
 f32 = np.float32
 
 
+#: Where jaxsnn's own spike function is from.
+_SUPERSPIKE = ("jaxsnn.discrete.functional.threshold", "superspike")
+
+
 class DiscreteReader:
     """Builds the graph of a discrete topology.
 
@@ -177,6 +181,9 @@ class DiscreteReader:
                 "SNN802", f"has the spike function '{getattr(method, '__name__', method)}', which "
                 "is no step from 0 to 1", node=node, hint="use jaxsnn's superspike",
             )  # fmt: skip
+        home = getattr(method, "__module__", ""), getattr(method, "__name__", "")
+        if home != _SUPERSPIKE:
+            self.notes.append(f"{node}: the derivative of its spike function is not kept")
         if found[3] == 0.5 and self.ties != "half":
             becomes = {"spike": "a spike", "none": "none"}[self.ties]
             self.notes.append(

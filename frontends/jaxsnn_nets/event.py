@@ -55,7 +55,7 @@ class EventReader:
         for node in self.wiring.order:
             if self.wiring.kinds[node] == "input":
                 signal = Signal(Kind.SPIKES, (size_of(self.wiring, node),))
-                self._put(node, Input(signal), (), {"jaxsnn.t_max": self.t_max})
+                self._put(node, Input(signal), (), self._settings())
         for node in self.wiring.order:
             if self.wiring.kinds[node] == "linear" and node in self.sources:
                 self._projection(node)
@@ -65,6 +65,11 @@ class EventReader:
         self._note_cycles()
         self.editor.outputs.update({node: Value(node) for node in self.wiring.sinks()})
         return self.editor.graph(dt=self.dt, name=name)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what belongs to a run of jaxsnn, for the way back."""
+        method = str(self.wiring.topology.backprop_method)
+        return {"jaxsnn.t_max": self.t_max, "jaxsnn.backprop_method": method}
 
     def _put(self, name: str, op: Any, operands: Any, metadata: Mapping[str, Any]) -> None:
         self.editor.put(Node(name, op, tuple(operands), FrozenDict(metadata)))

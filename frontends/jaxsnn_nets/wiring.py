@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,12 @@ class Wiring:
 
     def is_back(self, source: str, target: str) -> bool:
         """Whether a node reads another before that has been computed in a step."""
-        return self.order.index(source) >= self.order.index(target)
+        return self.place[source] >= self.place[target]
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Position of every node in the order."""
+        return {node: at for at, node in enumerate(self.order)}
 
     def sinks(self) -> list[str]:
         """Return the populations from which no population of another component is reached."""

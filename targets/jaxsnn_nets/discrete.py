@@ -17,7 +17,8 @@ from snnir.ir.neuron import Step
 from snnir.ir.structure import Add, Current, Input
 from snnir.ir.synapses import Bias, Linear, Scale
 from snnir.ir.timing import Delay
-from snnir.loss_report import NodeLoss, arithmetic_level
+from snnir.loss_report import FLUSHED, NodeLoss, arithmetic_level, computes_reals
+from snnir.pipeline import EXACT_REAL
 from snnir.targets.jaxsnn_nets.cells import cell_source
 from snnir.targets.jaxsnn_nets.natives import native
 
@@ -67,6 +68,8 @@ def losses_discrete(graph: Graph, plan: Plan) -> list[NodeLoss]:
     found = []
     for name in plan.populations:
         level, why = arithmetic_level(graph, graph.nodes[name])
+        if computes_reals(graph, graph.nodes[name]):
+            level, why = EXACT_REAL, "; ".join(filter(None, (why, FLUSHED)))
         kind = plan.modules.get(name, "").split("(")[0] if name in plan.native else "a cell"
         found.append(NodeLoss(name, level, "; ".join(filter(None, (f"becomes {kind}", why)))))
     return found

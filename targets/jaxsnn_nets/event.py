@@ -54,7 +54,10 @@ class EventPlanner:
         known = [float(t) for t in noted if isinstance(t, (int, float)) and t > 0]
         self.t_max = t_max or max(known, default=0.0)
         self.n_steps = n_steps
+        methods = {n.metadata.get("jaxsnn.backprop_method") for n in graph.nodes.values()}
         self.plan = Plan({"t_max": self.t_max})
+        if "eventprop" in methods:
+            self.plan.settings["backprop_method"] = "eventprop"
         self.projections: dict[str, Projection] = {}
         self.drives: dict[str, list[str]] = {}
         self._check()

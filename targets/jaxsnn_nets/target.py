@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, BinaryIO, ClassVar
 
@@ -16,6 +16,7 @@ from snnir.ir.safetensors_io import write_tensors
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record
+from snnir.streams import Kind
 from snnir.target import Compiled, Content, Target
 from snnir.targets.jaxsnn_nets.discrete import Plan, losses_discrete, plan_discrete
 from snnir.targets.jaxsnn_nets.event import EventPlanner, losses_event
@@ -113,7 +114,10 @@ class JaxsnnTarget(Target):
         }
         if self.nir:
             files[NIR_FILE] = partial(nir_bytes, graph)
-        return JaxsnnCompiled(graph, self, files, history, PROGRAM)
+        outputs = {name: graph.signals[value] for name, value in graph.outputs.items()}
+        if paradigm == "event":  # a step of the grid may hold several events
+            outputs = {n: replace(s, kind=Kind.COUNTS) for n, s in outputs.items()}
+        return JaxsnnCompiled(graph, self, files, history, PROGRAM, outputs=outputs)
 
 
 def _write_weights(plan: Plan, file: BinaryIO) -> None:

@@ -82,6 +82,7 @@ def test_round_trips_are_the_same_network(recurrent: bool, tmp_path: Path) -> No
     topology, written = snnir.export(graph, "jaxsnn")
     assert type(topology) is Topology
     assert topology.t_max == net.t_max
+    assert topology.backprop_method == "eventprop"
     assert set(topology.graph.edges) == set(net.graph.edges)
     assert snnir.from_jax(topology, params=written) == graph
     delays = [node.op for node in graph.nodes.values() if isinstance(node.op, Delay)]
