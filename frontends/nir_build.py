@@ -308,7 +308,7 @@ class _Builder:
 
     def output_name(self, name: str, raw: RawNode) -> str:
         """Return the name of an output, which in the graph may be that of a node as well."""
-        own = node_record(raw, self.notes).get("name") if self.record.holds else None
+        own = node_record(raw, self.notes).get("output") if self.record.holds else None
         return own if isinstance(own, str) and own and own not in self.outputs else name
 
     def output(self, name: str, raw: RawNode) -> None:

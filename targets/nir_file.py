@@ -185,7 +185,7 @@ class Writer:
         while key in self.graph.nodes or key in self.entries:
             key += "_"
         signal = self.graph.signals[value]
-        record: Attributes = {"name": name} if key != name else {}
+        record: Attributes = {"output": name} if key != name else {}
         self.entries[key] = Entry("Output", {"shape": signal.shape}, record)
         record.update(self._sources(key, (value,)))
 

@@ -248,6 +248,28 @@ def test_round_trip_is_the_same_network() -> None:
     assert snnir.from_jax(topology, params=written) == graph
 
 
+def test_any_name_is_kept(tmp_path: Path) -> None:
+    """Names are the user's: in sources, folders and files."""
+    names = {"in": 'in"put\n', "w": 'w\'"""\\ x', "lif": 'lif.delay/../é"""'}
+    net = Topology(dt=1e-3)
+    lif = LIFParameters(tau_mem=jnp.linspace(5e-3, 2e-2, 4))
+    net.add({names["in"]: steps.Input(3), names["w"]: nets.on_grid(3, 4, 1)})
+    net.add({names["lif"]: steps.LIF(4, lif), "back": nets.on_grid(4, 4, 2)})
+    loop = [(names["lif"], "back"), ("back", names["lif"])]
+    net.connect([(names["in"], names["w"]), (names["w"], names["lif"]), *loop])
+    net, _, params = nets.finished(net)
+    graph = snnir.from_jax(net, params=params)
+    assert set(names.values()) <= set(graph.nodes)
+    x = spikes((20, 2, 3), 0.5)
+    wanted = quick(graph, x).output
+    folder = snnir.compile(graph, "jaxsnn").save(tmp_path / "out")
+    np.testing.assert_array_equal(snnir.run(folder, x).output, wanted)
+    snnir.save(graph, tmp_path / "net.nir")
+    back = snnir.load(tmp_path / "net.nir")
+    assert back.outputs == graph.outputs
+    np.testing.assert_array_equal(quick(back, x).output, wanted)
+
+
 # --- What cannot be read --------------------------------------------------------------------------
 
 
