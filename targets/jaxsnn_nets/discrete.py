@@ -121,7 +121,7 @@ class _Planner:
                 shape = list(self.graph.signal(node.name).shape)
                 problem = Diagnostic(
                     "SNN501", f"has shape {shape}; populations of jaxsnn have one axis", node.name,
-                    hint="conv-to-linear makes vectors of it",
+                    hint="jaxsnn has dense layers only; the targets xla and torch have others",
                 )  # fmt: skip
             else:
                 problem = self._op_problem(node)

@@ -21,7 +21,7 @@ from snnir.ir import (
     Step,
 )
 from snnir.streams import Kind
-from tests.helpers import dyadic, graph
+from tests.helpers import CORPUS, dyadic, graph, quiet_load, spikes
 
 pytest.importorskip("jaxsnn", reason="needs jaxsnn")
 
@@ -106,6 +106,20 @@ def test_cells_round_as_their_programs_say() -> None:
     np.testing.assert_array_equal(theirs.recorded["one"], ours.recorded["one"])
     for name, y in ours.outputs.items():
         np.testing.assert_array_equal(theirs.outputs[name], y, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["braille_zero", "srnn_bool_weights"])
+def test_published_networks_run_in_jaxsnn(name: str) -> None:
+    """Recurrent networks, stepped as Norse steps them."""
+    path = CORPUS / f"{name}.nir"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    made = quiet_load(path, semantics="norse", repair=True)
+    x = {n: spikes((40, 2, *signal.shape)) for n, signal in made.inputs.items()}
+    theirs = snnir.compile(made, "jaxsnn", paradigm="discrete").run(x)
+    ours = snnir.run(made, x)
+    assert ours.output.sum() > 20
+    np.testing.assert_array_equal(theirs.output, ours.output)
 
 
 def test_cells_can_be_trained() -> None:
