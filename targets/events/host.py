@@ -107,8 +107,7 @@ class Simulator:
         bounds = np.searchsorted(sample[order], np.arange(samples + 1))
         read = readings or Readings()
         jobs = []
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
-            own = order[first:last]
+        for own in np.split(order, bounds[1:-1]):
             jobs.append(
                 Job(time[own], unit[own], value[own], kind[own], change[own], float(duration),
                     read.time, read.neuron, self.most)

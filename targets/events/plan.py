@@ -161,7 +161,7 @@ def plan_of(
     )  # fmt: skip
 
 
-def law_of_row(
+def law_of_row(  # noqa: PLR0913, PLR0917  (a neuron has this many)
     synapse: float, a: float, b: float, g: float, push: float, leak: float, threshold: float,
     ge: float, reset: float, v_reset: float, refractory: float,
 ) -> tuple[float, ...]:  # fmt: skip
