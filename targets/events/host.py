@@ -132,7 +132,7 @@ class Simulator:
         count = len(events)
         return (
             events.sample, events.time, block.start + events.index, np.ones(count),
-            np.zeros(count, np.int8), np.zeros(count, np.int8),
+            np.zeros(count, np.int8), np.ones(count, np.int8),
         )  # fmt: skip
 
     def _held(self, block: Block, x: Any) -> tuple[Any, ...]:
