@@ -74,27 +74,29 @@ class Slow:
                 self.i[target] += n.kick[target] * s.weight[k]
             elif self.until[target] <= t:
                 self.v[target] += n.kick[target] * s.weight[k]
-        self.fire(t, np.flatnonzero(self.v > n.threshold))
+        self.fire(t)
 
     def step(self, t: float, end: float) -> float:
         """Go to the end of a step, or to the first crossing in it."""
         v, i = self.moved(t, end - t)
-        over = v > self.network.neurons.threshold
+        free = self.until <= t + 1e-15
+        over = free & (v > self.network.neurons.threshold)
         if not over.any():
             self.v, self.i = v, i
             return end
         low, high = 0.0, end - t
-        for _ in range(60):
+        for _ in range(40):
             middle = (low + high) / 2
-            found = self.moved(t, middle)[0] > self.network.neurons.threshold
+            found = free & (self.moved(t, middle)[0] > self.network.neurons.threshold)
             low, high = (low, middle) if found.any() else (middle, high)
         self.v, self.i = self.moved(t, high)
-        self.fire(t + high, np.flatnonzero(self.v > self.network.neurons.threshold))
+        self.fire(t + high)
         return t + high
 
-    def fire(self, t: float, who: Any) -> None:
-        """Reset, and send."""
+    def fire(self, t: float) -> None:
+        """Let those above the threshold fire, reset them, and send."""
         n = self.network.neurons
+        who = np.flatnonzero((self.until <= t + 1e-15) & (self.v > n.threshold))
         for target in who.tolist():
             self.spikes.append((t, target))
             kind = n.reset_kind[target]

@@ -20,7 +20,7 @@ from snnir.targets.events.build import build_network
 from snnir.targets.events.host import Simulator
 
 PHASES = (Phase.explicit, Phase.generate)
-FEW = settings(max_examples=12, deadline=None, phases=PHASES, derandomize=True)
+FEW = settings(max_examples=10, deadline=None, phases=PHASES, derandomize=True)
 
 
 @st.composite
@@ -83,7 +83,7 @@ def test_both_engines_give_the_same_bits(model: Graph, pulse: str, seed: int) ->
     np.testing.assert_array_equal(a.recorded["n:v"], b.recorded["n:v"])
 
 
-@settings(max_examples=8, deadline=None, phases=PHASES, derandomize=True)
+@settings(max_examples=5, deadline=None, phases=PHASES, derandomize=True)
 @given(
     st.sampled_from(["cubalif", "lif"]), st.sampled_from([1.0, 2.0, 0.5, 3.3]),
     st.sampled_from(["to", "subtract"]), st.sampled_from([0, 2]), st.integers(0, 99),
@@ -97,9 +97,9 @@ def test_against_a_slow_simulator(
     net = recurrent(4, seed, model=model, delay=late, gain=weight, stepping=stepping,
                     tau_syn=10e-3 / ratio, r=1.0 if model == "cubalif" else 2.0)  # fmt: skip
     network = build_network(net)
-    x = poisson(25, 0.02, seed=seed)
-    ours = Simulator(network).run({"x": x}, 1, 0.025)[0]
-    wanted = Slow(network, 2e-5).run(list(zip(x.time, x.index, strict=True)), 0.025)
+    x = poisson(14, 0.01, seed=seed)
+    ours = Simulator(network).run({"x": x}, 1, 0.012)[0]
+    wanted = Slow(network, 4e-5).run(list(zip(x.time, x.index, strict=True)), 0.012)
     assert len(ours.time) == len(wanted)
     assert len(wanted) > 3
     order = np.lexsort(np.array(wanted).T[::-1])
@@ -110,18 +110,20 @@ def test_against_a_slow_simulator(
 @pytest.mark.parametrize("engine", ["c", "python"])
 def test_a_storm_loses_nothing(engine: str) -> None:
     """Every spike goes through every synapse of its unit that it reaches before the end."""
-    net = recurrent(40, 1, delay=np.linspace(0.1e-3, 9e-3, 40), gain=6.0, density=1.0)
-    network = build_network(net)
-    sim = Simulator(network, engine)
+    late = np.linspace(0.1e-3, 9e-3, 40)
+    dead = replace(JUMP, refractory=1)
+    network = build_network(recurrent(40, 1, delay=late, density=1.0, stepping=dead))
+    sim = Simulator(network, engine, most=100_000)
     x = poisson(400, 0.02, seed=3)
-    trace = sim.run({"x": x}, 1, 0.03)[0]
-    assert len(trace.time) > 3000
+    trace = sim.run({"x": x}, 1, 0.1)[0]
+    assert len(trace.time) > 1400
     own = network.synapses
     time = np.concatenate([x.time, trace.time])
     unit = np.concatenate([x.index, trace.unit])
     reached = 0
     for t, u in zip(time, unit, strict=True):
-        reached += int((t + own.delay[own.first[u] : own.first[u + 1]] < 0.03).sum())
+        reached += int((t + own.delay[own.first[u] : own.first[u + 1]] < 0.1).sum())
+    assert reached > 50_000
     assert trace.delivered == reached
 
 
