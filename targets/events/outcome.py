@@ -69,7 +69,7 @@ def extents(
             _fits(name, x, sim.inputs[name])
             if not leads and samples is None:
                 found.add(int(x.sample.max(initial=0)) + 1)
-    batch = max(found | ({samples} if samples is not None else set()))
+    batch = max(found) if leads or samples is None else samples
     for name, x in given.items():
         if isinstance(x, Events) and x.sample.max(initial=0) >= batch:
             raise BadRun(f"events of '{name}' are of sample {x.sample.max()}, there are {batch}")

@@ -75,6 +75,11 @@ def recurrent(
     )
 
 
+def at(time: list[float], index: list[int], sample: Any = ()) -> Events:
+    """Return events given one by one."""
+    return Events(np.array(time), np.array(index, np.int64), np.array(sample, np.int64))
+
+
 def poisson(count: int, until: float, inputs: int = 3, seed: int = 0, samples: int = 1) -> Events:
     """Return random events."""
     rng = np.random.default_rng(seed)
@@ -84,4 +89,5 @@ def poisson(count: int, until: float, inputs: int = 3, seed: int = 0, samples: i
 
 def times(model: Graph, x: Any, duration: float, **options: Any) -> Any:
     """Return when the first output fires."""
-    return snnir.compile(model, "events", **options).run(x, duration=duration).events["y"].time  # type: ignore[call-arg, attr-defined]
+    compiled: Any = snnir.compile(model, "events", **options)
+    return compiled.run(x, duration=duration).events["y"].time

@@ -100,6 +100,8 @@ class Slow:
         for target in who.tolist():
             self.spikes.append((t, target))
             kind = n.reset_kind[target]
-            self.v[target] = n.v_reset[target] if kind == 0 else self.v[target] - n.threshold[target]
+            self.v[target] = (
+                n.v_reset[target] if kind == 0 else self.v[target] - n.threshold[target]
+            )
             self.until[target] = t + n.refractory[target]
             self.send(t, target + self.network.input_units)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.events.nets import JUMP, graph, linear, neuron, seconds, single, source, times
 
 import snnir
 from snnir.events import Events
 from snnir.ir import Add, Current, Graph
 from snnir.streams import Kind
+from tests.events.nets import JUMP, at, graph, linear, neuron, seconds, single, source, times
 
 HERE = 1e-12
 ENGINES = ("c", "python")
@@ -99,7 +99,7 @@ def test_one_kick(ratio: float, engine: str) -> None:
         wanted = crossing(weight, 10e-3, 10e-3 / ratio)
         found = times(
             single(weight=weight, tau_syn=10e-3 / ratio, v_reset=-1e9),
-            Events([2e-3], [0]), 0.1, engine=engine,
+            at([2e-3], [0]), 0.1, engine=engine,
         )  # fmt: skip
         assert len(found) == (wanted is not None)
         if wanted is not None:
@@ -118,7 +118,7 @@ def test_a_maximum_at_the_threshold(ratio: float) -> None:
         stepping = replace(JUMP, fire=fire)
         for factor, least, most in ((1 - 1e-13, 0, 0), (1.0, fire == "ge", 1), (1 + 1e-13, 1, 1)):
             made = single(weight=weight * factor, stepping=stepping, tau_syn=syn)
-            found = times(made, Events([0.0], [0]), 0.1)
+            found = times(made, at([0.0], [0]), 0.1)
             assert least <= len(found) <= most, (fire, factor)
             assert np.all(np.abs(found - top) < 1e-8)
 
@@ -131,7 +131,7 @@ def test_below_the_reset_v_may_fall_first_and_rise_later() -> None:
         "d": (linear([[0.375]]), ["c"]), "s": (Add(), ["w", "d"]),
         "n": (neuron("cubalif", stepping, tau_syn=4e-3), ["s"]),
     }  # fmt: skip
-    given = {"x": Events([1e-3], [0]), "c": np.ones((100, 1, 1))}
+    given = {"x": at([1e-3], [0]), "c": np.ones((100, 1, 1))}
     compiled: Any = snnir.compile(graph(nodes, "n"), "events")
     (found, *_) = compiled.run(given, ["n:v"]).events["y"].time
 
@@ -158,7 +158,7 @@ def test_every_synapse_has_its_own_delay() -> None:
     nodes["n"] = (neuron("lif", unit), ["late"])
     compiled: Any = snnir.compile(graph(nodes, "n"), "events")
     assert sorted(set(compiled.network.synapses.delay.tolist())) == sorted(late.tolist())
-    found = compiled.run(Events([2e-3], [0]), duration=0.01).events["y"]
+    found = compiled.run(at([2e-3], [0]), duration=0.01).events["y"]
     order = np.argsort(found.index)
     np.testing.assert_array_equal(found.time[order], 2e-3 + late)
 
@@ -168,17 +168,17 @@ def test_delays_without_seconds_are_steps() -> None:
         "x": source(), "late": (snnir.ir.Delay(3), ["x"]), "w": (linear([[3.0]]), ["late"]),
         "n": (neuron("lif", snnir.Stepping(input_gain="unit")), ["w"]),
     }  # fmt: skip
-    assert times(graph(nodes, "n", dt=2e-3), Events([1e-3], [0]), 0.1).tolist() == [7e-3]
+    assert times(graph(nodes, "n", dt=2e-3), at([1e-3], [0]), 0.1).tolist() == [7e-3]
 
 
 def test_what_comes_in_a_refractory_time() -> None:
     """A synapse goes on meanwhile; a membrane that is held takes no kick."""
     unit = snnir.Stepping(input_gain="unit", refractory=2)
-    given = Events([1e-3, 2e-3, 2.9e-3, 3e-3, 4e-3], [0] * 5)
+    given = at([1e-3, 2e-3, 2.9e-3, 3e-3, 4e-3], [0] * 5)
     found = times(single("lif", 1.5, unit), given, 0.1)
     assert found.tolist() == [1e-3, 3e-3]
     slow = replace(JUMP, refractory=4)
-    (first, second, *_) = times(single("cubalif", 40.0, slow), Events([0.0], [0]), 0.1)
+    (first, second, *_) = times(single("cubalif", 40.0, slow), at([0.0], [0]), 0.1)
     i = 40.0 * math.exp(-(first + 4e-3) / 5e-3)
     wanted = crossing(i, 10e-3, 5e-3)
     assert wanted is not None
@@ -188,7 +188,7 @@ def test_what_comes_in_a_refractory_time() -> None:
 def test_subtraction_leaves_the_rest_and_may_fire_again_at_once() -> None:
     unit = snnir.Stepping(input_gain="unit", reset="subtract")
     compiled: Any = snnir.compile(single("if", 3.5, unit), "events")
-    result = compiled.run(Events([1e-3, 2e-3], [0, 0]), ["n:v"], duration=4e-3)
+    result = compiled.run(at([1e-3, 2e-3], [0, 0]), ["n:v"], duration=4e-3)
     assert result.events["y"].time.tolist() == [1e-3] * 3 + [2e-3] * 3
     assert result.recorded["n:v"].ravel().tolist() == [0.0, 0.5, 1.0, 1.0]
     assert result.output.ravel().tolist() == [0, 3, 3, 0]
@@ -197,11 +197,11 @@ def test_subtraction_leaves_the_rest_and_may_fire_again_at_once() -> None:
 
 def test_without_reset_a_neuron_fires_when_it_rises_through() -> None:
     unit = snnir.Stepping(input_gain="unit", reset="none")
-    given = Events([1e-3, 2e-3, 30e-3, 31e-3], [0] * 4)
+    given = at([1e-3, 2e-3, 30e-3, 31e-3], [0] * 4)
     found = times(single("lif", 1.5, unit), given, 0.1)
     assert found.tolist() == [1e-3, 30e-3]
     slow = replace(JUMP, reset="none")
-    found = times(single(weight=8.0, stepping=slow), Events([0.0, 0.08], [0, 0]), 0.2)
+    found = times(single(weight=8.0, stepping=slow), at([0.0, 0.08], [0, 0]), 0.2)
     assert len(found) == 2
 
 
@@ -219,7 +219,7 @@ def test_held_pulses_are_currents(model: str) -> None:
     assert len(a.events["y"]) > 2
     np.testing.assert_allclose(a.events["y"].time, b.events["y"].time, rtol=0, atol=HERE)
     np.testing.assert_allclose(a.recorded["n:v"], b.recorded["n:v"], rtol=0, atol=1e-12)
-    late = times(made, Events([3.25e-3], [0]), 0.04, pulse="held")
+    late = times(made, at([3.25e-3], [0]), 0.04, pulse="held")
     if model == "lif":
         top = 40.0
         assert abs(late[0] - 3.25e-3 - 10e-3 * math.log(top / (top - 1))) < HERE
@@ -232,7 +232,7 @@ def test_several_outputs_and_inputs_that_are_outputs() -> None:
         "c": (Current(), ["n"]), "v": (neuron("li", snnir.Stepping()), ["c"]),
     }  # fmt: skip
     compiled: Any = snnir.compile(graph(nodes, "n", "x", "v"), "events")
-    found = compiled.run(Events([2e-3, 3e-3], [1, 0]), duration=5e-3)
+    found = compiled.run(at([2e-3, 3e-3], [1, 0]), duration=5e-3)
     assert found.outputs["y"].sum() == 2
     np.testing.assert_array_equal(found.outputs["y"], found.outputs["y1"])
     assert found.events["y1"].time.tolist() == [2e-3, 3e-3]

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tests.events.nets import JUMP, graph, linear, neuron, poisson, recurrent, seconds, source
-from tests.events.slow import Slow
 
 import snnir
-from snnir.events import Events
 from snnir.ir import Add, Graph
 from snnir.streams import Kind
 from snnir.targets.events.build import build_network
 from snnir.targets.events.host import Simulator
+from tests.events.nets import JUMP, at, graph, linear, neuron, poisson, recurrent, seconds, source
+from tests.events.slow import Slow
 
 PHASES = (Phase.explicit, Phase.generate)
 FEW = settings(max_examples=10, deadline=None, phases=PHASES, derandomize=True)
@@ -69,10 +68,10 @@ def test_both_engines_give_the_same_bits(model: Graph, pulse: str, seed: int) ->
         try:
             results.append(compiled.run(x, ["n:v"], duration=0.04))
         except snnir.SnnirError as failure:
-            assert "max_events" in str(failure)
             results.append(str(failure))
     a, b = results
     if isinstance(a, str):
+        assert "max_events" in a
         assert a == b
         return
     for one, two in zip(a.records, b.records, strict=True):
@@ -145,13 +144,13 @@ def test_kicks_without_delay_cascade_in_generations(engine: str) -> None:
         "n": (neuron("lif", unit), ["sum"]),
     }  # fmt: skip
     compiled: Any = snnir.compile(graph(nodes, "n"), "events", engine=engine)
-    found = compiled.run(Events([1e-3], [0]), duration=2e-3).events["y"]
+    found = compiled.run(at([1e-3], [0]), duration=2e-3).events["y"]
     assert found.time.tolist() == [1e-3] * 10
     assert found.index.tolist() == list(range(10))
     nodes["rec"] = (linear(np.roll(np.eye(10), 1, 0) * 2), ["late"])
     endless: Any = snnir.compile(graph(nodes, "n"), "events", engine=engine)
     with pytest.raises(snnir.SnnirError, match="SNN603.*without delay") as caught:
-        endless.run(Events([1e-3], [0]), duration=2e-3)
+        endless.run(at([1e-3], [0]), duration=2e-3)
     assert "a delay" in str(caught.value.diagnostics[0].hint)
 
 
@@ -159,18 +158,19 @@ def test_arrivals_of_one_time_are_applied_together_and_win_ties() -> None:
     """An excitation and an inhibition that come together do not make a spike."""
     unit = snnir.Stepping(input_gain="unit")
     nodes = {"x": source(2), "w": (linear([[3.0, -3.0]]), ["x"]), "n": (neuron("lif", unit), ["w"])}
-    compiled: Any = snnir.compile(graph(nodes, "n"), "events")  # type: ignore[arg-type]
-    together = Events([1e-3, 1e-3], [0, 1])
+    compiled: Any = snnir.compile(graph(nodes, "n"), "events")
+    together = at([1e-3, 1e-3], [0, 1])
     assert not len(compiled.run(together, duration=1e-2).events["y"])
-    assert len(compiled.run(Events([1e-3, 1.001e-3], [0, 1]), duration=1e-2).events["y"]) == 1
+    assert len(compiled.run(at([1e-3, 1.001e-3], [0, 1]), duration=1e-2).events["y"]) == 1
 
 
 def test_threads_share_samples() -> None:
     net = recurrent(20, 2, delay=1e-3)
     x = poisson(200, 0.02, samples=7)
-    one, many = (snnir.compile(net, "events", threads=k).run(x, duration=0.03) for k in (1, 4))  # type: ignore[call-arg]
+    both: list[Any] = [snnir.compile(net, "events", threads=k) for k in (1, 4)]
+    one, many = (each.run(x, duration=0.03) for each in both)
     np.testing.assert_array_equal(one.output, many.output)
-    np.testing.assert_array_equal(one.events["y"].time, many.events["y"].time)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(one.events["y"].time, many.events["y"].time)
 
 
 def test_huge_weights_are_an_error_not_silence() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers import CORPUS, quiet_load
 
 import snnir
 from snnir.events import Events
+from tests.helpers import CORPUS, quiet_load
 
 TRACE = CORPUS / "recordings" / "lif_exact.csv"
 
