@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
+from snnir.dynamics import fused
 from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.program import Dynamics, Operand
 from snnir.dynamics.source import Expressions, renamed
 from snnir.dynamics.surrogate import Surrogate
-from snnir.embedding import plain_text
+from snnir.embedding import function_sources, plain_text
 from snnir.network import Model
 
 #: What generated functions use besides the names of the program.
@@ -24,7 +25,9 @@ RESERVED = frozenset(
         "guard",
         "mul",
         "div",
+        "fma",
         "low",
+        "snn_fma",
         "kind",
         "device",
         "inf",
@@ -43,7 +46,7 @@ class Language:
         number: Format of a literal where an array is needed.
         head: First line of every function, of the first input `{0}`.
         arguments: Further arguments of every function.
-        guarded: Whether products and quotients are calls of `mul` and `div`; see `Expressions`.
+        guarded: Whether `mul`, `div` and `fma` are calls; see `Expressions`.
     """
 
     name: str
@@ -65,6 +68,12 @@ def steps_source(
         step_source(program, name, surrogate, detach, language)
         for name, program in programs.items()
     )
+
+
+def helper_sources(programs: Iterable[Dynamics]) -> list[str]:
+    """Return the functions that step programs call, as text."""
+    wanted = {"snn_fma"} if any(program.is_fused for program in programs) else set()
+    return function_sources(fused, wanted)
 
 
 def step_source(

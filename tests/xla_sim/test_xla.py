@@ -37,7 +37,10 @@ from snnir.streams import Kind
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
 from snnir.targets.xla_sim.host import room_for, tile_for
+from snnir.tensors import tensor
 from tests.conformance.test_steps import nested
+from tests.fused import all_exact, finite_summands, fused_graph, run_fused, run_fused_folder
+from tests.fused import given as fused_inputs
 from tests.helpers import (
     CORPUS,
     ROOT,
@@ -174,6 +177,33 @@ def test_every_scalar_op() -> None:
             np.testing.assert_array_equal(b, a, name)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_products_and_sums_rounded_together(precision: str) -> None:
+    """XLA on CPU takes numbers below 1.2e-38 as zero."""
+    run_fused("xla", precision, special=False, precision=precision)
+
+
+def test_a_folder_rounds_products_and_sums_together(tmp_path: Path) -> None:
+    run_fused_folder("xla", tmp_path / "out")
+
+
+def test_gradients_pass_products_and_sums_rounded_together() -> None:
+    """In a function that others compile too, where float64 is not allowed."""
+    import jax
+
+    a, b, c = finite_summands("float32", special=False)
+    made: Any = snnir.compile(fused_graph(len(a)), "xla", level=0)
+
+    def run(xs: Any) -> Any:
+        outputs = made.function({}, xs)
+        return outputs["once"].sum(), outputs
+
+    found, outputs = jax.jit(jax.grad(run, has_aux=True))(fused_inputs(a, b, c))
+    np.testing.assert_array_equal(outputs["once"].reshape(-1), all_exact(a, b, c))
+    for name, want in (("x", b), ("y", a), ("z", np.ones_like(c))):
+        np.testing.assert_array_equal(found[name].reshape(-1), want, name)
+
+
 @pytest.mark.parametrize("delay", [1, 3])
 def test_recurrence(delay: int) -> None:
     check(recurrent(delay), spikes((30, 3, 3)), "xla")
@@ -212,6 +242,25 @@ def test_the_function_is_tiled_too(steps: int, batch: int) -> None:
     got = jax.jit(made.function)(made.simulator.tensors, x)
     for name, value in snnir.compile(built, "numpy").run(x).outputs.items():
         np.testing.assert_array_equal(np.asarray(got[name]), value)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_function_rounds_products_inside_a_callers_jit(steps: int) -> None:
+    @dynamics(params={"b": "1", "c": "1"}, states={"v": 0.0}, outputs=(Kind.ANALOG,))
+    def scaled(x: Any, v: Any, b: Any, c: Any) -> Any:
+        y = b * x + c
+        return {"v": v + y}, y
+
+    rng = np.random.default_rng(0)
+    factors = {name: tensor(rng.random(1000).astype(np.float32)) for name in ("b", "c")}
+    editor = Graph({}, {}).edit()
+    x = editor.add("x", Input(Signal(Kind.ANALOG, (1000,))))
+    editor.outputs["y"] = editor.add("n", Step(scaled, FrozenDict(factors)), [x])
+    built = editor.graph()
+    values = rng.random((steps, 1, 1000)).astype(np.float32)
+    made: Any = snnir.compile(built, "xla", level=0)
+    got = jax.jit(made.function)(made.simulator.tensors, {"x": values})
+    np.testing.assert_array_equal(np.asarray(got["y"]), snnir.run(built, values).output)
 
 
 def compilations(run: Any) -> int:
