@@ -63,7 +63,8 @@ def write_results(
 
     Args:
         path: The file.
-        outputs, records: Arrays by name.
+        outputs: Arrays by name.
+        records: The same of what was recorded.
         sums: Spikes by population.
         more: Other arrays, by their full names.
     """

@@ -174,7 +174,7 @@ class Folder:
         if isinstance(op, Delay):
             paths = self._delayed(node, op, first.paths)
             return Form(paths, first.constant, is_late or bool(first.constant.any()))
-        constant: Array = self._apply(node, [form.constant[None] for form in forms])[0]
+        constant = self._apply(node, [form.constant[None] for form in forms]).squeeze(0)
         if isinstance(op, Add):
             return Form(Paths.joined([f.paths for f in forms]).merged(), constant, is_late)
         if isinstance(op, Current):
@@ -187,7 +187,7 @@ class Folder:
     def _delayed(self, node: Node, op: Delay, paths: Paths) -> Paths:
         shape = self.graph.signal(node.name).shape
         if op.seconds is not None:
-            seconds = op.seconds.numpy().astype(np.float64)
+            seconds: Any = op.seconds.numpy().astype(np.float64)
         else:
             steps = op.steps.numpy() if isinstance(op.steps, Tensor) else np.int64(op.steps)
             seconds = steps * np.float64(self.graph.dt or 0.0)

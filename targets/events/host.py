@@ -107,8 +107,7 @@ class Simulator:
         bounds = np.searchsorted(sample[order], np.arange(samples + 1))
         read = readings or Readings()
         jobs = []
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
-            own = order[first:last]
+        for own in np.split(order, bounds[1:-1]):
             jobs.append(
                 Job(time[own], unit[own], value[own], kind[own], change[own], float(duration),
                     read.time, read.neuron, self.most)
@@ -133,7 +132,7 @@ class Simulator:
         count = len(events)
         return (
             events.sample, events.time, block.start + events.index, np.ones(count),
-            np.zeros(count, np.int8), np.zeros(count, np.int8),
+            np.zeros(count, np.int8), np.ones(count, np.int8),
         )  # fmt: skip
 
     def _held(self, block: Block, x: Any) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from snnir.events import Events
+from snnir.events import streams_of
 
 
 def read_streams(
@@ -33,7 +33,7 @@ def read_streams(
             entries = numbered(dict(data))
     except (OSError, EOFError, zipfile.BadZipFile) as problem:
         raise ValueError(f"cannot read {path}: {problem}") from None
-    events = events_of(entries, shapes)
+    events = streams_of(entries, shapes)
     rest = {name: shape for name, shape in shapes.items() if name not in events}
     return {**events, **(read_arrays(path, rest) if rest else {})}
 
@@ -44,22 +44,3 @@ def numbered(entries: Mapping[str, Any]) -> dict[str, Any]:
     if names is None or names.dtype.kind != "U":
         return dict(entries)
     return {str(name): entries[f"array_{k}"] for k, name in enumerate(names.tolist())}
-
-
-def events_of(entries: Mapping[str, Any], names: Any) -> dict[str, Events]:
-    """Return the streams among entries `NAME.time`, `NAME.index` and, if any, `NAME.sample`.
-
-    Raises:
-        ValueError, SnnirError: If they are no events.
-    """
-    found = {}
-    for name in names:
-        if f"{name}.time" in entries:
-            index = entries.get(f"{name}.index")
-            if index is None:
-                raise ValueError(f"'{name}.time' has no '{name}.index'")
-            time, sample = np.asarray(entries[f"{name}.time"]), entries.get(f"{name}.sample")
-            if time.dtype.kind not in "fiu":
-                raise ValueError(f"'{name}.time' must be numbers, is {time.dtype}")
-            found[name] = Events(time, index, np.zeros(0, np.int64) if sample is None else sample)
-    return found

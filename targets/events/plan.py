@@ -62,7 +62,8 @@ class Job:
         unit: [n] int32, through which channel.
         value: [n] float64: 1 for a spike, the difference to before for a current.
         kind: [n] int8: 0 a spike, 2 a current.
-        change: [n] int8: of a current, 1 if it was 0 before, -1 if it is 0 from now on, else 0.
+        change: [n] int8: 1 for a spike; of a current, 1 if it was 0 before, -1 if it is 0 from now
+            on, else 0.
         duration: Seconds; what happens at this time or later is not looked at.
         probe_time: [p] float64, ascending: when membranes are read, before what happens then.
         probe_neuron: [q] int32, whose.
@@ -161,7 +162,7 @@ def plan_of(
     )  # fmt: skip
 
 
-def law_of_row(
+def law_of_row(  # noqa: PLR0913, PLR0917  (a neuron has this many)
     synapse: float, a: float, b: float, g: float, push: float, leak: float, threshold: float,
     ge: float, reset: float, v_reset: float, refractory: float,
 ) -> tuple[float, ...]:  # fmt: skip

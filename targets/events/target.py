@@ -20,11 +20,12 @@ from snnir.ir.graph import Graph
 from snnir.ir.safetensors_io import write_tensors
 from snnir.loss_report import LossReport
 from snnir.pipeline import PipelineResult
-from snnir.running import EventResult, check_inputs, spike_stats
+from snnir.running import EventResult, check_streams, spike_stats
 from snnir.streams import Kind
 from snnir.target import Compiled, Content, Target
 from snnir.targets.events import (
     command,
+    crossing,
     engine_host,
     engine_python,
     folder,
@@ -44,8 +45,8 @@ PULSES = ("kick", "held")
 ENGINES = ("auto", "c", "python")
 #: Modules copied into emitted folders, each after what it uses at once.
 EMBEDDED = (
-    c_build, folder_program, folder_weights, events, network, plan, engine_python, engine_host,
-    host, outcome, folder, inputs,
+    c_build, folder_program, folder_weights, events, network, plan, crossing, engine_python,
+    engine_host, host, outcome, folder, inputs,
 )  # fmt: skip
 
 
@@ -186,8 +187,9 @@ class EventsCompiled(Compiled):
             if name not in known:
                 hint = f"one of {', '.join(sorted(known))}"
                 raise error("SNN602", "cannot be recorded", node=name, hint=hint)
+        given = check_streams(x, self.inputs)
         try:
-            found = outcome.run_network(sim, self._given(x), record, duration, samples)
+            found = outcome.run_network(sim, given, record, duration, samples)
         except outcome.BadRun as problem:
             raise error("SNN601", str(problem)) from None
         except plan.RunError as problem:
@@ -195,27 +197,6 @@ class EventsCompiled(Compiled):
         stats = spike_stats(populations(self.graph), found.sums, found.steps * found.samples)
         records = tuple(host.record_of(trace) for trace in found.traces)
         return EventResult(found.outputs, found.recorded, stats, found.events, records)
-
-    def _given(self, x: Any) -> dict[str, Any]:
-        """Return `Events` or a checked array for every input."""
-        wanted = self.inputs
-        given = x if isinstance(x, Mapping) else {next(iter(wanted)): x} if len(wanted) == 1 else x
-        if not isinstance(given, Mapping):
-            return dict(check_inputs(given, wanted))
-        try:
-            streams: dict[str, Any] = dict(inputs.events_of(given, wanted))
-        except ValueError as problem:
-            raise error("SNN601", str(problem)) from None
-        streams |= {name: e for name, e in given.items() if isinstance(e, Events)}
-        parts = [f"{name}.{part}" for name in streams for part in ("time", "index", "sample")]
-        rest = {name: e for name, e in given.items() if name not in {*parts, *streams}}
-        missing = {name: signal for name, signal in wanted.items() if name not in streams}
-        unknown = [name for name in streams if name not in wanted]
-        if unknown:
-            raise error("SNN601", f"there is no input '{unknown[0]}'")
-        if missing or rest or not streams:
-            streams |= check_inputs(rest, missing)
-        return {name: streams[name] for name in wanted}
 
 
 def _given_up(sim: host.Simulator, problem: plan.RunError) -> SnnirError:
