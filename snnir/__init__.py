@@ -50,7 +50,6 @@ _PUBLIC = {
     "framework_neurons": "snnir.driver",
     "from_jax": "snnir.driver",
     "from_mlir": "snnir.mlir.text",
-    "from_jax": "snnir.driver",
     "from_torch": "snnir.driver",
     "LossReport": "snnir.loss_report",
     "load": "snnir.driver",
