@@ -88,6 +88,7 @@ class _Build:
         self.values: dict[str, Value] = {}
         self.homes = {leaf.name: self._home(leaf) for leaf in step.states}
         self.programs: dict[int, tuple[str, Program]] = {}
+        self.driven = _driven(step)
         self.populations = {node_stem([leaf.path]) for leaf in step.states}
 
     # --- Where states live -----------------------------------------------------------------------
@@ -153,9 +154,13 @@ class _Build:
                 found.append(Place(part, value=self.values[leaf.new]))
         return found
 
+    def _starts(self, leaf: Leaf) -> bool:
+        """Whether a program gives a leaf's initial value, and states its shape for inference."""
+        return bool(leaf.initial.any()) or leaf.name not in self.driven
+
     def _promise(self, leaf: Leaf) -> None:
         """Name the node that gives a leaf's old value, before what feeds it is there."""
-        stem = leaf.name if leaf.initial.any() else f"{leaf.name}.delay"
+        stem = leaf.name if self._starts(leaf) else f"{leaf.name}.delay"
         name = self.nodes.editor.fresh(stem)
         value = self.nodes.promise(name, self.kinds[leaf.name], leaf.shape)
         self.nodes.editor.add(name, Delay(1), [])
@@ -167,7 +172,7 @@ class _Build:
         if not isinstance(leaf.new, str) or leaf.new not in self.values:
             raise error("SNN803", f"state {leaf.path or leaf.name} becomes a constant")
         new = self.values[leaf.new]
-        if not leaf.initial.any():
+        if not self._starts(leaf):
             self._replace(promised, Delay(1), [self._of_kind(new, promised)])
             return
         late = self.nodes.add(f"{leaf.name}.delay", Delay(1), [new])
@@ -276,6 +281,19 @@ class _Build:
             self.nodes.kinds[out] = program.dynamics.outputs[at][1]
             self.nodes.shapes[out] = cluster.shape
             self.values[result] = out
+
+
+def _driven(step: Traced) -> set[str]:
+    """Return the names of everything that depends on an input, now or in an earlier step."""
+    found = {variable.name for variable in step.inputs}
+    while True:
+        size = len(found)
+        for equation in step.equations:
+            if found.intersection(equation.names):
+                found.add(equation.result)
+        found |= {leaf.name for leaf in step.states if leaf.new in found}
+        if len(found) == size:
+            return found
 
 
 def _plain(cluster: Cluster, step: Traced) -> tuple[str, Op, list[int]] | None:
