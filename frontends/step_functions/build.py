@@ -16,6 +16,7 @@ from snnir.frontends.step_functions.nodes import Nodes, structural
 from snnir.frontends.step_functions.paths import identifier
 from snnir.frontends.step_functions.programs import Cluster, Program, node_stem, program_of
 from snnir.frontends.step_functions.simplify import readers
+from snnir.frontends.step_functions.stated import unstated
 from snnir.frontends.step_functions.states import Part, separated
 from snnir.frontends.step_functions.traced import Equation, Leaf, Operand, Traced
 from snnir.ir.graph import Graph, Node, Provenance, Value
@@ -88,7 +89,7 @@ class _Build:
         self.values: dict[str, Value] = {}
         self.homes = {leaf.name: self._home(leaf) for leaf in step.states}
         self.programs: dict[int, tuple[str, Program]] = {}
-        self.driven = _driven(step)
+        self.unstated: set[str] = set()
         self.populations = {node_stem([leaf.path]) for leaf in step.states}
 
     # --- Where states live -----------------------------------------------------------------------
@@ -118,6 +119,7 @@ class _Build:
             name = self.nodes.editor.fresh(variable.name)
             self.values[variable.name] = self.nodes.input(name, kind, variable.shape)
         delayed = [leaf for leaf in step.states if self._reads_old(leaf)]
+        self.unstated = unstated(step, self.group, [leaf.name for leaf in delayed])
         for leaf in delayed:
             self._promise(leaf)
         self._compute()
@@ -156,7 +158,7 @@ class _Build:
 
     def _starts(self, leaf: Leaf) -> bool:
         """Whether a program gives a leaf's initial value, and states its shape for inference."""
-        return bool(leaf.initial.any()) or leaf.name not in self.driven
+        return bool(leaf.initial.any()) or leaf.name in self.unstated
 
     def _promise(self, leaf: Leaf) -> None:
         """Name the node that gives a leaf's old value, before what feeds it is there."""
@@ -281,19 +283,6 @@ class _Build:
             self.nodes.kinds[out] = program.dynamics.outputs[at][1]
             self.nodes.shapes[out] = cluster.shape
             self.values[result] = out
-
-
-def _driven(step: Traced) -> set[str]:
-    """Return the names of everything that depends on an input, now or in an earlier step."""
-    found = {variable.name for variable in step.inputs}
-    while True:
-        size = len(found)
-        for equation in step.equations:
-            if found.intersection(equation.names):
-                found.add(equation.result)
-        found |= {leaf.name for leaf in step.states if leaf.new in found}
-        if len(found) == size:
-            return found
 
 
 def _plain(cluster: Cluster, step: Traced) -> tuple[str, Op, list[int]] | None:
