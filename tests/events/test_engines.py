@@ -15,7 +15,18 @@ from snnir.ir import Add, Graph
 from snnir.streams import Kind
 from snnir.targets.events.build import build_network
 from snnir.targets.events.host import Simulator
-from tests.events.nets import JUMP, at, graph, linear, neuron, poisson, recurrent, seconds, source
+from tests.events.nets import (
+    JUMP,
+    at,
+    graph,
+    linear,
+    neuron,
+    poisson,
+    recurrent,
+    seconds,
+    single,
+    source,
+)
 from tests.events.slow import Slow
 
 PHASES = (Phase.explicit, Phase.generate)
@@ -194,3 +205,17 @@ def test_huge_weights_are_an_error_not_silence() -> None:
     compiled: Any = snnir.compile(net, "events")
     with pytest.raises(snnir.SnnirError, match="SNN603.*finite"):
         compiled.run(poisson(50, 0.01), duration=0.1)
+
+
+def test_cost_grows_with_deliveries_not_with_silent_neurons() -> None:
+    """The benchmark's own network: what is searched and delivered, which is what takes time."""
+    from benchmarks.events import Case, measure
+
+    small, large = (measure(Case(size, 3), 0.02, repeat=1) for size in (30, 60))
+    assert 0 < small.delivered < large.delivered
+    assert small.pace > 0
+    network = build_network(single(weight=9.0))
+    quiet = Simulator(network).run({"x": at([1e-3], [0])}, 1, 1e-2)[0]
+    later = Simulator(network).run({"x": at([1e-3], [0])}, 1, 1e3)[0]
+    counts = ("delivered", "arrived", "searched")
+    assert all(getattr(quiet, name) == getattr(later, name) for name in counts)
