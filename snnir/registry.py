@@ -68,6 +68,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "torch": "snnir.frontends.torch_nets.load:load_torch",
     },
     "live": {
+        "events": "snnir.targets.events.jax_function:EventFunction",
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
         "torch": "snnir.frontends.torch_nets.live:LiveModel",
         "update": "snnir.targets.torch_sim.update:update_graph",
