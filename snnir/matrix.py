@@ -123,7 +123,7 @@ def graph_for(op: Op, shape: tuple[int, ...], target: str) -> Graph:
 
     cls = lookup("targets", target, "SNN503")
     if cls.continuous:
-        params = {name: _value(name) for name in MODELS["lif"].params}
+        params = {n: Tensor(np.float32(_VALUES.get(n, 1.0))) for n in MODELS["lif"].params}
         return _between(op, shape, Neuron("lif", FrozenDict(params), Stepping()))
     if not cls.between:
         return _graph(op, shape)

@@ -17,6 +17,7 @@ from snnir.streams import Kind
 from snnir.targets.events.fold import LINEAR, Folder, Paths
 from snnir.targets.events.network import Block, EventNetwork, Synapses
 from snnir.targets.events.neurons import joined, neurons_of, problems_of
+from snnir.tensors import FrozenDict, Tensor
 
 
 def find_problems(graph: Graph) -> list[Diagnostic]:
@@ -136,7 +137,8 @@ def build_network(graph: Graph, *, held: bool = False, keep_zeros: bool = False)
     )  # fmt: skip
 
 
-_NOBODY = Neuron("i")
+#: A model for graphs that have no population.
+_NOBODY = Neuron("i", FrozenDict({"r": Tensor(np.float64(1.0))}))
 
 
 def _kind(graph: Graph, node: Node) -> str:

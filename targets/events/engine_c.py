@@ -186,7 +186,8 @@ static void deliver(run *r, const arrival *e) {
         int32_t n = net->target[k];
         neuron *p = touch(r, n, t);
         double w = net->weight[k], kick = net->kick[n];
-        if (e->kind == SPIKE && (kick != 0 || net->pulse == 0)) {
+        if (e->kind != CURRENT && (kick != 0 || net->pulse == 0)) {
+            if (e->kind == END) continue;          /* of a pulse that others hold */
             if (p->law->synapse != 0) p->i += kick * w;
             else if (p->until <= t) p->v += kick * w;
             continue;

@@ -117,7 +117,9 @@ class Run:
         for k in range(first, end):
             n = self.target[k]
             cell, w, kick = self.touch(n, t), self.weight[k], self.kick[n]
-            if kind == SPIKE and (kick != 0 or pulse == 0):
+            if kind != CURRENT and (kick != 0 or pulse == 0):
+                if kind == END:  # of a pulse that others hold
+                    continue
                 if cell.law.synapse:
                     cell.i += kick * w
                 elif cell.until <= t:

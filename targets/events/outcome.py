@@ -14,6 +14,9 @@ from snnir.targets.events.host import Readings, Simulator
 from snnir.targets.events.network import Block
 from snnir.targets.events.plan import Trace
 
+#: Elements of the largest array on the grid.
+LARGEST = 1 << 31
+
 
 class BadRun(ValueError):
     """Inputs that do not fit a network."""
@@ -51,6 +54,8 @@ def extents(
         BadRun: If inputs do not fit each other or the network, or nothing says how long it is.
     """
     dt = sim.network.dt
+    if samples is not None and samples < 1:
+        raise BadRun(f"there are {samples} samples, must be 1 or more")
     arrays = {name: x for name, x in given.items() if not isinstance(x, Events)}
     leads = {np.shape(x)[:2] for x in arrays.values()}
     if len(leads) > 1:
@@ -61,8 +66,6 @@ def extents(
         duration = next(iter(leads))[0] * dt
     if not (math.isfinite(duration) and duration > 0):
         raise BadRun(f"the duration is {duration}, must be a positive number of seconds")
-    if duration / dt > 1e9:
-        raise BadRun(f"a duration of {duration:g} s has more than 1e9 steps of {dt:g} s")
     found = {lead[1] for lead in leads}
     for name, x in given.items():
         if isinstance(x, Events):
@@ -75,7 +78,11 @@ def extents(
             raise BadRun(f"events of '{name}' are of sample {x.sample.max()}, there are {batch}")
     if leads and samples not in (None, batch):
         raise BadRun(f"arrays have {batch} samples, not {samples}")
-    return float(duration), max(1, math.ceil(duration / dt - 1e-9)), batch
+    steps = max(1, math.ceil(duration / dt - 1e-9))
+    most = max((block.size for block in sim.network.blocks), default=1)
+    if steps * batch * most > LARGEST:
+        raise BadRun(f"{steps} steps of {dt:g} s times {batch} samples times {most} are too many")
+    return float(duration), steps, batch
 
 
 def _fits(name: str, events: Events, block: Block) -> None:

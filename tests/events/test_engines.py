@@ -15,7 +15,18 @@ from snnir.ir import Add, Graph
 from snnir.streams import Kind
 from snnir.targets.events.build import build_network
 from snnir.targets.events.host import Simulator
-from tests.events.nets import JUMP, at, graph, linear, neuron, poisson, recurrent, seconds, source
+from tests.events.nets import (
+    JUMP,
+    at,
+    graph,
+    linear,
+    neuron,
+    poisson,
+    recurrent,
+    seconds,
+    single,
+    source,
+)
 from tests.events.slow import Slow
 
 PHASES = (Phase.explicit, Phase.generate)
@@ -164,6 +175,22 @@ def test_arrivals_of_one_time_are_applied_together_and_win_ties() -> None:
     assert len(compiled.run(at([1e-3, 1.001e-3], [0, 1]), duration=1e-2).events["y"]) == 1
 
 
+@pytest.mark.parametrize("engine", ["c", "python"])
+def test_one_spike_kicks_some_and_is_held_by_others(engine: str) -> None:
+    """The end of a pulse is nothing to neurons that were kicked."""
+    nodes = {
+        "x": source(), "w": (linear([[5.0]]), ["x"]),
+        "jumps": (neuron("cubali", JUMP), ["w"]), "holds": (neuron("li", snnir.Stepping()), ["w"]),
+    }  # fmt: skip
+    one: Any = snnir.compile(graph(nodes, "jumps", "holds"), "events", pulse="held", engine=engine)
+    found = one.run(at([1e-3], [0]), duration=5e-3)
+    s = np.arange(1, 5) * 1e-3  # at the ends of steps since the spike
+    kicked = 5 * 5e-3 / (10e-3 - 5e-3) * (np.exp(-s / 10e-3) - np.exp(-s / 5e-3))
+    np.testing.assert_allclose(found.outputs["y"].ravel()[1:], kicked, rtol=1e-12)
+    held = 5 * (1 - np.exp(-0.1)) * np.exp(-(s - 1e-3) / 10e-3)
+    np.testing.assert_allclose(found.outputs["y1"].ravel()[1:], held, rtol=1e-12)
+
+
 def test_threads_share_samples() -> None:
     net = recurrent(20, 2, delay=1e-3)
     x = poisson(200, 0.02, samples=7)
@@ -178,3 +205,17 @@ def test_huge_weights_are_an_error_not_silence() -> None:
     compiled: Any = snnir.compile(net, "events")
     with pytest.raises(snnir.SnnirError, match="SNN603.*finite"):
         compiled.run(poisson(50, 0.01), duration=0.1)
+
+
+def test_cost_grows_with_deliveries_not_with_silent_neurons() -> None:
+    """The benchmark's own network: what is searched and delivered, which is what takes time."""
+    from benchmarks.events import Case, measure
+
+    small, large = (measure(Case(size, 3), 0.02, repeat=1) for size in (30, 60))
+    assert 0 < small.delivered < large.delivered
+    assert small.pace > 0
+    network = build_network(single(weight=9.0))
+    quiet = Simulator(network).run({"x": at([1e-3], [0])}, 1, 1e-2)[0]
+    later = Simulator(network).run({"x": at([1e-3], [0])}, 1, 1e3)[0]
+    counts = ("delivered", "arrived", "searched")
+    assert all(getattr(quiet, name) == getattr(later, name) for name in counts)

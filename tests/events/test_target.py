@@ -120,8 +120,9 @@ def test_options() -> None:
         (at([1e-3], [0]), {}, "give a duration"),
         (at([1e-3], [0]), {"duration": -1.0}, "positive"),
         (at([1e-3], [0]), {"duration": np.nan}, "positive"),
-        (at([1e-3], [0]), {"duration": 1e12}, "more than 1e9 steps"),
+        (at([1e-3], [0]), {"duration": 1e12}, "too many"),
         (at([1e-3], [0], np.array([4])), {"duration": 0.1, "samples": 2}, "sample 4"),
+        (Events(np.zeros(0), np.zeros(0)), {"duration": 0.1, "samples": 0}, "0 samples"),
         (np.zeros((5, 1, 4)), {}, "must be"),
         (np.full((5, 1, 3), 0.5), {}, "whole"),
         (np.zeros((5, 2, 3)), {"samples": 3}, "2 samples, not 3"),
@@ -309,6 +310,17 @@ def test_a_recurrence_of_no_delay_needs_seconds() -> None:
     assert zero.tolist() == [0.0, 0.0]
     nodes["late"] = (Delay(1), ["n"])
     assert sorted(compiled(graph(nodes, "n")).network.synapses.delay.tolist()) == [0.0, 1e-3]
+
+
+def test_graphs_without_neurons_and_without_synapses() -> None:
+    x = np.ones((4, 2, 3))
+    made = compiled(graph({"x": source(3)}, "x"))
+    np.testing.assert_array_equal(made.run(x).output, x)
+    rest = neuron("li", snnir.Stepping(start="leak"), v_leak=0.5)
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": source(3), "w": (linear(np.zeros((2, 3))), ["x"]), "n": (rest, ["w"]),
+    }  # fmt: skip
+    assert np.all(compiled(graph(nodes, "n")).run(x).output == 0.5)
 
 
 def test_analog_inputs_are_currents_or_take_events() -> None:
