@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -372,6 +373,54 @@ def update(graph: Graph, net: Any) -> Graph:
 
     result: Graph = lookup("live", "update", "SNN503")(graph, net)
     return result
+
+
+def to_jax(graph: Graph, **options: Any) -> Any:
+    """Return a graph of continuous neurons as a JAX function of weights and spike times.
+
+    The graph is run from event to event in float64, without steps, and its derivatives are exact
+    (EventProp): by weights and by the times of input spikes, through any number of layers and
+    recurrent connections. It works under `jit`, `grad` and `value_and_grad`.
+
+        f = snnir.to_jax(graph, duration=0.05)
+        def loss(params, times):
+            return f.first_spikes(params, times)["output"].min(axis=1).mean()
+        jax.grad(loss)(f.params, times)      # times: [B, channels] seconds, infinity for none
+        trained = f.trained(params)          # a graph again
+
+    Args:
+        graph: The graph; what the target `events` takes.
+        options: `duration`: seconds, must be given; `capacity=64`: slots for the spikes of an
+            output in a sample; `clip`: largest |dt/dv| of a crossing in seconds per unit of v, no
+            limit by default; `pulse="kick"|"held"` as of the target `events`;
+            `max_events=1000000`: spikes in a sample after which a run is given up; `threads`: all
+            processors by default.
+
+    Returns:
+        `f(params, x)` gives, by output, `time` [B, capacity] in seconds, infinity where there is
+        no spike, and `index` [B, capacity]; more spikes than that are an error, or the capacity
+        grows where JAX does not trace. `f.first_spikes(params, x)` gives, by output, the first
+        spike of every neuron, [B, *shape]. `f.params` are the trainable tensors by path;
+        `f.trained(params)` is the graph with others. See docs/eventprop.md.
+
+    Raises:
+        SnnirError: SNN501 listing what has no form in continuous time, SNN503 if JAX is not there
+            or an option is wrong.
+    """
+    from snnir.registry import lookup
+
+    try:
+        function = lookup("live", "events", "SNN503")
+    except ImportError as missing:
+        hint = "pip install 'snnir[jax]'"
+        raise error("SNN503", f"to_jax needs jax ({missing})", hint=hint) from None
+    known = inspect.signature(function).parameters
+    wrong = [name for name in options if name not in known or name == "graph"]
+    if wrong or "duration" not in options:
+        what = f"has no option '{wrong[0]}'" if wrong else "needs a duration in seconds"
+        hint = f"its options: {', '.join(name for name in known if name != 'graph')}"
+        raise error("SNN503", f"to_jax {what}", hint=hint)
+    return function(graph.verify(), **options)
 
 
 def compile(

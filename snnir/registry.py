@@ -71,6 +71,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "torch": "snnir.frontends.torch_nets.load:load_torch",
     },
     "live": {
+        "events": "snnir.targets.events.jax_function:EventFunction",
         "jaxsnn": "snnir.frontends.jaxsnn_nets.live:LiveTopology",
         "jaxpr": "snnir.frontends.step_functions.live:LiveStep",
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
