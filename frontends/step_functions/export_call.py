@@ -1,0 +1,217 @@
+"""A torch step function, over flat lists of tensors: what is called, exported, and run again."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: TID253  (this module is imported when a torch step function is)
+import torch.utils._pytree as pytree  # noqa: TID253
+
+from snnir.errors import SnnirError, error
+from snnir.frontends.step_functions.export_kept import Kept, Watch
+from snnir.frontends.step_functions.paths import identifier, path_text, unique
+
+#: Orders of the two arguments and the two results.
+ORDERS = ("x-state", "state-x")
+_TYPES = (torch.float32, torch.bool, torch.int64, torch.int32, torch.uint8, torch.int8)
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Tensors in a structure of the user's.
+
+    Attributes:
+        leaves: The tensors.
+        paths: Dotted path of each, empty for a tensor alone.
+        spec: The structure.
+    """
+
+    leaves: tuple[torch.Tensor, ...]
+    paths: tuple[str, ...]
+    spec: Any
+
+    @staticmethod
+    def of(value: Any, what: str) -> Tree:
+        """Return the tensors of a structure, each a tensor of its own.
+
+        Raises:
+            SnnirError: SNN801 for anything else in it, SNN807 for types graphs do not have.
+        """
+        found, spec = pytree.tree_flatten_with_path(value)
+        leaves = []
+        for path, leaf in found:
+            name = f"{what}{pytree.keystr(path)}"
+            if isinstance(leaf, (bool, int, float)):
+                leaf = torch.tensor(leaf)
+            if not isinstance(leaf, torch.Tensor):
+                kind = type(leaf).__name__
+                raise error("SNN801", f"{name} is a {kind}, not a tensor")
+            if leaf.dtype not in _TYPES:
+                dtype = str(leaf.dtype).removeprefix("torch.")
+                message = f"{name} is {dtype}, graphs compute in float32"
+                raise error("SNN807", message, hint="convert it with .float()")
+            # Two leaves that are one tensor would be one input of the exported program.
+            leaves.append(leaf.detach().clone())
+        return Tree(tuple(leaves), tuple(path_text(path) for path, _ in found), spec)
+
+    def build(self, leaves: Sequence[Any]) -> Any:
+        """Return the structure with other tensors."""
+        return pytree.tree_unflatten(list(leaves), self.spec)
+
+
+@dataclass
+class Names:
+    """What the leaves of a step function are called, in order of its flat arguments."""
+
+    inputs: list[str]
+    states: list[str]
+    paths: list[str]
+    outputs: list[str] = field(default_factory=list)
+
+
+class Call(torch.nn.Module):
+    """A step function as (inputs..., states...) to (outputs..., new states...), all flat.
+
+    Args:
+        step: The function or module.
+        x, state: What it is given, with the batch if there is one.
+        order: One of `ORDERS`.
+    """
+
+    def __init__(self, step: Callable[..., Any], x: Tree, state: Tree, order: str) -> None:
+        super().__init__()
+        self.step = step
+        if not isinstance(step, torch.nn.Module):
+            for name, module in _modules_of(step).items():
+                self.add_module(name, module)
+        self.x, self.state, self.order = x, state, order
+        self.has_state = bool(state.leaves)
+        self.kept: list[Kept] = []
+        self.outputs: list[str] = []
+
+    @property
+    def names(self) -> Names:
+        """The names of inputs, states and results."""
+        paths = [*self.state.paths, *(name for kept in self.kept for name in kept.names)]
+        states = unique([identifier(path, "state") for path in paths])
+        inputs = unique([identifier(path, "input") for path in self.x.paths], states)
+        return Names(inputs, states, [p or "state" for p in paths], self.outputs)
+
+    def initial(self) -> list[torch.Tensor]:
+        """Return every state before the first step, with the batch."""
+        return [*self.state.leaves, *(leaf for kept in self.kept for leaf in kept.initial())]
+
+    def forward(self, *flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run one step from a given state; what modules keep is put there and put back."""
+        given = len(self.x.leaves), len(self.x.leaves) + len(self.state.leaves)
+        before = [kept.slot.get() for kept in self.kept]
+        rest = flat[given[1] :]
+        for kept in self.kept:
+            kept.put(rest[: len(kept.leaves)])
+            rest = rest[len(kept.leaves) :]
+        try:
+            outputs, states = self.call(flat[: given[0]], flat[given[0] : given[1]])
+            held = [leaf for kept in self.kept for leaf in kept.read()]
+        finally:
+            for kept, value in zip(self.kept, before, strict=True):
+                kept.slot.put(value)
+        return (*outputs, *states, *held)
+
+    def call(
+        self, xs: Sequence[torch.Tensor], states: Sequence[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Call the user's function as the user would; return its outputs and new states, flat."""
+        x = self.x.build(xs)
+        if not self.has_state:
+            return self._outputs(self.step(x)), []
+        state = self.state.build(states)
+        first = self.order == "x-state"
+        result = self.step(x, state) if first else self.step(state, x)
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            wanted = "(output, state)" if first else "(state, output)"
+            kind = type(result).__name__
+            many = f" of {len(result)}" if isinstance(result, (tuple, list)) else ""
+            raise error("SNN801", f"the step returns a {kind}{many}, not {wanted}", hint=_HINT)
+        output, new = result if first else reversed(result)
+        return self._outputs(output), self._states(new, states)
+
+    def _outputs(self, output: Any) -> list[torch.Tensor]:
+        found, _ = pytree.tree_flatten_with_path(output)
+        tensors = [(path, leaf) for path, leaf in found if isinstance(leaf, torch.Tensor)]
+        if not tensors:
+            raise error("SNN801", "the step returns no tensor as its output")
+        self.outputs = unique([identifier(path_text(path), "output") for path, _ in tensors])
+        return [leaf for _, leaf in tensors]
+
+    def _states(self, new: Any, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        leaves = pytree.tree_leaves(new)
+        if len(leaves) != len(states) or not all(isinstance(n, torch.Tensor) for n in leaves):
+            raise error(
+                "SNN801", f"the step returns a state of {len(leaves)} tensors, given {len(states)}",
+                hint=_HINT,
+            )  # fmt: skip
+        names = self.names.paths
+        for path, one, two in zip(names, states, leaves, strict=False):
+            if one.shape != two.shape:
+                message = f"state '{path}' is {list(one.shape)} and becomes {list(two.shape)}"
+                hint = "give the state in the shape it has from step to step"
+                raise error("SNN801", message, hint=hint)
+        return leaves
+
+
+_HINT = "say order='state-x' for a function (state, x) -> (state, output), see snnir.from_export"
+
+
+def _modules_of(step: Callable[..., Any]) -> dict[str, torch.nn.Module]:
+    """Return the modules a function uses that are not its own, by the names it has for them."""
+    function = inspect.unwrap(getattr(step, "func", step))
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, torch.nn.Module):
+        return {"module": owner}
+    try:
+        used = inspect.getclosurevars(function)
+    except (TypeError, ValueError):
+        return {}
+    found = {**used.globals, **used.nonlocals}
+    return {name: m for name, m in found.items() if isinstance(m, torch.nn.Module)}
+
+
+def warm_up(call: Call) -> None:
+    """Call a step function as it stands, and find what its modules keep.
+
+    Raises:
+        SnnirError: SNN801 if it cannot be called, SNN805 if it counts in Python.
+    """
+    watch = Watch(call)
+    watch.look()
+    states: Sequence[torch.Tensor] = call.state.leaves
+    for _ in range(2):
+        try:
+            _, states = call.call([x.clone() for x in call.x.leaves], [s.clone() for s in states])
+        except SnnirError:
+            raise
+        except Exception as failure:
+            raise raised(failure) from None
+        watch.look()
+    call.kept = watch.kept()
+
+
+def raised(failure: BaseException, hint: str | None = None, code: str = "SNN801") -> SnnirError:
+    """Return the error for an exception of the user's function, with its line."""
+    own = frames_of(failure)
+    where = f"{Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].name}): " if own else ""
+    text = (str(failure).strip().splitlines() or [""])[0][:200]
+    message = f"{where}the step raised {type(failure).__name__}: {text}"
+    return error(code, message, hint=hint or "the step function must run on its own first")
+
+
+def frames_of(failure: BaseException) -> list[traceback.FrameSummary]:
+    """Return the frames of an exception that are the user's."""
+    skipped = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+    frames = traceback.extract_tb(failure.__traceback__)
+    return [f for f in frames if not f.filename.startswith(skipped)]

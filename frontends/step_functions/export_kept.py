@@ -1,0 +1,185 @@
+"""State that a module keeps between calls in itself: buffers, attributes, and tensors in these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch  # noqa: TID253  (this module is imported when a torch step function is)
+import torch.utils._pytree as pytree  # noqa: TID253
+
+from snnir.errors import Diagnostic, SnnirError
+
+#: Dictionaries of a module that hold no state of the model.
+_NOT_STATE = (
+    "_parameters", "_modules", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks",
+    "_forward_pre_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A place in a module that may hold state: a tensor, or a structure of tensors.
+
+    Attributes:
+        path: Of the module and the attribute, such as `lif.v`.
+        holder: The dictionary that holds it.
+        key: Its key there.
+    """
+
+    path: str
+    holder: dict[str, Any]
+    key: str
+
+    def get(self) -> Any:
+        """Return what is there."""
+        return self.holder.get(self.key)
+
+    def put(self, value: Any) -> None:
+        """Put a value there."""
+        self.holder[self.key] = value
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A slot that changes from call to call.
+
+    Attributes:
+        slot: Where.
+        spec: Structure of what is there.
+        leaves: Its tensors after a call, with the batch.
+        names: Path of every tensor.
+        first: What was there before the first call.
+    """
+
+    slot: Slot
+    spec: Any
+    leaves: tuple[torch.Tensor, ...]
+    names: tuple[str, ...]
+    first: Any
+
+    def put(self, leaves: Sequence[Any]) -> None:
+        """Put tensors there; they are copied, since a module may change them in place."""
+        self.slot.put(pytree.tree_unflatten([leaf.clone() for leaf in leaves], self.spec))
+
+    def read(self) -> list[Any]:
+        """Return the tensors that are there."""
+        return pytree.tree_leaves(self.slot.get())
+
+    def initial(self) -> list[torch.Tensor]:
+        """Return the tensors before the first call, with the batch; 0 where there was nothing."""
+        leaves, spec = pytree.tree_flatten(self.first)
+        same = spec == self.spec
+        return [
+            _start(leaves[at] if same else None, leaf) for at, leaf in enumerate(self.leaves)
+        ]  # fmt: skip
+
+
+def _start(first: Any, like: torch.Tensor) -> torch.Tensor:
+    if isinstance(first, torch.Tensor):
+        try:
+            return first.detach().clone().to(like.dtype).expand(like.shape)
+        except RuntimeError:
+            return torch.zeros_like(like)
+    number = first if isinstance(first, (int, float)) else 0.0
+    return torch.full_like(like, number)
+
+
+def slots_of(module: torch.nn.Module) -> Iterator[Slot]:
+    """Yield every place of a module and those in it that may hold state."""
+    for path, inner in module.named_modules():
+        for key, value in list(vars(inner).items()):
+            where = f"{path}.{key}" if path else key
+            if key in _NOT_STATE:
+                continue
+            if isinstance(value, dict):
+                for item in list(value):
+                    if isinstance(item, str):
+                        own = f"{path}.{item}" if path and key.startswith("_") else item
+                        yield Slot(own if key.startswith("_") else f"{where}.{item}", value, item)
+            elif key != "training":
+                yield Slot(where, vars(inner), key)
+
+
+def _content(value: Any) -> Any:
+    """Return a copy of what a slot holds, if that can be state; else None."""
+    if isinstance(value, (bool, int, float)):
+        return value
+    if not isinstance(value, (torch.Tensor, tuple, list, dict)):
+        return None
+    leaves, spec = pytree.tree_flatten(value)
+    if not leaves or not all(isinstance(leaf, torch.Tensor) for leaf in leaves):
+        return None
+    return tuple((leaf, leaf.detach().clone()) for leaf in leaves), spec
+
+
+class Watch:
+    """What a module holds, call by call: three looks tell what is state.
+
+    Args:
+        module: The module.
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module
+        self.looks: list[dict[str, tuple[Slot, Any]]] = []
+        self.raw: dict[str, Any] = {}
+
+    def look(self) -> None:
+        """Note what is there now."""
+        found = {}
+        for slot in slots_of(self.module):
+            content = _content(slot.get())
+            if not self.looks:
+                value = slot.get()
+                self.raw[slot.path] = value.detach().clone() if _is_tensor(value) else value
+            if content is not None:
+                found[slot.path] = (slot, content)
+        self.looks.append(found)
+
+    def kept(self) -> list[Kept]:
+        """Return the slots that changed between the last two looks.
+
+        Raises:
+            SnnirError: SNN805 for Python numbers that do.
+        """
+        before, after = self.looks[-2:]
+        found, counters = [], []
+        for path, (slot, content) in after.items():
+            old = before.get(path, (slot, None))[1]
+            if not isinstance(content, tuple):
+                # What appears in the first call, such as a flag, is as it stays.
+                if old != content:
+                    counters.append(path)
+            elif isinstance(old, tuple) and old[1] == content[1] and _changed(old[0], content[0]):
+                found.append(self._kept(path, slot, content))
+        if counters:
+            raise SnnirError(
+                Diagnostic(
+                    "SNN805", "a Python number that changes from call to call", path,
+                    hint="keep it as a tensor: a buffer, or part of the state",
+                )
+                for path in counters
+            )  # fmt: skip
+        return found
+
+    def _kept(self, path: str, slot: Slot, content: Any) -> Kept:
+        leaves, spec = content
+        tensors = tuple(copy for _, copy in leaves)
+        keys, _ = pytree.tree_flatten_with_path(slot.get())
+        names = tuple(path + pytree.keystr(key) for key, _ in keys)
+        return Kept(slot, spec, tensors, names, self.raw.get(path))
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _changed(old: Any, new: Any) -> bool:
+    for (one, one_copy), (two, two_copy) in zip(old, new, strict=True):
+        if one_copy.shape != two_copy.shape:
+            return False
+        if one is not two or not torch.equal(one_copy, two_copy):
+            return True
+    return False

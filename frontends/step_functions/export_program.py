@@ -1,0 +1,177 @@
+"""From a step function, or a program exported already, to a program in ATen's core operations."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch  # noqa: TID253  (this module is imported when a torch step function is)
+import torch.utils._pytree as pytree  # noqa: TID253
+
+from snnir.errors import error
+from snnir.frontends.step_functions.export_call import Call, Names, Tree, frames_of, raised
+from snnir.frontends.step_functions.paths import identifier, path_text, unique
+
+#: Operations that are lowered as they are: taken apart, their rounding or structure is lost.
+_WHOLE = (
+    "linear.default", "matmul.default", "conv1d.default", "conv2d.default", "convolution.default",
+    "lerp.Scalar", "lerp.Tensor", "addcmul.default", "addcdiv.default", "max_pool2d.default",
+    "avg_pool2d.default", "adaptive_avg_pool2d.default", "silu.default", "square.default",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """An exported program with what its arguments and results are.
+
+    Attributes:
+        exported: The program, in core operations.
+        names: Of inputs, states and results.
+        inputs, states: Nodes of the program that stand for them.
+        initial: Every state before the first step, with the batch.
+        outputs, updates: Nodes that stand for the results and the new states.
+    """
+
+    exported: Any
+    names: Names
+    inputs: list[str]
+    states: list[str]
+    initial: list[torch.Tensor]
+    outputs: list[str]
+    updates: list[str]
+
+
+def export(call: Call) -> Program:
+    """Export a step function.
+
+    Raises:
+        SnnirError: SNN801, SNN803 or SNN804 if torch cannot.
+    """
+    given = [leaf.clone() for leaf in (*call.x.leaves, *call.initial())]
+    try:
+        with _quiet(), torch.no_grad():
+            exported = torch.export.export(call, tuple(given), strict=False)
+    except torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode as failure:
+        raise _branches(failure) from None
+    except Exception as failure:
+        if "data-dependent" in str(failure):
+            raise _branches(failure) from None
+        raise raised(failure, "torch.export does not take it, see the message", "SNN803") from None
+    names = call.names
+    inputs = list(exported.graph_signature.user_inputs)
+    results = list(exported.graph_signature.user_outputs)
+    split, ends = len(names.inputs), len(names.outputs)
+    return Program(
+        _core(exported), names, inputs[:split], inputs[split:], call.initial(), results[:ends],
+        results[ends:],
+    )  # fmt: skip
+
+
+def _branches(failure: BaseException) -> Exception:
+    own = frames_of(failure)
+    line = (own[-1].line or "").strip() if own else ""
+    hint = "use torch.where, which computes both, and tensors instead of .item()"
+    what = f"its course depends on the data: {line}" if line else "its course depends on the data"
+    where = f"{own[-1].filename.rpartition('/')[2]}:{own[-1].lineno} ({own[-1].name}): "
+    return error("SNN804", f"{where if own else ''}{what}", hint=hint)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch logs of a failing export from being printed; the error says it."""
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _core(exported: Any) -> Any:
+    table = dict(torch.export.default_decompositions())
+    for name in _WHOLE:
+        packet, _, overload = name.partition(".")
+        table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
+    with _quiet(), torch.no_grad():
+        return exported.run_decompositions(table)
+
+
+def read(exported: Any, state: Any, example: Any, order: str) -> Program:
+    """Return a program that was exported already, by its own signature.
+
+    Raises:
+        SnnirError: SNN801 if it is not a step of the state and the example given.
+    """
+    x, start = Tree.of(example, "example"), Tree.of(state, "state")
+    signature = exported.graph_signature
+    inputs = _inputs(exported, x, start, order)
+    buffers = dict(signature.inputs_to_buffers)
+    mutated = {target: node for node, target in signature.buffers_to_mutate.items()}
+    held = {target: node for node, target in buffers.items() if target in mutated}
+    outputs, updates, paths = _results(exported, start, order)
+    states = unique([identifier(path, "state") for path in (*start.paths, *held)])
+    names = Names(
+        unique([identifier(path, "input") for path in x.paths], states), states,
+        [path or "state" for path in (*start.paths, *held)], paths,
+    )  # fmt: skip
+    kept = [exported.state_dict.get(t, exported.constants.get(t)) for t in held]
+    first = inputs[: len(x.leaves)] if order == "x-state" else inputs[len(start.leaves) :]
+    second = inputs[len(x.leaves) :] if order == "x-state" else inputs[: len(start.leaves)]
+    core = _core(exported)
+    renamed = {old: new for old, new in zip(_ends(exported), _ends(core), strict=True)}
+    new_buffers = {t: n for n, t in core.graph_signature.buffers_to_mutate.items()}
+    return Program(
+        core, names, first, [*second, *held.values()], [*start.leaves, *kept],
+        [renamed[name] for name in outputs],
+        [*(renamed[name] for name in updates), *(new_buffers[target] for target in held)],
+    )  # fmt: skip
+
+
+def _ends(exported: Any) -> list[str]:
+    return list(exported.graph_signature.user_outputs)
+
+
+def _inputs(exported: Any, x: Tree, state: Tree, order: str) -> list[str]:
+    """Return the nodes of a program's arguments; their shapes must be those given."""
+    nodes = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
+    inputs = list(exported.graph_signature.user_inputs)
+    wanted = (*x.leaves, *state.leaves) if order == "x-state" else (*state.leaves, *x.leaves)
+    if len(inputs) != len(wanted):
+        raise error(
+            "SNN801", f"the program takes {len(inputs)} tensors, {len(x.leaves)} of example and "
+            f"{len(state.leaves)} of state are given",
+            hint="state is the state it takes and returns, None if it keeps its own",
+        )  # fmt: skip
+    for name, leaf in zip(inputs, wanted, strict=True):
+        shape = tuple(nodes[name].meta["val"].shape)
+        if any(not isinstance(extent, int) for extent in shape):
+            hint = "export it without dynamic_shapes"
+            raise error("SNN804", f"its argument '{name}' has no fixed shape {shape}", hint=hint)
+        if shape != tuple(leaf.shape):
+            message = f"its argument '{name}' is {list(shape)}, given {list(leaf.shape)}"
+            raise error("SNN801", message, hint="see order= and the shapes it was exported with")
+    return inputs
+
+
+def _results(exported: Any, state: Tree, order: str) -> tuple[list[str], list[str], list[str]]:
+    """Return the nodes of outputs and of new states, and the outputs' names."""
+    results = list(exported.graph_signature.user_outputs)
+    tree = pytree.tree_unflatten(results, exported.call_spec.out_spec)
+    new: Any = ()
+    if state.leaves:
+        if not isinstance(tree, (tuple, list)) or len(tree) != 2:
+            raise error("SNN801", "the program does not return an output and a state")
+        tree, new = tree if order == "x-state" else reversed(tree)
+    updates = pytree.tree_leaves(new)
+    if len(updates) != len(state.leaves):
+        raise error(
+            "SNN801", f"the program returns a state of {len(updates)} tensors, given "
+            f"{len(state.leaves)}",
+        )  # fmt: skip
+    found, _ = pytree.tree_flatten_with_path(tree)
+    paths = unique([identifier(path_text(path), "output") for path, _ in found])
+    return [str(name) for _, name in found], [str(name) for name in updates], paths
