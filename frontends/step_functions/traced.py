@@ -21,9 +21,9 @@ its own.
   of extent 1), zero padding. `weight`: name of a constant [out, in / groups, *kernel]; `bias` as
   above; `stride`, `dilation`: a number per spatial axis; `padding`: (before, after) per spatial
   axis; `groups`.
-- `sum_pool2d`, `avg_pool2d`, `max_pool2d`: x [channels, height, width] (axes before must be of
-  extent 1). `kernel`, `stride`: (vertical, horizontal); `padding`: (before, after) per axis; the
-  padding takes part in sums and means and never wins a maximum.
+- `sum_pool2d`, `avg_pool2d`, `max_pool2d`: over the last two axes of x [..., height, width].
+  `kernel`, `stride`: (vertical, horizontal); `padding`: (before, after) per axis; the padding
+  takes part in sums and means and never wins a maximum.
 - `reduce_sum`, `reduce_max`: over `axes`, which disappear.
 - `reshape`: to the result's shape, in C order.
 - `permute`: y.shape[i] = x.shape[axes[i]].
