@@ -42,7 +42,7 @@ class Tree:
         Raises:
             SnnirError: SNN801 for anything else in it, SNN807 for types graphs do not have.
         """
-        found, spec = pytree.tree_flatten_with_path(value)
+        found, spec = pytree.tree_flatten_with_path(() if value is None else value)
         leaves = []
         for path, leaf in found:
             name = f"{what}{pytree.keystr(path)}"
@@ -74,6 +74,16 @@ class Names:
     outputs: list[str] = field(default_factory=list)
 
 
+#: Prefixes of the names of modules in a call, which are not the user's.
+_STEP, _USED = "step.", "used_"
+
+
+def own_name(path: str) -> str:
+    """Return a path of a call's parameter, buffer or attribute as the user has it."""
+    path = "" if path == _STEP[:-1] else path
+    return path.removeprefix(_STEP).removeprefix(_USED)
+
+
 class Call(torch.nn.Module):
     """A step function as (inputs..., states...) to (outputs..., new states...), all flat.
 
@@ -88,16 +98,32 @@ class Call(torch.nn.Module):
         self.step = step
         if not isinstance(step, torch.nn.Module):
             for name, module in _modules_of(step).items():
-                self.add_module(name, module)
+                self.add_module(f"{_USED}{name}", module)
         self.x, self.state, self.order = x, state, order
         self.has_state = bool(state.leaves)
         self.kept: list[Kept] = []
         self.outputs: list[str] = []
 
+    def labels(self) -> dict[tuple[int, tuple[int, ...]], str]:
+        """Return what the user calls the tensors that are neither parameters nor buffers.
+
+        Returns:
+            Names by the address of the data and the shape.
+        """
+        found: dict[tuple[int, tuple[int, ...]], str] = {}
+        named = {} if isinstance(self.step, torch.nn.Module) else _used_by(self.step)
+        for path, module in self.named_modules():
+            named.update({f"{path}.{key}": value for key, value in vars(module).items()})
+        for name, value in named.items():
+            if isinstance(value, torch.Tensor):
+                found.setdefault((value.data_ptr(), tuple(value.shape)), own_name(name))
+        return found
+
     @property
     def names(self) -> Names:
         """The names of inputs, states and results."""
-        paths = [*self.state.paths, *(name for kept in self.kept for name in kept.names)]
+        held = (own_name(name) for kept in self.kept for name in kept.names)
+        paths = [*self.state.paths, *held]
         states = unique([identifier(path, "state") for path in paths])
         inputs = unique([identifier(path, "input") for path in self.x.paths], states)
         return Names(inputs, states, [p or "state" for p in paths], self.outputs)
@@ -168,17 +194,22 @@ _HINT = "say order='state-x' for a function (state, x) -> (state, output), see s
 
 
 def _modules_of(step: Callable[..., Any]) -> dict[str, torch.nn.Module]:
-    """Return the modules a function uses that are not its own, by the names it has for them."""
-    function = inspect.unwrap(getattr(step, "func", step))
-    owner = getattr(function, "__self__", None)
+    """Return the modules a function uses, by the names it has for them."""
+    owner = getattr(getattr(step, "func", step), "__self__", None)
     if isinstance(owner, torch.nn.Module):
         return {"module": owner}
+    found = _used_by(step)
+    return {name: m for name, m in found.items() if isinstance(m, torch.nn.Module)}
+
+
+def _used_by(step: Callable[..., Any]) -> dict[str, Any]:
+    """Return what a function reads that is not its own: globals and variables around it."""
+    function = inspect.unwrap(getattr(step, "func", step))
     try:
         used = inspect.getclosurevars(function)
     except (TypeError, ValueError):
         return {}
-    found = {**used.globals, **used.nonlocals}
-    return {name: m for name, m in found.items() if isinstance(m, torch.nn.Module)}
+    return {**used.globals, **used.nonlocals}
 
 
 def warm_up(call: Call) -> None:

@@ -10,12 +10,16 @@ import torch  # noqa: TID253  (this module is imported when a torch step functio
 import torch.utils._pytree as pytree  # noqa: TID253
 
 from snnir.errors import Diagnostic, SnnirError
+from snnir.frontends.step_functions.paths import path_text
 
 #: Dictionaries of a module that hold no state of the model.
 _NOT_STATE = (
     "_parameters", "_modules", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks",
     "_forward_pre_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks",
 )  # fmt: skip
+
+
+_Place = tuple[int, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,11 @@ class Slot:
     path: str
     holder: dict[str, Any]
     key: str
+
+    @property
+    def place(self) -> _Place:
+        """What tells this slot from others."""
+        return id(self.holder), self.key
 
     def get(self) -> Any:
         """Return what is there."""
@@ -89,17 +98,16 @@ def _start(first: Any, like: torch.Tensor) -> torch.Tensor:
 def slots_of(module: torch.nn.Module) -> Iterator[Slot]:
     """Yield every place of a module and those in it that may hold state."""
     for path, inner in module.named_modules():
+        start = f"{path}." if path else ""
         for key, value in list(vars(inner).items()):
-            where = f"{path}.{key}" if path else key
-            if key in _NOT_STATE:
+            if key in _NOT_STATE or key == "training":
                 continue
-            if isinstance(value, dict):
-                for item in list(value):
-                    if isinstance(item, str):
-                        own = f"{path}.{item}" if path and key.startswith("_") else item
-                        yield Slot(own if key.startswith("_") else f"{where}.{item}", value, item)
-            elif key != "training":
-                yield Slot(where, vars(inner), key)
+            if not isinstance(value, dict):
+                yield Slot(start + key, vars(inner), key)
+                continue
+            # What a class keeps for its attributes, such as `_buffers`, has their names.
+            within = start if key.startswith("_") else f"{start}{key}."
+            yield from (Slot(f"{within}{k}", value, k) for k in list(value) if isinstance(k, str))
 
 
 def _content(value: Any) -> Any:
@@ -123,19 +131,19 @@ class Watch:
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
-        self.looks: list[dict[str, tuple[Slot, Any]]] = []
-        self.raw: dict[str, Any] = {}
+        self.looks: list[dict[_Place, tuple[Slot, Any]]] = []
+        self.raw: dict[_Place, Any] = {}
 
     def look(self) -> None:
         """Note what is there now."""
         found = {}
         for slot in slots_of(self.module):
-            content = _content(slot.get())
+            value = slot.get()
+            content = _content(value)
             if not self.looks:
-                value = slot.get()
-                self.raw[slot.path] = value.detach().clone() if _is_tensor(value) else value
+                self.raw[slot.place] = value.detach().clone() if _is_tensor(value) else value
             if content is not None:
-                found[slot.path] = (slot, content)
+                found[slot.place] = (slot, content)
         self.looks.append(found)
 
     def kept(self) -> list[Kept]:
@@ -146,14 +154,14 @@ class Watch:
         """
         before, after = self.looks[-2:]
         found, counters = [], []
-        for path, (slot, content) in after.items():
-            old = before.get(path, (slot, None))[1]
+        for place, (slot, content) in after.items():
+            old = before.get(place, (slot, None))[1]
             if not isinstance(content, tuple):
                 # What appears in the first call, such as a flag, is as it stays.
                 if old != content:
-                    counters.append(path)
+                    counters.append(slot.path)
             elif isinstance(old, tuple) and old[1] == content[1] and _changed(old[0], content[0]):
-                found.append(self._kept(path, slot, content))
+                found.append(self._kept(slot, content))
         if counters:
             raise SnnirError(
                 Diagnostic(
@@ -164,12 +172,12 @@ class Watch:
             )  # fmt: skip
         return found
 
-    def _kept(self, path: str, slot: Slot, content: Any) -> Kept:
+    def _kept(self, slot: Slot, content: Any) -> Kept:
         leaves, spec = content
         tensors = tuple(copy for _, copy in leaves)
         keys, _ = pytree.tree_flatten_with_path(slot.get())
-        names = tuple(path + pytree.keystr(key) for key, _ in keys)
-        return Kept(slot, spec, tensors, names, self.raw.get(path))
+        names = tuple(f"{slot.path}.{path_text(key)}".rstrip(".") for key, _ in keys)
+        return Kept(slot, spec, tensors, names, self.raw.get(slot.place))
 
 
 def _is_tensor(value: Any) -> bool:

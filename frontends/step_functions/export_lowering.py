@@ -5,13 +5,14 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch  # noqa: TID253  (this module is imported when a torch step function is)
 
 from snnir.errors import Diagnostic
+from snnir.frontends.step_functions.export_call import own_name
+from snnir.frontends.step_functions.export_lines import module_of, stem_of, where_of
 from snnir.frontends.step_functions.export_values import (
     MOST_FINDINGS,
     Const,
@@ -184,7 +185,7 @@ class Lowering:
                 values[node] = self._lower(node, values)
             except Refused as refusal:
                 message = f"{self.where}: {self.what} {refusal.reason}"
-                path = module_of(node)
+                path = own_name(module_of(node))
                 self.findings.append(
                     Diagnostic(refusal.code, message, path or None, hint=refusal.hint)
                 )
@@ -324,43 +325,3 @@ def _what(node: Any) -> str:
             listed = ",".join(str(extent) for extent in example.shape)
             shapes.append(f"{kind.get(dtype, dtype)}[{listed}]")
     return " ".join([str(node.target), *shapes])
-
-
-_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-_HERE = str(Path(__file__).parent)
-_TORCH = str(Path(torch.__file__).parent)
-
-
-def _own_frames(text: str) -> list[tuple[str, str, str]]:
-    frames = [match.groups() for match in _FRAME.finditer(text)]
-    found = [f for f in frames if not f[0].startswith((_HERE, _TORCH))]
-    return [(f[0], f[1], f[2]) for f in found]
-
-
-def where_of(node: Any) -> str:
-    """Return the line of the user's code a node comes from, such as `net.py:12 (forward)`."""
-    frames = _own_frames(node.meta.get("stack_trace") or "")
-    if not frames:
-        return "?"
-    file, line, function = frames[-1]
-    return f"{Path(file).name}:{line} ({function})"
-
-
-_ASSIGNED = re.compile(r"\s*(?:self\.)?([A-Za-z_]\w*)\s*(?::[^=]+)?=(?!=)")
-
-
-def stem_of(node: Any) -> str:
-    """Return a name for a node: the variable its line assigns, or its operation's."""
-    text = (node.meta.get("stack_trace") or "").rstrip().splitlines()
-    match = _ASSIGNED.match(text[-1]) if text else None
-    own = text and _own_frames(node.meta["stack_trace"])
-    ours = own and _FRAME.search(text[-2] if len(text) > 1 else "")
-    last = ours and ours.group(1) == own[-1][0]
-    return match.group(1) if match and last else str(node.name)
-
-
-def module_of(node: Any) -> str:
-    """Return the path of the module whose forward a node belongs to."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [str(path) for path, _ in stack.values()]
-    return re.sub(r"^(L\['self'\]\.?|step\.?)", "", paths[-1]) if paths else ""

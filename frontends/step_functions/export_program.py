@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch  # noqa: TID253  (this module is imported when a torch step function is)
@@ -13,6 +14,7 @@ import torch.utils._pytree as pytree  # noqa: TID253
 
 from snnir.errors import error
 from snnir.frontends.step_functions.export_call import Call, Names, Tree, frames_of, raised
+from snnir.frontends.step_functions.export_lines import marked
 from snnir.frontends.step_functions.paths import identifier, path_text, unique
 
 #: Operations that are lowered as they are: taken apart, their rounding or structure is lost.
@@ -33,6 +35,7 @@ class Program:
         inputs, states: Nodes of the program that stand for them.
         initial: Every state before the first step, with the batch.
         outputs, updates: Nodes that stand for the results and the new states.
+        labels: Names of tensors that are no parameters, by address and shape.
     """
 
     exported: Any
@@ -42,6 +45,7 @@ class Program:
     initial: list[torch.Tensor]
     outputs: list[str]
     updates: list[str]
+    labels: dict[tuple[int, tuple[int, ...]], str] = field(default_factory=dict)
 
 
 def export(call: Call) -> Program:
@@ -52,7 +56,7 @@ def export(call: Call) -> Program:
     """
     given = [leaf.clone() for leaf in (*call.x.leaves, *call.initial())]
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), marked(call), torch.no_grad():
             exported = torch.export.export(call, tuple(given), strict=False)
     except torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode as failure:
         raise _branches(failure) from None
@@ -61,12 +65,13 @@ def export(call: Call) -> Program:
             raise _branches(failure) from None
         raise raised(failure, "torch.export does not take it, see the message", "SNN803") from None
     names = call.names
-    inputs = list(exported.graph_signature.user_inputs)
-    results = list(exported.graph_signature.user_outputs)
+    core = _core(exported)
+    inputs = list(core.graph_signature.user_inputs)
+    results = list(core.graph_signature.user_outputs)
     split, ends = len(names.inputs), len(names.outputs)
     return Program(
-        _core(exported), names, inputs[:split], inputs[split:], call.initial(), results[:ends],
-        results[ends:],
+        core, names, inputs[:split], inputs[split:], call.initial(), results[:ends],
+        results[ends:], call.labels(),
     )  # fmt: skip
 
 
@@ -86,7 +91,8 @@ def _quiet() -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
         logger.setLevel(before)
 
