@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
+from snnir.dynamics import fused
 from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.program import Dynamics, Operand
 from snnir.dynamics.source import Expressions, renamed
 from snnir.dynamics.surrogate import Surrogate
-from snnir.embedding import plain_text
+from snnir.embedding import function_sources, plain_text
 from snnir.network import Model
 
 #: What generated functions use besides the names of the program.
@@ -25,6 +26,7 @@ RESERVED = frozenset(
         "mul",
         "div",
         "low",
+        "snn_fma",
         "kind",
         "device",
         "inf",
@@ -67,6 +69,12 @@ def steps_source(
     )
 
 
+def helper_sources(programs: Iterable[Dynamics]) -> list[str]:
+    """Return the functions that step programs call, as text."""
+    wanted = {"snn_fma"} if any(program.is_fused for program in programs) else set()
+    return function_sources(fused, wanted)
+
+
 def step_source(
     program: Dynamics, name: str, surrogate: Surrogate, detach: bool | str, language: Language
 ) -> str:
@@ -96,11 +104,12 @@ def step_source(
         ),
     ]
     names = [state.name for state in program.states], [param for param, _ in program.params]
+    facts = f"wide={program.dtype == 'f64'}{', fused=True' if program.is_fused else ''}"
     record = (
         f"STEPS[{name!r}] = Step(\n"
         f"    {name!r}, {len(program.inputs)}, {len(program.outputs)},\n"
         f"    {tuple(names[0])!a}, {tuple(names[1])!a},\n"
-        f"    {name}, {name}_gradient, wide={program.dtype == 'f64'},\n)"
+        f"    {name}, {name}_gradient, {facts},\n)"
     )
     return "\n".join([*head, "", "", record])
 

@@ -198,7 +198,7 @@ def scalar_steps() -> tuple[dict[str, Step], Any, Any]:
     for name, op in FLOAT_OPS.items():
         lets = [Let("c0", "gt", ("x", 0.25)), Let("c1", "lt", ("y", 0.5))]
         arguments: tuple[Any, ...] = ("c0", "c1") if op.takes == "bool" else ("x", "y")
-        arguments = ("c0", "x", "y") if name == "select" else arguments[: op.arity]
+        arguments = ("c0", "x", "y") if name == "select" else (*arguments, "v")[: op.arity]
         lets.append(Let("z", name, arguments))
         if op.gives == "bool":
             lets.append(Let("out", "cast", ("z",)))

@@ -296,6 +296,7 @@ _RULES: dict[str, _Rule] = {
     "sub": lambda d, g, y, a, b: [lambda: g, lambda: -g],
     "mul": lambda d, g, y, a, b: [lambda: g * b, lambda: g * a],
     "div": lambda d, g, y, a, b: [lambda: g / b, lambda: -(g * y) / b],
+    "fma": lambda d, g, y, a, b, c: [lambda: g * b, lambda: g * a, lambda: g],
     "neg": lambda d, g, y, a: [lambda: -g],
     "exp": lambda d, g, y, a: [lambda: g * y],
     "log": lambda d, g, y, a: [lambda: g / a],

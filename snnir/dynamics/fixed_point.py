@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.dynamics.program import Dynamics, Let, Operand, State
+from snnir.dynamics.whole import with_products
 
 Array = npt.NDArray[Any]
 
@@ -79,7 +80,7 @@ def classify(program: Dynamics) -> dict[str, str]:
         NoFixedPoint: Naming an operation that has no fixed-point form, or a value of which
             nothing tells what it is.
     """
-    return _Classes(program).solve()
+    return _Classes(with_products(program)).solve()
 
 
 class _Classes:
@@ -199,7 +200,7 @@ def fixed_point(
     Raises:
         NoFixedPoint: For what has no fixed-point form.
     """
-    return _Writer(program, params, unit, form).write(input_shift, bias)
+    return _Writer(with_products(program), params, unit, form).write(input_shift, bias)
 
 
 class _Writer:

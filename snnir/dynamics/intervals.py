@@ -115,6 +115,11 @@ def _pair(function: Callable[[Array, Array], Array]) -> Callable[[Interval, Inte
     return lambda a, b: Interval(function(a.low, b.low), function(a.high, b.high))
 
 
+def _fused(a: Interval, b: Interval, c: Interval) -> Interval:
+    # The bounds are computed with two roundings: that of the product may matter in a small sum.
+    return _pair(np.add)(_corners(_product, a, b).widened(), c)
+
+
 _EXACT: dict[str, Callable[..., Interval]] = {
     "neg": lambda a: Interval(-a.high, -a.low),
     "abs": _abs,
@@ -139,6 +144,7 @@ _ROUNDED: dict[str, Callable[..., Interval]] = {
     "sub": lambda a, b: Interval(a.low - b.high, a.high - b.low),
     "mul": lambda a, b: _corners(_product, a, b),
     "div": _quotient,
+    "fma": _fused,
     "exp": _rising(np.exp),
     "tanh": _rising(np.tanh),
 }

@@ -70,6 +70,11 @@ class Dynamics:
         """Whether the program computes with integers."""
         return self.dtype.startswith("i")
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether some product and sum are rounded together."""
+        return any(let.op == "fma" for let in self.body)
+
     def types(self) -> Mapping[str, str]:
         """Return `float` or `bool` for every name.
 

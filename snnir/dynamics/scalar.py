@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from snnir.dynamics.fused import snn_fma
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class ScalarOp:
     @property
     def jax(self) -> str:
         """Format of its jax source: NumPy's functions under the name jnp."""
-        return self.python.replace("np.", "jnp.")
+        return re.sub(r"\bnp\b", "jnp", self.python)
 
 
 def _to_float(x: Any) -> Any:
@@ -56,6 +59,11 @@ def _to_float(x: Any) -> Any:
 
 def _select(condition: Any, yes: Any, no: Any) -> Any:
     return np.where(condition, yes, no)
+
+
+def _fma(a: Any, b: Any, c: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return snn_fma(a, b, c, np)
 
 
 _TABLE = [
@@ -173,6 +181,16 @@ _TABLE = [
         c="sqrt{s}({0})",
         triton="tl.sqrt_rn({0})",
         mlir="math.sqrt",
+    ),
+    ScalarOp(
+        "fma",
+        3,
+        _fma,
+        "snn_fma({0}, {1}, {2}, np)",
+        torch="snn_fma({0}, {1}, {2}, torch)",
+        c="fma{s}({0}, {1}, {2})",
+        triton="tl.fma({0}, {1}, {2})",
+        mlir="math.fma",
     ),
     ScalarOp(
         "gt",

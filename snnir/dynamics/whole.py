@@ -7,7 +7,7 @@ integers below 2**31 lies far enough from a whole number for its floor to be rig
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -40,6 +40,22 @@ def as_float(program: Dynamics) -> Dynamics:
         body.append(Let(let.target, "floor", (inner,)))
     changed: dict[str, Any] = {"body": tuple(body), "dtype": "f64"}
     return Lowered(**{**{f.name: getattr(program, f.name) for f in fields(program)}, **changed})
+
+
+def with_products(program: Dynamics) -> Dynamics:
+    """Return a program with a product and a sum in place of each `fma`: rounded twice."""
+    if not program.is_fused:
+        return program
+    body: list[Let] = []
+    taken = set(program.types())
+    for let in program.body:
+        if let.op != "fma":
+            body.append(let)
+            continue
+        inner = _fresh(f"{let.target}_product", taken)
+        body.append(Let(inner, "mul", let.args[:2]))
+        body.append(Let(let.target, "add", (inner, let.args[2])))
+    return replace(program, body=tuple(body))
 
 
 def _fresh(name: str, taken: set[str]) -> str:

@@ -14,6 +14,7 @@ from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Concat
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.ir.timing import Delay
+from snnir.targets.ipu import fused
 from snnir.targets.ipu.memory import BITS, ITEM_BYTES, LISTS, SCRATCH, STATE, WORD
 from snnir.targets.ipu.picks import Pick
 from snnir.targets.ipu.vertices import KEPT, Vertices
@@ -44,6 +45,7 @@ def codelets(stages: Iterable[Vertices], title: str) -> str:
     classes = [Codelet(stage).text() for stage in stages]
     body = "\n".join(classes)
     used = [text for name, text in HELPERS.items() if f"{name}(" in body]
+    used += [fused.TEXT] if fused.OWN in body else []
     model = f"// Model: {plain_text(title)}\n"
     return "\n".join([HEAD, model, *(f"{text}\n" for text in used), body])
 
@@ -168,7 +170,7 @@ class Codelet:
             lines.append(f"const {real} {mine.name} = ({real})s_{own.name}[b * count + j];")
         for (name, _), (key, _) in zip(program.params, op.program.params, strict=True):
             lines.append(f"const {real} {name} = {self.constant(node, key, real)};")
-        lines += c_statements(program, real)
+        lines += [line.replace(fused.CALL, fused.OWN) for line in c_statements(program, real)]
         updates = dict(program.updates)
         kinds = self.vertices.structure.layout.state_types(node)
         for mine, own in pairs:

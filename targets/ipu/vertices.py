@@ -40,7 +40,7 @@ from snnir.targets.ipu.windows import Convolution, Pool, Scattered
 KEPT = {"float": "float", "int16_t": "int", "int32_t": "int"}
 #: Instructions of operations that take more than one: of float32 as graphcore/poplibs,
 #: lib/popops/popopsCycleEstimators.hpp, has them, two elements at a time.
-INSTRUCTIONS = {"div": 5, "floordiv": 24, "exp": 3, "log": 7, "tanh": 6, "pow": 312}
+INSTRUCTIONS = {"div": 5, "floordiv": 24, "exp": 3, "log": 7, "tanh": 6, "pow": 312, "fma": 200}
 #: Share of spikes that is 1 for which a convolution of bits is chosen.
 USUAL = 0.1
 

@@ -34,6 +34,8 @@ NONE = "none"
 MOST = 4096
 #: Buffers that IREE can give one operation.
 MOST_BUFFERS = 32
+#: What computes `math.fma` as a product and a sum, or is free to.
+TWICE = ("vmvx", "vulkan-spirv")
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class MlirTarget(Target):
     def check(self, graph: Graph) -> list[Diagnostic]:
         """Everything discrete is supported, except ops of plug-ins."""
         problems = still_continuous(graph) or unsupported(graph, vars(kernels), self.name)
+        problems = problems or (rounded_twice(graph, self.backend) if self.backend in TWICE else [])
         return problems or (too_many_buffers(graph) if self.compiles else [])
 
     def losses(self, graph: Graph) -> LossReport:
@@ -186,6 +189,15 @@ def too_many_buffers(graph: Graph) -> list[Diagnostic]:
             hint = "set backend=none for the code alone"
             found.append(Diagnostic("SNN501", what, node.name, hint=hint))
     return found
+
+
+def rounded_twice(graph: Graph, backend: str) -> list[Diagnostic]:
+    """Return the populations whose products and sums would not be rounded together."""
+    what = f"needs a product and a sum rounded once, {backend} may round twice"
+    hint = "take another backend, or write a * b + c"
+    nodes = graph.nodes.values()
+    fused = [n.name for n in nodes if isinstance(n.op, Step) and n.op.program.is_fused]
+    return [Diagnostic("SNN501", what, name, hint=hint) for name in fused]
 
 
 def write_weights(lowering: Lowering, file: BinaryIO) -> None:

@@ -19,6 +19,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
+from snnir.network_source import helper_sources
 from snnir.schedule import schedule
 from snnir.target import Content
 from snnir.targets.numpy_sim import runtime
@@ -132,6 +133,8 @@ class _Writer:
         )
         parts = [head, f"WEIGHTS = {WEIGHTS!r}\n", *self.steps.values(), network]
         parts.append("\n\n# ---- the same for every network " + "-" * 50 + "\n\n")
+        programs = [program for program, _ in self.step_names]
+        parts.append("\n\n\n".join([*helper_sources(programs), ""]))
         parts.append("\n\n".join(kernel_sources(self.functions)))
         files = function_sources(folder_program, {"command_line", "read_inputs", "write_results"})
         parts.append("\n\n\n".join(["", runtime_source(), *files]) + _MAIN)

@@ -182,7 +182,7 @@ class CellWriter:
                 lines += self.straight(printer, let)
             elif line := printer.statement(let):
                 lines.append(line)
-        return lines
+        return [line.replace("snn_fma(", "Fused.apply(") for line in lines]
 
     def spike(self, printer: Expressions, let: Let, compared: Let) -> list[str]:
         """Return the exact comparison with the gradient of the framework's surrogate."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from snnir.dynamics import fused
+from snnir.embedding import function_sources
+
 HEAD = '''\
 """{title}: a spiking network for {framework}, written by snnir.
 
@@ -58,6 +61,24 @@ class Bias(nn.Module):
 
     def forward(self, x):
         return x + self.bias
+''',
+    "Fused": "\n\n\n".join(function_sources(fused, {"snn_fma"}))
+    + '''
+
+
+class Fused(torch.autograd.Function):
+    """a * b + c rounded once, with its gradient."""
+
+    @staticmethod
+    def forward(ctx, a, b, c, xp):
+        ctx.save_for_backward(a, b, c)
+        return snn_fma(a, b, c, xp)
+
+    @staticmethod
+    def backward(ctx, g):
+        a, b, c = ctx.saved_tensors
+        found = zip((g * b, g * a, g), (a, b, c), strict=True)
+        return (*(value.sum_to_size(like.shape) for value, like in found), None)
 ''',
     "Winner": '''\
 class Winner(nn.Module):

@@ -196,6 +196,7 @@ class Writer:
         if key not in self.classes:
             stem = "".join(word.capitalize() for word in op.program.name.split("_"))
             name = self.names.fresh(f"{stem}Cell")
+            self.helpers |= {"Fused"} if op.program.is_fused else set()
             lines = self.framework.cell(op, name, self.framework.flavour).source()
             self.classes[key] = (name, lines)
         p = Parameters(op)

@@ -10,13 +10,14 @@ import torch
 
 from snnir import c_build, folder_program, network
 from snnir.dynamics.fixed_point import BIAS
+from snnir.dynamics.fused import snn_fma
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.errors import error
 from snnir.integers import gives_size
 from snnir.ir.graph import Graph
 from snnir.network import Model, Step
-from snnir.network_source import TORCH, literal, steps_source
+from snnir.network_source import TORCH, helper_sources, literal, steps_source
 from snnir.targets.torch_sim import (
     compiled,
     engine,
@@ -157,7 +158,7 @@ class Source:
         """Return the step programs, live."""
         found: dict[str, Step] = {}
         names: dict[str, Any] = {
-            "torch": torch, "constant": constant, "Step": Step, "STEPS": found,
+            "torch": torch, "constant": constant, "snn_fma": snn_fma, "Step": Step, "STEPS": found,
             "inf": float("inf"), "nan": float("nan"),
         }  # fmt: skip
         exec(compile(self.steps_source(), "<steps>", "exec"), names)
@@ -202,6 +203,7 @@ class Source:
             _RULE.format("stateless ops"),
             "\n\n\n".join(function_sources(kernels, {*used, "centred", "SparseSums"})),
             _RULE.format("the network: step programs"),
+            "\n\n\n".join([*helper_sources(self.builder.programs.values()), ""]),
             "STEPS: dict[str, Step] = {}\n\n",
             self.steps_source(),
             _RULE.format("the network: nodes"),

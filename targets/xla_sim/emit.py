@@ -12,12 +12,13 @@ import numpy as np
 from jax import export
 
 from snnir import folder_program, folder_weights, network
+from snnir.dynamics.fused import snn_fma
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.ir.graph import Graph
 from snnir.network import Model, Step
 from snnir.network_build import NetworkBuilder
-from snnir.network_source import JAX, literal, steps_source
+from snnir.network_source import JAX, helper_sources, literal, steps_source
 from snnir.targets.xla_sim import engine, host, kernels, program
 from snnir.targets.xla_sim.engine import Program
 from snnir.targets.xla_sim.host import Mesh, Simulator, forward, needs_wide, precision
@@ -108,7 +109,7 @@ class Source:
         found: dict[str, Step] = {}
         names: dict[str, Any] = {
             "jnp": jax.numpy, "guard": kernels.guard,
-            "mul": kernels.mul, "div": kernels.div, "Step": Step, "STEPS": found,
+            "mul": kernels.mul, "div": kernels.div, "snn_fma": snn_fma, "Step": Step, "STEPS": found,
             "inf": float("inf"), "nan": float("nan"),
         }  # fmt: skip
         exec(compile(self.steps_source(), "<steps>", "exec"), names)
@@ -152,6 +153,7 @@ class Source:
             _RULE.format("from NumPy"),
             module_body(host),
             _RULE.format("the network: step programs"),
+            "\n\n\n".join([*helper_sources(self.builder.programs.values()), ""]),
             "STEPS: dict[str, Step] = {}\n\n",
             self.steps_source(),
             _RULE.format("the network: nodes"),

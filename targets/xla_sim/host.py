@@ -91,7 +91,8 @@ def unknown_low(x: Array) -> Array:
 def needs_wide(program: Program) -> bool:
     """Return whether anything is computed in float64."""
     model = program.model
-    wide = any(program.steps[u.function].wide for u in model.units.values() if u.kind == "neuron")
+    steps = [program.steps[u.function] for u in model.units.values() if u.kind == "neuron"]
+    wide = any(step.wide or step.fused for step in steps)
     sums = any(unit.options.get("acc") == "float64" for unit in model.units.values())
     norms = any(unit.function == "batch_norm" for unit in model.units.values())
     return wide or sums or norms or "float64" in (model.dtype, model.acc)

@@ -11,6 +11,7 @@ from hypothesis import given
 import snnir
 from snnir.dynamics import Dynamics, dynamics, exp, maximum, select, trunc
 from snnir.dynamics.evaluate import neuron_function
+from snnir.dynamics.fused import snn_fma
 from snnir.dynamics.scalar import FLOAT_OPS
 from snnir.ir import Step
 from snnir.targets.numpy_sim.emit import step_source
@@ -26,7 +27,7 @@ def full(value: Any, like: Any, kind: Any) -> Any:
 def check(program: Dynamics, params: dict[str, Any]) -> None:
     inner = np.float64 if program.dtype == "f64" else np.float32
     source = step_source(program, "step", f"np.{np.dtype(inner).name}")
-    names: dict[str, Any] = {"np": np, "full": full, "dtype": np.float32}
+    names: dict[str, Any] = {"np": np, "full": full, "dtype": np.float32, "snn_fma": snn_fma}
     exec(compile(source, "step", "exec"), names)
     interpreted = neuron_function(program, params, inner, np.float32)
     constants = {name: np.asarray(value).astype(inner) for name, value in params.items()}
@@ -82,7 +83,7 @@ def test_every_scalar_op_is_printed() -> None:
         takes = op.takes
         lets = [Let("c0", "gt", ("x", 0.25)), Let("c1", "lt", ("v", 0.5))]
         arguments: tuple[Any, ...] = ("c0", "c1") if takes == "bool" else ("x", "v")
-        arguments = ("c0", "x", "v") if name == "select" else arguments[: op.arity]
+        arguments = ("c0", "x", "v") if name == "select" else (*arguments, "x")[: op.arity]
         lets.append(Let("y", name, arguments))
         if op.gives == "bool":
             lets.append(Let("z", "cast", ("y",)))

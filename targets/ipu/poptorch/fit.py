@@ -77,6 +77,8 @@ def _problems(
         yield "its neurons compute in float64, the device does not", "use float32 semantics"
     elif isinstance(op, Step) and bounds and op.program.is_whole:
         yield from _of_integers(graph, node, op, bounds)
+    if isinstance(op, Step) and op.program.is_fused:
+        yield "PopTorch has no product and sum that are rounded once", "write a * b + c"
     for index in range(len(op.program.outputs) if isinstance(op, Step) else 1):
         bound = bounds.get(Value(node.name, index))
         is_whole = graph.signal(node.name, index).dtype.startswith("i") if bounds else False
