@@ -62,6 +62,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "xylo": "snnir.targets.xylo.target:XyloTarget",
     },
     "frontends": {
+        "export": "snnir.frontends.step_functions.from_export:load_export",
         "nir": "snnir.frontends.from_nir:load_nir",
         "snnir": "snnir.ir.file:read_snnir",
         "torch": "snnir.frontends.torch_nets.load:load_torch",

@@ -46,8 +46,6 @@ class Tree:
         leaves = []
         for path, leaf in found:
             name = f"{what}{pytree.keystr(path)}"
-            if isinstance(leaf, (bool, int, float)):
-                leaf = torch.tensor(leaf)
             if not isinstance(leaf, torch.Tensor):
                 kind = type(leaf).__name__
                 raise error("SNN801", f"{name} is a {kind}, not a tensor")
@@ -58,6 +56,14 @@ class Tree:
             # Two leaves that are one tensor would be one input of the exported program.
             leaves.append(leaf.detach().clone())
         return Tree(tuple(leaves), tuple(path_text(path) for path, _ in found), spec)
+
+    def of_two(self) -> Tree:
+        """Return tensors of a batch of one as of a batch of two, where its axis can be told."""
+        leaves = [
+            leaf.repeat(2, *[1] * (leaf.ndim - 1)) if leaf.shape[:1] == (1,) else leaf
+            for leaf in self.leaves
+        ]
+        return Tree(tuple(leaves), self.paths, self.spec)
 
     def build(self, leaves: Sequence[Any]) -> Any:
         """Return the structure with other tensors."""
@@ -71,6 +77,19 @@ class Names:
     inputs: list[str]
     states: list[str]
     paths: list[str]
+    outputs: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Found:
+    """What calling a step function told; it outlives the calls, which are undone.
+
+    Attributes:
+        kept: The states modules keep in themselves.
+        outputs: Names of the results.
+    """
+
+    kept: list[Kept] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
 
 
@@ -101,8 +120,7 @@ class Call(torch.nn.Module):
                 self.add_module(f"{_USED}{name}", module)
         self.x, self.state, self.order = x, state, order
         self.has_state = bool(state.leaves)
-        self.kept: list[Kept] = []
-        self.outputs: list[str] = []
+        self.found = Found()
 
     def labels(self) -> dict[tuple[int, tuple[int, ...]], str]:
         """Return what the user calls the tensors that are neither parameters nor buffers.
@@ -122,29 +140,29 @@ class Call(torch.nn.Module):
     @property
     def names(self) -> Names:
         """The names of inputs, states and results."""
-        held = (own_name(name) for kept in self.kept for name in kept.names)
+        held = (own_name(name) for kept in self.found.kept for name in kept.names)
         paths = [*self.state.paths, *held]
         states = unique([identifier(path, "state") for path in paths])
         inputs = unique([identifier(path, "input") for path in self.x.paths], states)
-        return Names(inputs, states, [p or "state" for p in paths], self.outputs)
+        return Names(inputs, states, [p or "state" for p in paths], self.found.outputs)
 
     def initial(self) -> list[torch.Tensor]:
         """Return every state before the first step, with the batch."""
-        return [*self.state.leaves, *(leaf for kept in self.kept for leaf in kept.initial())]
+        return [*self.state.leaves, *(leaf for kept in self.found.kept for leaf in kept.initial())]
 
     def forward(self, *flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run one step from a given state; what modules keep is put there and put back."""
         given = len(self.x.leaves), len(self.x.leaves) + len(self.state.leaves)
-        before = [kept.slot.get() for kept in self.kept]
+        before = [kept.slot.get() for kept in self.found.kept]
         rest = flat[given[1] :]
-        for kept in self.kept:
+        for kept in self.found.kept:
             kept.put(rest[: len(kept.leaves)])
             rest = rest[len(kept.leaves) :]
         try:
             outputs, states = self.call(flat[: given[0]], flat[given[0] : given[1]])
-            held = [leaf for kept in self.kept for leaf in kept.read()]
+            held = [leaf for kept in self.found.kept for leaf in kept.read()]
         finally:
-            for kept, value in zip(self.kept, before, strict=True):
+            for kept, value in zip(self.found.kept, before, strict=True):
                 kept.slot.put(value)
         return (*outputs, *states, *held)
 
@@ -171,7 +189,7 @@ class Call(torch.nn.Module):
         tensors = [(path, leaf) for path, leaf in found if isinstance(leaf, torch.Tensor)]
         if not tensors:
             raise error("SNN801", "the step returns no tensor as its output")
-        self.outputs = unique([identifier(path_text(path), "output") for path, _ in tensors])
+        self.found.outputs = unique([identifier(path_text(path), "output") for path, _ in tensors])
         return [leaf for _, leaf in tensors]
 
     def _states(self, new: Any, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -229,7 +247,7 @@ def warm_up(call: Call) -> None:
         except Exception as failure:
             raise raised(failure) from None
         watch.look()
-    call.kept = watch.kept()
+    call.found.kept = watch.kept()
 
 
 def raised(failure: BaseException, hint: str | None = None, code: str = "SNN801") -> SnnirError:

@@ -291,16 +291,15 @@ def _slice(
     low: Lowering, example: Any, x: Stream, dim: int = 0, start: int | None = None,
     stop: int | None = None, step: int = 1,
 ) -> Value:  # fmt: skip
-    chosen = range(*slice(start, stop, step).indices(x.shape[dim]))
-    if len(chosen) == x.shape[dim]:
-        return x
-    return _take(low, x, dim, chosen)
+    return _take(low, x, dim, range(*slice(start, stop, step).indices(x.shape[dim])))
 
 
 def _take(low: Lowering, x: Stream, dim: int, chosen: Sequence[int]) -> Stream:
     axis = dim % len(x.shape)
     shape = (*x.shape[:axis], len(chosen), *x.shape[axis + 1 :])
     first = chosen[0]
+    if list(chosen) == list(range(x.shape[axis])):
+        return x
     if list(chosen) == list(range(first, first + len(chosen))):
         return low.keep(x, "slice", shape, axis=axis, start=first, stop=first + len(chosen))
     return low.keep(x, "take", shape, axis=axis, indices=tuple(int(n) for n in chosen))

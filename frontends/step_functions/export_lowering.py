@@ -72,6 +72,7 @@ class Lowering:
         self._stem = ""
         self._names: set[str] = set()
         self._known: dict[tuple[Any, ...], str] = {}
+        self._casts: dict[str, Stream] = {}
         self._broadcasts: dict[tuple[str, Shape], str] = {}
 
     # --- Names and equations ---------------------------------------------------------------------
@@ -126,11 +127,17 @@ class Lowering:
         if isinstance(value, Stream):
             return self.broadcast(value, shape).name
         if isinstance(value, Const):
-            tensor = value.tensor
-            if tensor.numel() == 1 and not value.label and tensor.dtype != torch.bool:
-                return float(tensor.to(torch.float32))
-            return self.constant(tensor, value.label)
+            return self._fixed(value)
         return float(value)  # type: ignore[arg-type]
+
+    def _fixed(self, value: Const) -> Operand:
+        """Return a number for a constant that is one and has no name of the user's."""
+        tensor = value.tensor
+        if not value.label and tensor.dtype != torch.bool and tensor.numel():
+            first = tensor.reshape(-1)[0]
+            if bool((tensor == first).all()):
+                return float(first.to(torch.float32))
+        return self.constant(tensor, value.label)
 
     def broadcast(self, stream: Stream, shape: Shape) -> Stream:
         """Return a stream with another shape, repeated as NumPy would."""
@@ -153,9 +160,13 @@ class Lowering:
         if not isinstance(value, Stream):
             return Const(torch.tensor(bool(value))) if kind == "bool" else value
         if kind == "bool" and value.dtype != "bool":
+            if value.name in self._casts:
+                return self._casts[value.name]
             return self.op("not", self.op("eq", value, 0.0))
         if kind == "float" and value.dtype == "bool":
-            return self.emit("cast", [value.name], value.shape)
+            number = self.emit("cast", [value.name], value.shape)
+            self._casts[number.name] = value
+            return number
         return value
 
     def fused(self, a: Value, b: Value, c: Value) -> Value:

@@ -36,6 +36,7 @@ class Program:
         initial: Every state before the first step, with the batch.
         outputs, updates: Nodes that stand for the results and the new states.
         labels: Names of tensors that are no parameters, by address and shape.
+        buffers: Paths of the buffers that are states, the last ones.
     """
 
     exported: Any
@@ -46,6 +47,7 @@ class Program:
     outputs: list[str]
     updates: list[str]
     labels: dict[tuple[int, tuple[int, ...]], str] = field(default_factory=dict)
+    buffers: list[str] = field(default_factory=list)
 
 
 def export(call: Call) -> Program:
@@ -106,39 +108,33 @@ def _core(exported: Any) -> Any:
         return exported.run_decompositions(table)
 
 
-def read(exported: Any, state: Any, example: Any, order: str) -> Program:
+def read(exported: Any, x: Tree, state: Tree, order: str) -> Program:
     """Return a program that was exported already, by its own signature.
 
     Raises:
         SnnirError: SNN801 if it is not a step of the state and the example given.
     """
-    x, start = Tree.of(example, "example"), Tree.of(state, "state")
-    signature = exported.graph_signature
-    inputs = _inputs(exported, x, start, order)
-    buffers = dict(signature.inputs_to_buffers)
-    mutated = {target: node for node, target in signature.buffers_to_mutate.items()}
-    held = {target: node for node, target in buffers.items() if target in mutated}
-    outputs, updates, paths = _results(exported, start, order)
-    states = unique([identifier(path, "state") for path in (*start.paths, *held)])
+    core = _core(exported)
+    signature = core.graph_signature
+    inputs = _inputs(core, x, state, order)
+    changed = {target: node for node, target in signature.buffers_to_mutate.items()}
+    held = {t: node for node, t in signature.inputs_to_buffers.items() if t in changed}
+    outputs, updates, paths = _results(core, state, order)
+    states = unique([identifier(path, "state") for path in (*state.paths, *held)])
     names = Names(
         unique([identifier(path, "input") for path in x.paths], states), states,
-        [path or "state" for path in (*start.paths, *held)], paths,
+        [path or "state" for path in (*state.paths, *held)], paths,
     )  # fmt: skip
-    kept = [exported.state_dict.get(t, exported.constants.get(t)) for t in held]
-    first = inputs[: len(x.leaves)] if order == "x-state" else inputs[len(start.leaves) :]
-    second = inputs[len(x.leaves) :] if order == "x-state" else inputs[: len(start.leaves)]
-    core = _core(exported)
-    renamed = {old: new for old, new in zip(_ends(exported), _ends(core), strict=True)}
-    new_buffers = {t: n for n, t in core.graph_signature.buffers_to_mutate.items()}
+    kept = [core.state_dict.get(target, core.constants.get(target)) for target in held]
+    count = len(x.leaves) if order == "x-state" else len(state.leaves)
+    first, second = inputs[:count], inputs[count:]
+    if order != "x-state":
+        first, second = second, first
     return Program(
-        core, names, first, [*second, *held.values()], [*start.leaves, *kept],
-        [renamed[name] for name in outputs],
-        [*(renamed[name] for name in updates), *(new_buffers[target] for target in held)],
+        core, names, first, [*second, *held.values()],
+        [*state.leaves, *(tensor.detach().clone() for tensor in kept)],
+        outputs, [*updates, *(changed[target] for target in held)], buffers=list(held),
     )  # fmt: skip
-
-
-def _ends(exported: Any) -> list[str]:
-    return list(exported.graph_signature.user_outputs)
 
 
 def _inputs(exported: Any, x: Tree, state: Tree, order: str) -> list[str]:

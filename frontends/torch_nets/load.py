@@ -24,8 +24,9 @@ from snnir.frontends.torch_nets.neurons import (
     neuron_kind,
 )
 from snnir.frontends.torch_nets.recorder import Recorder, input_ref
-from snnir.frontends.torch_nets.state import rest, untouched
+from snnir.frontends.torch_nets.state import rest
 from snnir.ir.graph import Graph
+from snnir.untouched import untouched
 
 #: Layouts of a model's input, by the word users give.
 LAYOUTS = {"TB": "TB", "BT": "BT", "B*T": "M:BT", "T*B": "M:TB", "step": "B", "static": "B"}

@@ -1,0 +1,79 @@
+"""`snnir.from_export`: from a step function in plain torch to a graph."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import torch  # noqa: TID253  (this module is imported when a torch step function is)
+
+from snnir.errors import error
+from snnir.frontends.step_functions.build import built
+from snnir.frontends.step_functions.export_call import ORDERS, Call, Tree, warm_up
+from snnir.frontends.step_functions.export_confirm import ProgramRun, Run, StepRun, confirm
+from snnir.frontends.step_functions.export_program import Program, export, read
+from snnir.frontends.step_functions.export_trace import traced_step
+from snnir.frontends.step_functions.samples import per_sample
+from snnir.ir.graph import Graph
+from snnir.untouched import untouched
+
+
+def load_export(
+    step: Any,
+    state: Any,
+    example: Any,
+    *,
+    order: str = "x-state",
+    batched: bool = True,
+    dt: float | None = None,
+    name: str | None = None,
+) -> Graph:
+    """Return the graph of a step function; see `snnir.from_export`."""
+    if order not in ORDERS:
+        raise error("SNN801", f"there is no order '{order}'", hint=f"use {' or '.join(ORDERS)}")
+    if isinstance(step, (str, bytes, os.PathLike)):
+        raise error(
+            "SNN107", "reading a .pt2 file unpickles what is in it, which can run any code",
+            source=os.fsdecode(step),
+            hint="if you trust it, load it with torch.export.load and give the program",
+        )  # fmt: skip
+    if not callable(step) and not isinstance(step, torch.export.ExportedProgram):
+        kind = type(step).__name__
+        message = f"from_export takes a module, a function or an exported program, got {kind}"
+        raise error("SNN801", message)
+    called = name or _name_of(step)
+    x, start = Tree.of(example, "example"), Tree.of(state, "state")
+    if not x.leaves:
+        raise error("SNN801", "give example=, the input of one step")
+    if isinstance(step, torch.export.ExportedProgram):
+        program = read(step, x, start, order)
+        run = ProgramRun(step, program, order, x, start)
+        return _graph(program, run, called, batched, dt)
+    if batched:
+        x, start = x.of_two(), start.of_two()
+    call = Call(step, x, start, order)
+    with torch.no_grad():
+        with untouched(call):
+            warm_up(call)
+        with untouched(call):
+            program = export(call)
+        return _graph(program, StepRun(call), called, batched, dt)
+
+
+def _graph(program: Program, run: Run, name: str, batched: bool, dt: float | None) -> Graph:
+    traced = traced_step(program, name, f"{name} (torch.export)")
+    made = built(per_sample(traced) if batched else traced, dt)
+    notes = confirm(made, run, program, traced, batched)
+    graph = made.graph
+    provenance = replace(graph.provenance, notes=(*graph.provenance.notes, *notes))
+    return replace(graph, provenance=provenance)
+
+
+def _name_of(step: Any) -> str:
+    if isinstance(step, torch.nn.Module):
+        return type(step).__name__
+    if isinstance(step, torch.export.ExportedProgram):
+        return "exported"
+    inner = getattr(step, "func", step)
+    return str(getattr(inner, "__name__", type(inner).__name__)).strip("<>")
