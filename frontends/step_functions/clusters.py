@@ -26,7 +26,9 @@ class _Groups:
         self.traced = traced
         self.by_name = {e.result: e for e in traced.equations}
         self.group = {e.result: at for at, e in enumerate(traced.equations)}
-        self.members: dict[int, list[Equation]] = {at: [e] for at, e in enumerate(traced.equations)}
+        self.members: dict[int, list[Equation]] = {
+            at: [e] for at, e in enumerate(traced.equations)
+        }
         self.after: dict[int, set[int]] = {at: set() for at in self.members}
         self.before: dict[int, set[int]] = {at: set() for at in self.members}
         for equation in traced.equations:

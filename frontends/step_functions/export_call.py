@@ -193,7 +193,7 @@ class Call(torch.nn.Module):
         return [leaf for _, leaf in tensors]
 
     def _states(self, new: Any, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        leaves = pytree.tree_leaves(new)
+        leaves: list[torch.Tensor] = pytree.tree_leaves(new)
         if len(leaves) != len(states) or not all(isinstance(n, torch.Tensor) for n in leaves):
             raise error(
                 "SNN801", f"the step returns a state of {len(leaves)} tensors, given {len(states)}",

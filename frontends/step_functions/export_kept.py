@@ -74,7 +74,8 @@ class Kept:
 
     def read(self) -> list[Any]:
         """Return the tensors that are there."""
-        return pytree.tree_leaves(self.slot.get())
+        leaves: list[Any] = pytree.tree_leaves(self.slot.get())
+        return leaves
 
     def initial(self) -> list[torch.Tensor]:
         """Return the tensors before the first call, with the batch; 0 where there was nothing."""

@@ -143,7 +143,7 @@ class _Ends:
         Raises:
             SnnirError: SNN803 if none does.
         """
-        found = []
+        found: list[tuple[str, Operand]] = []
         for name, node in zip(program.names.outputs, program.outputs, strict=True):
             value = self.values[self.nodes[node]]
             if isinstance(value, Stream):

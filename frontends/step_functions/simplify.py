@@ -130,7 +130,9 @@ def _rewritten(traced: Traced) -> Traced:
     uses = readers(traced)
     outside = results(traced)
     for equation in traced.equations:
-        equation = replace(equation, operands=tuple(_final(o, names) for o in equation.operands))
+        equation = replace(
+            equation, operands=tuple(_final(o, names) for o in equation.operands)
+        )
         equation = _rule(equation, known, traced.constants)
         key = _key(equation)
         same = _identity(equation, types) or seen.get(key)
