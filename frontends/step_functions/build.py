@@ -226,7 +226,7 @@ class _Build:
         parts = [part for part in label.split(".") if part]
         if len(parts) > 1 and parts[-1] in ("w", "W", "weight", "kernel", "weights"):
             parts = parts[:-1]
-        text = ".".join(identifier(part, "layer") for part in parts)
+        text = ".".join(part if part.isdigit() else identifier(part, "layer") for part in parts)
         return text or equation.op
 
     def _cluster(self, group: int, equations: tuple[Equation, ...]) -> Cluster:
@@ -260,7 +260,7 @@ class _Build:
             result = cluster.equations[0].result
             self.values[result] = self.nodes.add(name, op, [operands[i] for i in order])
             return
-        stem = node_stem([leaf.path for leaf in cluster.leaves]) if cluster.leaves else "pointwise"
+        stem = node_stem(cluster.leaves) if cluster.leaves else "pointwise"
         name = self.nodes.editor.fresh(stem)
         unused = 0 if operands else 1
         if unused:

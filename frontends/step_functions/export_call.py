@@ -21,6 +21,12 @@ ORDERS = ("x-state", "state-x")
 _TYPES = (torch.float32, torch.bool, torch.int64, torch.int32, torch.uint8, torch.int8)
 
 
+_HINT = (
+    "a step returns (output, state) and is given (input, state); for one that has the state first "
+    "say order='state-x'"
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Tree:
     """Tensors in a structure of the user's.
@@ -64,6 +70,23 @@ class Tree:
             for leaf in self.leaves
         ]
         return Tree(tuple(leaves), self.paths, self.spec)
+
+    def ordered(self, value: Any) -> list[Any]:
+        """Return the leaves of a like structure, such as a new state, in this one's order.
+
+        Raises:
+            SnnirError: SNN801 if it is another structure.
+        """
+        found, _ = pytree.tree_flatten_with_path(value)
+        by_path = {path_text(path): leaf for path, leaf in found}
+        if set(by_path) != set(self.paths) or len(found) != len(self.paths):
+            one, two = (
+                ", ".join(p or "a tensor" for p in sorted(ps)) for ps in (self.paths, by_path)
+            )
+            raise error(
+                "SNN801", f"the step is given a state of {one} and returns {two}", hint=_HINT
+            )
+        return [by_path[path] for path in self.paths]
 
     def build(self, leaves: Sequence[Any]) -> Any:
         """Return the structure with other tensors."""
@@ -193,12 +216,7 @@ class Call(torch.nn.Module):
         return [leaf for _, leaf in tensors]
 
     def _states(self, new: Any, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        leaves: list[torch.Tensor] = pytree.tree_leaves(new)
-        if len(leaves) != len(states) or not all(isinstance(n, torch.Tensor) for n in leaves):
-            raise error(
-                "SNN801", f"the step returns a state of {len(leaves)} tensors, given {len(states)}",
-                hint=_HINT,
-            )  # fmt: skip
+        leaves = self.state.ordered(new)
         names = self.names.paths
         for path, one, two in zip(names, states, leaves, strict=False):
             if one.shape != two.shape:
@@ -206,9 +224,6 @@ class Call(torch.nn.Module):
                 hint = "give the state in the shape it has from step to step"
                 raise error("SNN801", message, hint=hint)
         return leaves
-
-
-_HINT = "say order='state-x' for a function (state, x) -> (state, output), see snnir.from_export"
 
 
 def _modules_of(step: Callable[..., Any]) -> dict[str, torch.nn.Module]:

@@ -95,7 +95,7 @@ class ProgramRun(Run):
             output, new = self.module(first, second)
         else:
             new, output = self.module(second, first)
-        return pytree.tree_leaves(output), pytree.tree_leaves(new)
+        return pytree.tree_leaves(output), self.state.ordered(new)
 
 
 def confirm(

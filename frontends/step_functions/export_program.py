@@ -168,12 +168,7 @@ def _results(exported: Any, state: Tree, order: str) -> tuple[list[str], list[st
         if not isinstance(tree, (tuple, list)) or len(tree) != 2:
             raise error("SNN801", "the program does not return an output and a state")
         tree, new = tree if order == "x-state" else reversed(tree)
-    updates = pytree.tree_leaves(new)
-    if len(updates) != len(state.leaves):
-        raise error(
-            "SNN801", f"the program returns a state of {len(updates)} tensors, given "
-            f"{len(state.leaves)}",
-        )  # fmt: skip
+    updates = state.ordered(new)
     found, _ = pytree.tree_flatten_with_path(tree)
     paths = unique([identifier(path_text(path), "output") for path, _ in found])
     return [str(name) for _, name in found], [str(name) for name in updates], paths

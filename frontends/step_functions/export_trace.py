@@ -12,6 +12,7 @@ import snnir.frontends.step_functions.export_elementwise
 import snnir.frontends.step_functions.export_layers  # noqa: F401  (both define rules)
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.frontends.step_functions.export_call import own_name
+from snnir.frontends.step_functions.export_lines import module_of
 from snnir.frontends.step_functions.export_lowering import Lowering
 from snnir.frontends.step_functions.export_program import Program
 from snnir.frontends.step_functions.export_values import (
@@ -119,7 +120,7 @@ class _Ends:
         found = []
         faults = []
         names = program.names
-        for at, (name, node) in enumerate(zip(names.states, program.states, strict=True)):
+        for at, node in enumerate(program.states):
             old = self.values[self.nodes[node]]
             new = self.values[self.nodes[program.updates[at]]]
             assert isinstance(old, Stream)
@@ -131,8 +132,8 @@ class _Ends:
                 continue
             initial = _array(program.initial[at])
             new_value = self._operand(program.updates[at], old.shape)
-            found.append(Leaf(old.name, initial, new_value, names.paths[at]))
-            assert old.name == name or old.name.startswith(name)
+            scope = own_name(module_of(self.nodes[program.updates[at]]))
+            found.append(Leaf(old.name, initial, new_value, names.paths[at], scope))
         if faults:
             raise SnnirError(faults)
         return found
