@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,17 @@ import pytest
 
 import snnir
 
-torch = pytest.importorskip("torch", reason="needs torch")
+for module in ("torch", "snntorch", "spikingjelly.activation_based", "norse.torch"):
+    pytest.importorskip(module)
 
-from snnir.ir import Delay, Step
+import norse.torch as norse
+import snntorch as snn
+import torch
+from norse.torch.functional.lif import LIFFeedForwardState
+from norse.torch.functional.lsnn import LSNNState
+from spikingjelly.activation_based import functional as jelly
+from spikingjelly.activation_based import surrogate
+
 from tests.helpers import spikes
 from tests.step_functions import torch_cells as cells
 
@@ -49,34 +58,111 @@ def by_torch(
     return torch.stack(outputs).numpy(), found
 
 
-#: Name, step and state of every case; where the leaves of its state are in the graph, in order.
+#: Step and state of every case; where the leaves of its state are in the graph, in order.
 CASES: dict[str, tuple[Callable[[], Any], Any, list[str]]] = {
-    "surrogate": (lambda: cells.grid(cells.HandLif()), zeros(6), ["neuron:state"]),
+    "surrogate": (cells.HandLif, zeros(6), ["neuron:state"]),
     "adaptive": (
-        lambda: cells.grid(cells.Adaptive()),
+        cells.Adaptive,
         {"v": zeros(6), "b": zeros(6) + 0.5, "left": torch.zeros(BATCH, 6, dtype=torch.int64)},
         ["neuron:v", "neuron:b", "neuron:left"],
     ),
     "recurrent": (
-        lambda: cells.grid(cells.Recurrent()),
+        cells.Recurrent,
         ((zeros(6), zeros(6)), zeros(3)),
-        ["", "", "neuron_1:state_1"],
+        ["neuron", "neuron:state_0_1", "neuron_1:state_1"],
+    ),
+    "snntorch leaky": (
+        lambda: cells.Functional(snn.Leaky(beta=0.9, reset_mechanism="zero")),
+        (zeros(6),),
+        ["cell:state_0"],
+    ),
+    "snntorch synaptic": (
+        lambda: cells.Functional(snn.Synaptic(alpha=0.8, beta=0.9)),
+        (zeros(6), zeros(6)),
+        ["cell:state_0", "cell:state_1"],
+    ),
+    "snntorch alpha": (
+        lambda: cells.Functional(snn.Alpha(alpha=0.9, beta=0.8)),
+        (zeros(6), zeros(6), zeros(6)),
+        ["cell:state_0", "cell:state_1", "cell:state_2"],
+    ),
+    "norse lif": (
+        lambda: cells.Functional(norse.LIFCell(), named=True),
+        LIFFeedForwardState(zeros(6), zeros(6)),
+        ["cell:v", "cell:i"],
+    ),
+    "norse lsnn": (
+        lambda: norse.LSNNRecurrentCell(12, 6),
+        LSNNState(zeros(6), zeros(6), zeros(6), zeros(6)),
+        ["neuron", "neuron:v", "neuron:i", "neuron:b"],
+    ),
+    "spikingjelly": (
+        lambda: cells.ByFunction(jelly_lif_step),
+        zeros(6),
+        ["neuron:state"],
     ),
 }
+
+
+def jelly_lif_step(x: Any, v: Any) -> Any:
+    return jelly.lif_step(x, v, 2.0, True, 0.5, 0.0, surrogate.ATan(), False)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_states_in_and_out_are_equal_in_every_bit(name: str) -> None:
     make, state, places = CASES[name]
-    step = make()
+    step = cells.grid(make())
     graph = snnir.from_export(step, state, torch.zeros(BATCH, 12))
     assert not graph.provenance.notes
+    spiked = 0.0
     for seed in range(3):
-        x = spikes((STEPS, BATCH, 12), seed=seed)
+        x = spikes((STEPS, BATCH, 12), rate=0.5, seed=seed)
         outputs, states = by_torch(step, state, x)
-        result = snnir.run(graph, x, record=[place for place in places if place])
+        result = snnir.run(graph, x, record=places)
         np.testing.assert_array_equal(result.output, outputs)
         for place, expected in zip(places, states, strict=True):
-            if place:
-                np.testing.assert_array_equal(result.recorded[place], expected, err_msg=place)
-        assert 0.01 < np.mean([np.mean(o != 0) for o in result.outputs.values()]) < 1
+            np.testing.assert_array_equal(result.recorded[place], expected, err_msg=place)
+        spiked += float(np.mean(outputs != 0))
+    assert 0.01 < spiked / 3 < 0.95
+
+
+@pytest.mark.parametrize("make", [cells.Buffered, cells.Stacked, cells.hidden_snntorch])
+def test_what_modules_keep_is_state(make: Callable[[], Any]) -> None:
+    step = cells.grid(make())
+    shape = (2, 8, 8) if make is cells.Stacked else (12,)
+    graph = snnir.from_export(step, None, torch.zeros(BATCH, *shape))
+    assert not graph.provenance.notes
+    assert graph.inputs["input"].shape == shape
+    for seed in range(3):
+        x = spikes((STEPS, BATCH, *shape), rate=0.4, seed=seed)
+        outputs, _ = by_torch(copy.deepcopy(step), None, x)
+        result = snnir.run(graph, x)
+        np.testing.assert_array_equal(result.output, outputs)
+        native = snnir.compile(graph, "native").run(x)
+        np.testing.assert_array_equal(native.output, outputs)
+        assert 0.01 < np.mean(outputs != 0)
+
+
+def test_modules_are_left_as_they_were() -> None:
+    step = cells.grid(cells.Stacked())
+    before = copy.deepcopy(step)
+    snnir.from_export(step, None, torch.zeros(BATCH, 2, 8, 8))
+    assert step.lif1.v is None
+    assert all(torch.equal(a, b) for a, b in zip(step.buffers(), before.buffers(), strict=True))
+    buffered = cells.grid(cells.Buffered())
+    snnir.from_export(buffered, None, torch.zeros(BATCH, 12))
+    assert buffered.v.shape == (1, 6)
+    assert not buffered.seen
+
+
+def test_adex_in_a_function_with_the_state_first() -> None:
+    start = cells.AdexState(zeros(6) - 65.0, zeros(6), zeros(6))
+    graph = snnir.from_export(cells.adex, start, zeros(6), order="state-x", dt=5e-4)
+    assert graph.dt == 5e-4
+    x = spikes((STEPS, BATCH, 6), rate=0.3)
+    outputs, states = by_torch(cells.adex, start, x, "state-x")
+    result = snnir.run(graph, x, record=["neuron:v", "neuron:w", "neuron:i"])
+    np.testing.assert_array_equal(result.output, outputs)
+    assert outputs.sum() > 20
+    for name, expected in zip("vwi", states, strict=True):
+        np.testing.assert_allclose(result.recorded[f"neuron:{name}"], expected, rtol=1e-3, atol=1e-2)

@@ -159,3 +159,40 @@ class Attribute(nn.Module):
         z = (self.v > 0.5).float()
         self.v = self.v - self.v * z
         return z
+
+
+class Functional(nn.Module):
+    """A linear layer and a cell of some library that is given its state and returns it."""
+
+    def __init__(self, cell: Any, named: bool = False) -> None:
+        super().__init__()
+        self.fc = nn.Linear(12, 6)
+        self.cell = cell
+        self.named = named
+
+    def forward(self, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        if self.named:
+            return self.cell(self.fc(x), state)  # type: ignore[no-any-return]
+        z, *new = self.cell(self.fc(x), *state)
+        return z, tuple(new)
+
+
+class ByFunction(nn.Module):
+    """A linear layer and a step function (input, state) to (spikes, state)."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.fc = nn.Linear(12, 6)
+        self.function = function
+
+    def forward(self, x: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.function(self.fc(x), v)  # type: ignore[no-any-return]
+
+
+def hidden_snntorch() -> nn.Module:
+    """Return a network of snnTorch whose neurons keep their membranes themselves."""
+    import snntorch
+
+    first = snntorch.Leaky(beta=0.9, init_hidden=True)
+    last = snntorch.Synaptic(alpha=0.75, beta=0.5, init_hidden=True)
+    return nn.Sequential(nn.Linear(12, 6), first, nn.Linear(6, 4), last)
