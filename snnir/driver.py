@@ -181,6 +181,47 @@ def from_export(
     return graph
 
 
+def from_jax(
+    model: Any,
+    state: Any = None,
+    example: Any = None,
+    *,
+    params: Any = None,
+    dt: float | None = None,
+    name: str | None = None,
+    **more: Any,
+) -> Graph:
+    """Read a JAX step function, (state, input) -> (state, output), from its jaxpr.
+
+    Products with constants become synapses, elementwise chains step programs, comparisons spikes.
+    A function that runs `lax.scan` over a sequence from a given state is entered. The graph is
+    run beside the function for some steps.
+
+    Args:
+        model: The step function; what it closes over is constant.
+        state: Its first state, any pytree of float32, int32 or bool arrays.
+        example: An input of one step, any pytree of arrays; for a function that scans over time,
+            a sequence. Its values are tried, so give it the size inputs have.
+        params: A pytree that the function takes before the state; its paths name the weights.
+        dt: Seconds per step, to be noted in the graph.
+        name: Name of the graph; the function's by default.
+        more: `batched=True` if the leading axis of inputs and states is that of samples;
+            `contraction="none"` for operations that round one by one, `"xla-cpu"` for the fused
+            ones of XLA's CPU compiler; by default what equals a compiled run of the function.
+
+    Returns:
+        A verified graph; `graph.provenance.notes` says how it rounds and what was left out.
+
+    Raises:
+        SnnirError: SNN801 to SNN808, naming equation and line.
+    """
+    from snnir.registry import lookup
+
+    reader = lookup("frontends", "jaxpr", "SNN101")
+    graph: Graph = reader(model, state, example, params=params, dt=dt, name=name, **more)
+    return graph
+
+
 def restep(
     graph: Graph, semantics: str | Semantics | None, dt: float | None, options: Mapping[str, Any]
 ) -> Graph:

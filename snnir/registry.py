@@ -63,6 +63,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "frontends": {
         "export": "snnir.frontends.step_functions.from_export:load_export",
+        "jaxpr": "snnir.frontends.step_functions.load:load_jax",
         "nir": "snnir.frontends.from_nir:load_nir",
         "snnir": "snnir.ir.file:read_snnir",
         "torch": "snnir.frontends.torch_nets.load:load_torch",

@@ -18,7 +18,7 @@ from snnir.frontends.step_functions.programs import Cluster, Program, node_stem,
 from snnir.frontends.step_functions.simplify import readers
 from snnir.frontends.step_functions.states import Part, separated
 from snnir.frontends.step_functions.traced import Equation, Leaf, Operand, Traced
-from snnir.ir.graph import Graph, Provenance, Value
+from snnir.ir.graph import Graph, Node, Provenance, Value
 from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.structure import Add
@@ -88,6 +88,7 @@ class _Build:
         self.values: dict[str, Value] = {}
         self.homes = {leaf.name: self._home(leaf) for leaf in step.states}
         self.programs: dict[int, tuple[str, Program]] = {}
+        self.populations = {node_stem([leaf.path]) for leaf in step.states}
 
     # --- Where states live -----------------------------------------------------------------------
 
@@ -178,8 +179,7 @@ class _Build:
         return self.nodes.current(new) if wanted is Kind.ANALOG else new
 
     def _replace(self, promised: Value, op: Op, operands: list[Value]) -> None:
-        node = self.nodes.editor.nodes.pop(promised.node)
-        self.nodes.editor.put(type(node)(promised.node, op, tuple(operands)))
+        self.nodes.editor.put(Node(promised.node, op, tuple(operands)))
 
     # --- Computing -------------------------------------------------------------------------------
 
@@ -224,7 +224,8 @@ class _Build:
     def _node_name(self, equation: Equation) -> str:
         label = self.step.labels.get(equation.attributes.get("weight", ""), "")
         parts = [part for part in label.split(".") if part]
-        if len(parts) > 1 and parts[-1] in ("w", "W", "weight", "kernel", "weights"):
+        is_plain = len(parts) > 1 and parts[-1] in ("w", "W", "weight", "kernel", "weights")
+        if is_plain and ".".join(parts[:-1]) not in self.populations:
             parts = parts[:-1]
         text = ".".join(part if part.isdigit() else identifier(part, "layer") for part in parts)
         return text or equation.op

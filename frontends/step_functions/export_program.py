@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ class Program:
         exported: The program, in core operations.
         names: Of inputs, states and results.
         inputs, states: Nodes of the program that stand for them.
+        examples: What the user gave for the inputs.
         initial: Every state before the first step, with the batch.
         outputs, updates: Nodes that stand for the results and the new states.
         labels: Names of tensors that are no parameters, by address and shape.
@@ -42,6 +44,7 @@ class Program:
     exported: Any
     names: Names
     inputs: list[str]
+    examples: list[torch.Tensor]
     states: list[str]
     initial: list[torch.Tensor]
     outputs: list[str]
@@ -72,7 +75,7 @@ def export(call: Call) -> Program:
     results = list(core.graph_signature.user_outputs)
     split, ends = len(names.inputs), len(names.outputs)
     return Program(
-        core, names, inputs[:split], inputs[split:], call.initial(), results[:ends],
+        core, names, inputs[:split], list(call.x.leaves), inputs[split:], call.initial(), results[:ends],
         results[ends:], call.labels(),
     )  # fmt: skip
 
@@ -93,7 +96,12 @@ def _quiet() -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(before)
@@ -131,7 +139,7 @@ def read(exported: Any, x: Tree, state: Tree, order: str) -> Program:
     if order != "x-state":
         first, second = second, first
     return Program(
-        core, names, first, [*second, *held.values()],
+        core, names, first, list(x.leaves), [*second, *held.values()],
         [*state.leaves, *(tensor.detach().clone() for tensor in kept)],
         outputs, [*updates, *(changed[target] for target in held)], buffers=list(held),
     )  # fmt: skip

@@ -20,6 +20,8 @@ from snnir.frontends.step_functions.traced import Array, Equation, Operand, Shap
 LONGEST_LOOP = 64
 #: Element types of JAX by what streams call them.
 _DTYPES = {"float32": "float", "bool": "bool"}
+#: Name of what comes of random numbers: refused once, where they are drawn.
+_RANDOM = "random"
 _WHOLE = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
 
 
@@ -173,10 +175,11 @@ class Lowering:
         self.notes[text] = None
 
     def full(self, value: Value, shape: Shape) -> Value:
-        """Return a value whose shape is `shape`, repeated if it is a scalar stream."""
+        """Return a value whose shape is `shape`; a smaller stream is repeated."""
         if isinstance(value, Known) or value.shape == shape:
             return value
-        return self.emit("broadcast", value, shape=shape, dtype=value.dtype, axes=())
+        axes = tuple(range(len(shape) - len(value.shape), len(shape)))
+        return self.emit("broadcast", value, shape=shape, dtype=value.dtype, axes=axes)
 
     # --- The walk --------------------------------------------------------------------------------
 
@@ -193,7 +196,9 @@ class Lowering:
         env.update(zip(jaxpr.invars, args, strict=True))
 
         def read(atom: Any) -> Value:
-            return self._known(atom.val) if hasattr(atom, "val") else env[atom]
+            if not hasattr(atom, "val"):
+                return env[atom]
+            return self._known(atom.val, atom.aval.dtype)
 
         for eqn in jaxpr.eqns:
             results = self._equation(eqn, [read(atom) for atom in eqn.invars])
@@ -207,25 +212,31 @@ class Lowering:
         consts = [self._known(value) for value in closed.consts]
         return self.inline(closed.jaxpr, consts, args)
 
-    def _known(self, value: Any) -> Known:
-        return Known(np.asarray(value), self.known_labels.get(id(value), ""))
+    def _known(self, value: Any, dtype: Any = None) -> Known:
+        label = self.known_labels.get(id(value), "")
+        if str(getattr(value, "dtype", "")).startswith("key<"):
+            import jax
+
+            value = jax.random.key_data(value)  # what draws with it is refused by name
+        return Known(np.asarray(value, dtype), label)
 
     def _equation(self, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
-        inner = _called(eqn)
-        if inner is not None:
-            return self.closed(inner, values)
         outer = self._where
-        self._where = (where(eqn), what(eqn))
+        self._where = (where(eqn) or outer[0], what(eqn))
         try:
-            return self._results(eqn, values)
+            inner = _called(eqn)
+            return self._results(eqn, values) if inner is None else self.closed(inner, values)
         except Refused as refusal:
             self._refuse(refusal)
-            return [Stream("?", tuple(var.aval.shape)) for var in eqn.outvars]
+            name = _RANDOM if refusal.code == "SNN806" else "unknown"
+            return [Stream(name, tuple(var.aval.shape)) for var in eqn.outvars]
         finally:
             self._where = outer
 
     def _results(self, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
         name = eqn.primitive.name
+        if any(isinstance(value, Stream) and value.name == _RANDOM for value in values):
+            return [Stream(_RANDOM, tuple(var.aval.shape)) for var in eqn.outvars]
         if name.startswith("random_") or name == "threefry2x32":
             raise Refused("SNN806", "draws random numbers", "make them an input of the step")
         if all(isinstance(value, Known) for value in values):

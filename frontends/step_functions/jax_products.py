@@ -213,3 +213,11 @@ def _stacked(low: Lowering, rows: Sequence[Value], shape: tuple[int, ...]) -> Va
         for row in rows
     ]
     return concat(low, parts, 0, shape)
+
+
+@rule("scatter", "scatter-add", "scatter-mul", "scatter-min", "scatter-max")
+def _scatter(low: Lowering, values: Sequence[Value], params: Any, outs: Sequence[Any]) -> Value:
+    raise Refused(
+        "SNN803", "writes into a part of an array",
+        "use jnp.where with a constant mask, or jnp.concatenate",
+    )  # fmt: skip

@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 
 from snnir.errors import Diagnostic, SnnirError, error
+from snnir.frontends.step_functions import (
+    jax_elementwise,
+    jax_products,
+    jax_shapes,
+)
 from snnir.frontends.step_functions.jax_lower import (
     Known,
     Lowering,
@@ -22,6 +27,8 @@ from snnir.frontends.step_functions.jax_lower import (
 from snnir.frontends.step_functions.paths import closed_over, identifier, path_text, unique
 from snnir.frontends.step_functions.traced import Array, Leaf, Operand, Traced, Variable
 
+#: They fill the table of rules when they are imported.
+RULE_MODULES = (jax_elementwise, jax_shapes, jax_products)
 #: At most this many equations without counterpart are listed.
 _SHOWN = 20
 
@@ -39,6 +46,7 @@ class JaxStep:
         inputs: (name, shape, dtype) of every input of one step.
         outputs: Names of the results.
         given: The inputs [T, ...] of the user's example if it was a sequence.
+        sizes: Largest absolute value of every input in the example; 1 where it is all zeros.
         notes: What was left out.
     """
 
@@ -50,6 +58,7 @@ class JaxStep:
     inputs: tuple[tuple[str, tuple[int, ...], Any], ...]
     outputs: tuple[str, ...]
     given: tuple[Array, ...] | None = None
+    sizes: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -98,7 +107,14 @@ def jax_step(
             for name, (_, array) in zip(given, call.inputs, strict=True)
         ),
         outputs=tuple(unique([identifier(path, "output") for path, _ in call.outputs])),
+        sizes=tuple(_size(array) for _, array in call.inputs),
     ), call.labels
+
+
+def _size(array: Array) -> float:
+    values = np.abs(array.astype(np.float64))
+    largest = float(values.max(initial=0.0))
+    return largest if 0 < largest < np.inf else 1.0
 
 
 def _trace(step_fn: Any, state: Any, example: Any, params: Any) -> _Call:
@@ -110,6 +126,8 @@ def _trace(step_fn: Any, state: Any, example: Any, params: Any) -> _Call:
         raise error("SNN801", "give example=, the input of one step")
     states, inputs = _leaves(state, "state"), _leaves(example, "example")
     held = _leaves(params, "params")
+    if not inputs:
+        raise error("SNN801", "the example has no array: a step function needs an input")
     arguments = (*(() if params is None else (params,)), state, example)
     arguments = jax.tree_util.tree_map(_array, arguments)
     try:
@@ -144,6 +162,7 @@ def _leaves(tree: Any, what: str) -> list[tuple[str, Array]]:
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         text = path_text(path)
         try:
+            dtype_of(getattr(leaf, "dtype", np.dtype(np.float32)))
             array = np.asarray(_array(leaf))
             dtype_of(array.dtype)
         except (TypeError, ValueError):
@@ -155,6 +174,8 @@ def _leaves(tree: Any, what: str) -> list[tuple[str, Array]]:
                 refusal.code, f"{what}{'.' if text else ''}{text} {refusal.reason}",
                 hint=refusal.hint,
             ) from None  # fmt: skip
+        if not array.size:
+            raise error("SNN801", f"{what}{'.' if text else ''}{text} has an empty axis")
         found.append((text, array))
     return found
 
@@ -333,24 +354,38 @@ def traced_step(step: JaxStep, name: str, labels: dict[int, str]) -> Traced:
     Raises:
         SnnirError: Every equation that has no counterpart, at most 20.
     """
+    fixed: set[str] = set()
+    while True:
+        traced = _lowered(step, name, labels, fixed)
+        same = {leaf.name for leaf in traced.states if leaf.new == leaf.name}
+        if not same:
+            return traced
+        fixed |= same
+
+
+def _lowered(step: JaxStep, name: str, labels: dict[int, str], fixed: set[str]) -> Traced:
+    """Lower a step in which some state leaves, which it never changes, are constants."""
     low = Lowering()
     low.known_labels = labels
     states: list[Value] = [
-        Stream(n, tuple(a.shape), dtype_of(a.dtype))
-        for n, a in zip(step.states, step.initial, strict=True)
+        Known(a, path or n) if n in fixed else Stream(n, tuple(a.shape), dtype_of(a.dtype))
+        for n, a, path in zip(step.states, step.initial, step.paths, strict=True)
     ]
     inputs: list[Value] = [Stream(n, shape, dtype_of(d)) for n, shape, d in step.inputs]
     results = low.closed(step.jaxpr, [*step.fixed, *states, *inputs])
     if low.problems:
         raise SnnirError(_shortened(low.problems))
-    new = [_operand(low, value) for value in results[: len(states)]]
-    leaves = zip(step.states, step.initial, new, step.paths, strict=True)
+    leaves = zip(step.states, step.initial, results, step.paths, strict=False)
     outputs = zip(step.outputs, results[len(states) :], strict=True)
     outs = tuple((n, _operand(low, value)) for n, value in outputs)
     return Traced(
         name=name,
         inputs=tuple(Variable(n, shape, dtype_of(d)) for n, shape, d in step.inputs),
-        states=tuple(Leaf(n, np.asarray(a), value, path) for n, a, value, path in leaves),
+        states=tuple(
+            Leaf(n, np.asarray(a), _operand(low, value), path)
+            for n, a, value, path in leaves
+            if n not in fixed
+        ),
         constants=low.constants,
         equations=tuple(low.equations),
         outputs=outs,

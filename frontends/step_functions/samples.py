@@ -135,14 +135,22 @@ class _Samples:
 
     def _shared(self, equation: Equation) -> Equation:
         """An equation of what is the same for all samples; a repetition may add the batch axis."""
-        adds = equation.op == "broadcast" and 0 not in equation.attributes["axes"]
-        if not adds or equation.shape[:1] != (self.batch,):
+        shape = equation.shape
+        if equation.op != "broadcast" or shape[:1] != (self.batch,):
+            self.axis[equation.result] = None
+            return equation
+        axes = equation.attributes["axes"]
+        given = self.shapes[equation.names[0]]
+        if 0 in axes and given[axes.index(0)] != 1:
             self.axis[equation.result] = None
             return equation
         self.axis[equation.result] = 0
-        axes = tuple(axis - 1 for axis in equation.attributes["axes"])
-        op = "broadcast" if self.shapes[equation.names[0]] != equation.shape[1:] else "reshape"
-        return replace(equation, op=op, shape=equation.shape[1:], attributes={"axes": axes})
+        extents = [n for n, axis in zip(given, axes, strict=True) if axis]
+        kept = tuple(axis - 1 for axis in axes if axis)
+        if len(kept) < len(axes):
+            raise _Mixes("repeats what is the same for all samples along two axes")
+        op = "broadcast" if tuple(extents) != shape[1:] else "reshape"
+        return replace(equation, op=op, shape=shape[1:], attributes={"axes": kept})
 
     def _per_sample(self, equation: Equation) -> Equation:
         if equation.is_elementwise or equation.op == "concat":

@@ -17,16 +17,17 @@ from snnir.frontends.step_functions.traced import Array, Equation, Operand, Trac
 _SAFE = 2.0**-100
 
 
-def simplified(traced: Traced) -> Traced:
+def simplified(traced: Traced, compare: bool = True) -> Traced:
     """Return an equal step without detours.
 
     Equal constants and equal equations are joined, chains of reshapes shortened, what is never
-    used dropped; a choice between 1 and 0 becomes a cast, and (x - c) > 0 becomes x > c.
+    used dropped; a choice between 1 and 0 becomes a cast, x * 1 becomes x and, with `compare`,
+    (x - c) > 0 becomes x > c.
     """
     found = _fixed_states(_same_constants(traced))
     while True:
         before = len(found.equations), found.equations
-        found = _alive(_rewritten(found))
+        found = _alive(_rewritten(found, compare))
         if (len(found.equations), found.equations) == before:
             return found
 
@@ -120,7 +121,7 @@ def _alive(traced: Traced) -> Traced:
     return replace(traced, equations=tuple(reversed(kept)), constants=constants)
 
 
-def _rewritten(traced: Traced) -> Traced:
+def _rewritten(traced: Traced, compare: bool) -> Traced:
     """Apply every rule once, in order of flow."""
     known: dict[str, Equation] = {}
     seen: dict[tuple[object, ...], str] = {}
@@ -133,7 +134,7 @@ def _rewritten(traced: Traced) -> Traced:
         equation = replace(
             equation, operands=tuple(_final(o, names) for o in equation.operands)
         )
-        equation = _rule(equation, known, traced.constants)
+        equation = _rule(equation, known, traced.constants, compare)
         key = _key(equation)
         same = _identity(equation, types) or seen.get(key)
         if same is not None:
@@ -168,11 +169,18 @@ def _identity(equation: Equation, types: Mapping[str, tuple[object, ...]]) -> st
         name = equation.names[0]
         if types[name][0] == equation.shape:
             return name
+    if equation.op == "mul" and 1.0 in equation.operands:
+        name = next((o for o in equation.operands if isinstance(o, str)), "")
+        if types.get(name) == (equation.shape, equation.dtype):
+            return name
     return None
 
 
 def _rule(
-    equation: Equation, known: Mapping[str, Equation], constants: Mapping[str, Array]
+    equation: Equation,
+    known: Mapping[str, Equation],
+    constants: Mapping[str, Array],
+    compare: bool,
 ) -> Equation:
     if equation.op == "reshape":
         inner = known.get(equation.names[0])
@@ -180,7 +188,7 @@ def _rule(
             return replace(equation, operands=inner.operands)
     if equation.op == "select":
         return _cast(equation)
-    if equation.op in ("gt", "ge", "lt", "le") and equation.operands[1] == 0.0:
+    if compare and equation.op in ("gt", "ge", "lt", "le") and equation.operands[1] == 0.0:
         return _compared(equation, known, constants)
     return equation
 
