@@ -15,6 +15,7 @@ import torch.utils._pytree as pytree  # noqa: TID253
 from snnir.errors import SnnirError, error
 from snnir.frontends.step_functions.export_kept import Kept, Watch
 from snnir.frontends.step_functions.paths import identifier, path_text, unique
+from snnir.untouched import untouched
 
 _HERE = Path(__file__).parent
 #: Orders of the two arguments and the two results.
@@ -164,7 +165,7 @@ class Call(torch.nn.Module):
     @property
     def names(self) -> Names:
         """The names of inputs, states and results."""
-        held = (own_name(name) for kept in self.found.kept for name in kept.names)
+        held = (name for kept in self.found.kept for name in kept.names)
         paths = [*self.state.paths, *held]
         states = unique([identifier(path, "state") for path in paths])
         inputs = unique([identifier(path, "input") for path in self.x.paths], states)
@@ -250,20 +251,49 @@ def warm_up(call: Call) -> None:
     """Call a step function as it stands, and find what its modules keep.
 
     Raises:
-        SnnirError: SNN801 if it cannot be called, SNN805 if it counts in Python.
+        SnnirError: SNN801 if it cannot be called, SNN805 if it counts in Python, SNN808 if it
+            remembers where nothing is seen.
     """
-    watch = Watch(call)
-    watch.look()
+    watch = Watch(call, own_name)
+    with untouched(call):
+        watch.look()
+        first = _two_calls(call, watch)
+        call.found.kept = watch.kept()
+    with untouched(call):
+        again = _two_calls(call)
+    for one, two in zip(first, again, strict=True):
+        if not torch.equal(one.nan_to_num(), two.nan_to_num()):
+            raise error(
+                "SNN808", "the step gives something else when it starts again from the same state",
+                hint="it keeps state outside its modules; give it as state",
+            )  # fmt: skip
+
+
+def _two_calls(call: Call, watch: Watch | None = None) -> list[torch.Tensor]:
+    """Return the outputs of two steps on some input."""
     states: Sequence[torch.Tensor] = call.state.leaves
+    found: list[torch.Tensor] = []
+    generator = torch.Generator().manual_seed(1)
     for _ in range(2):
+        xs = [_random(x, generator) for x in call.x.leaves]
         try:
-            _, states = call.call([x.clone() for x in call.x.leaves], [s.clone() for s in states])
+            outputs, states = call.call(xs, [s.clone() for s in states])
         except SnnirError:
             raise
         except Exception as failure:
             raise raised(failure) from None
-        watch.look()
-    call.found.kept = watch.kept()
+        found += [output.clone() for output in outputs]
+        if watch is not None:
+            watch.look()
+    return found
+
+
+def _random(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return numbers as large as those of an example, whole ones as they are."""
+    if x.dtype != torch.float32:
+        return x.clone()
+    scale = float(x.abs().max()) or 1.0
+    return torch.rand(tuple(x.shape), generator=generator) * scale
 
 
 def raised(failure: BaseException, hint: str | None = None, code: str = "SNN801") -> SnnirError:

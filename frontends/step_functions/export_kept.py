@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,10 +128,11 @@ class Watch:
 
     Args:
         module: The module.
+        called: Returns what the user calls a place.
     """
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        self.module = module
+    def __init__(self, module: torch.nn.Module, called: Callable[[str], str]) -> None:
+        self.module, self.called = module, called
         self.looks: list[dict[_Place, tuple[Slot, Any]]] = []
         self.raw: dict[_Place, Any] = {}
 
@@ -160,13 +161,13 @@ class Watch:
             if not isinstance(content, tuple):
                 # What appears in the first call, such as a flag, is as it stays.
                 if old != content:
-                    counters.append(slot.path)
+                    counters.append(self.called(slot.path))
             elif isinstance(old, tuple) and old[1] == content[1] and _changed(old[0], content[0]):
                 found.append(self._kept(slot, content))
         if counters:
             raise SnnirError(
                 Diagnostic(
-                    "SNN805", "a Python number that changes from call to call", path,
+                    "SNN805", "is a Python number that changes from call to call", path,
                     hint="keep it as a tensor: a buffer, or part of the state",
                 )
                 for path in counters
@@ -177,7 +178,8 @@ class Watch:
         leaves, spec = content
         tensors = tuple(copy for _, copy in leaves)
         keys, _ = pytree.tree_flatten_with_path(slot.get())
-        names = tuple(f"{slot.path}.{path_text(key)}".rstrip(".") for key, _ in keys)
+        path = self.called(slot.path)
+        names = tuple(f"{path}.{path_text(key)}".rstrip(".") for key, _ in keys)
         return Kept(slot, spec, tensors, names, self.raw.get(slot.place))
 
 

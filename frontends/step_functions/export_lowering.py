@@ -221,7 +221,8 @@ class Lowering:
         if not streams or name.endswith("_like") or name.startswith("new_"):
             return self._fold(node, name, args, kwargs, example, bool(streams))
         if name in ("item", "_local_scalar_dense"):
-            raise Refused("reads a value of a stream as a Python number", None, "SNN804")
+            hint = "use torch.where, which computes both, and tensors instead of .item()"
+            raise Refused("makes a Python number of data", hint, "SNN804")
         if name not in RULES:
             raise Refused("has no counterpart in a graph", "see docs/torch.md for what has one")
         kwargs = {key: v for key, v in kwargs.items() if key not in _IGNORED}

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch  # noqa: TID253  (this module is imported when a torch step function is)
@@ -108,12 +109,18 @@ def _quiet() -> Iterator[None]:
 
 
 def _core(exported: Any) -> Any:
+    with _quiet(), torch.no_grad():
+        return exported.run_decompositions(dict(_table()))
+
+
+@cache
+def _table() -> dict[Any, Any]:
+    """Return torch's own decompositions but those of operations that are lowered as they are."""
     table = dict(torch.export.default_decompositions())
     for name in _WHOLE:
         packet, _, overload = name.partition(".")
         table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
-    with _quiet(), torch.no_grad():
-        return exported.run_decompositions(table)
+    return table
 
 
 def read(exported: Any, x: Tree, state: Tree, order: str) -> Program:

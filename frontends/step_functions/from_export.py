@@ -54,8 +54,7 @@ def load_export(
         x, start = x.of_two(), start.of_two()
     call = Call(step, x, start, order)
     with torch.no_grad():
-        with untouched(call):
-            warm_up(call)
+        warm_up(call)
         with untouched(call):
             program = export(call)
         return _graph(program, StepRun(call), called, batched, dt)

@@ -165,7 +165,9 @@ def test_adex_in_a_function_with_the_state_first() -> None:
     np.testing.assert_array_equal(result.output, outputs)
     assert outputs.sum() > 20
     for name, expected in zip("vwi", states, strict=True):
-        np.testing.assert_allclose(result.recorded[f"neuron:{name}"], expected, rtol=1e-3, atol=1e-2)
+        np.testing.assert_allclose(
+            result.recorded[f"neuron:{name}"], expected, rtol=1e-3, atol=1e-2
+        )
 
 
 def test_exported_programs() -> None:
