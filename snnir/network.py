@@ -24,7 +24,6 @@ class Step:
         backward: (*inputs, *states, *params, *gradients of outputs, *gradients of new states) to
             the gradients of (*inputs, *states, *params).
         wide: Whether the arithmetic is float64 although streams are float32.
-        fused: Whether some products and sums are rounded together, which takes float64 too.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Step:
     forward: Callable[..., tuple[Any, ...]]
     backward: Callable[..., tuple[Any, ...]]
     wide: bool = False
-    fused: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ RESERVED = frozenset(
         "guard",
         "mul",
         "div",
+        "fma",
         "low",
         "snn_fma",
         "kind",
@@ -45,7 +46,7 @@ class Language:
         number: Format of a literal where an array is needed.
         head: First line of every function, of the first input `{0}`.
         arguments: Further arguments of every function.
-        guarded: Whether products and quotients are calls of `mul` and `div`; see `Expressions`.
+        guarded: Whether `mul`, `div` and `fma` are calls; see `Expressions`.
     """
 
     name: str
@@ -104,12 +105,11 @@ def step_source(
         ),
     ]
     names = [state.name for state in program.states], [param for param, _ in program.params]
-    facts = f"wide={program.dtype == 'f64'}{', fused=True' if program.is_fused else ''}"
     record = (
         f"STEPS[{name!r}] = Step(\n"
         f"    {name!r}, {len(program.inputs)}, {len(program.outputs)},\n"
         f"    {tuple(names[0])!a}, {tuple(names[1])!a},\n"
-        f"    {name}, {name}_gradient, {facts},\n)"
+        f"    {name}, {name}_gradient, wide={program.dtype == 'f64'},\n)"
     )
     return "\n".join([*head, "", "", record])
 

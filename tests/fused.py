@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import snnir
-from snnir.dynamics import Dynamics, Let
+from snnir.dynamics import Dynamics, Let, State
 from snnir.ir import Graph, Input, Node, Step, Value
 from snnir.streams import Kind, Signal
 from tests.helpers import params
@@ -40,9 +41,9 @@ def exact(a: float, b: float, c: float, precision: str) -> float:
 def all_exact(a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c of arrays of one dtype, each rounded once."""
     kind = a.dtype.name
+    rows = zip(a.tolist(), b.tolist(), c.tolist(), strict=True)
     with np.errstate(all="ignore"):
-        found = [exact(*numbers, kind) for numbers in zip(*(x.tolist() for x in (a, b, c)), strict=True)]
-        return np.array(found).astype(kind)
+        return np.array([exact(x, y, z, kind) for x, y, z in rows]).astype(kind)
 
 
 def summands(precision: str, special: bool = True) -> tuple[Any, Any, Any]:
@@ -70,9 +71,11 @@ def summands(precision: str, special: bool = True) -> tuple[Any, Any, Any]:
             found.append((a, b, (a * b * numbers(bits - 2, bits + 2)).astype(kind)))
         found += [(short(), short(), short()), (numbers(-1, 1), numbers(-1, 1), np.zeros(40, kind))]
         one, last = kind(1), np.finfo(kind).eps
-        sides = np.array([1, one + last, 2 - last, one - last / 2], kind)
-        thirds = np.concatenate([s * np.ldexp(sides, k) for s in (1, -1) for k in (-bits, bits, 0)])
-        found.append(tuple(x.ravel() for x in np.meshgrid(sides, sides, thirds.astype(kind))))  # type: ignore[arg-type]
+        sides = np.array([1, one + last, 2 - last, one - last / 2, 1.5], kind)  # and ties
+        # The last lie just inside and outside of 64 bits, which some compute with.
+        scales = (-3 * bits, -bits, 0, bits, -61, -62, -63)
+        thirds = np.concatenate([s * np.ldexp(sides, k) for s in (1, -1) for k in scales])
+        found.append(tuple(x.ravel() for x in np.meshgrid(sides, sides, thirds.astype(kind))))
         high = end // 2
         found.append((numbers(high - 2, high), numbers(high - 2, high + 1), numbers(end - 2, end)))
         if special:
@@ -81,38 +84,44 @@ def summands(precision: str, special: bool = True) -> tuple[Any, Any, Any]:
                 found.append((numbers(low, low + bits), numbers(low, low + bits // 2), c))
             info = np.finfo(kind)
             odd = [0.0, -0.0, 1, -1.5, np.inf, -np.inf, np.nan, info.smallest_subnormal, info.max]
-            found.append(tuple(x.ravel() for x in np.meshgrid(*(np.array(odd, kind),) * 3)))  # type: ignore[arg-type]
+            found.append(tuple(x.ravel() for x in np.meshgrid(*(np.array(odd, kind),) * 3)))
     a, b, c = (np.concatenate(parts) for parts in zip(*found, strict=True))
     keep = np.ones(a.shape, bool)
     if not special:  # some runtimes take what is smaller for 0
-        for value in (a, b, c, a * b, all_exact(a, b, c)):
+        with np.errstate(all="ignore"):
+            results = a * b, all_exact(a, b, c)
+        for value in (a, b, c, *results):
             keep &= np.isfinite(value) & ((value == 0) | (np.abs(value) > 2 * np.finfo(kind).tiny))
     return a[keep], b[keep], c[keep]
 
 
-def fused_step(dtype: str = "f32", factor: bool = False) -> Step:
-    """Return a step with two results: x * y + z rounded once, and rounded twice.
-
-    Args:
-        dtype: Of the program.
-        factor: z is a parameter that counts as a factor, 0.75, instead of an input.
-    """
+def fused_step() -> Step:
+    """Return a step with two results: x * y + z rounded once, and rounded twice."""
     lets = (
         Let("once", "fma", ("x", "y", "z")), Let("p", "mul", ("x", "y")),
         Let("twice", "add", ("p", "z")),
     )  # fmt: skip
     results = (("once", Kind.ANALOG), ("twice", Kind.ANALOG))
-    inputs = ("x", "y") if factor else ("x", "y", "z")
-    known = (("z", "1"),) if factor else ()
-    program = Dynamics("both", inputs, known, (), lets, (), results, dtype)
+    program = Dynamics("both", ("x", "y", "z"), (), (), lets, (), results)
     program.types()
-    return Step(program, params(z=0.75) if factor else params())
+    return Step(program, params())
 
 
-def fused_graph(size: int, dtype: str = "f32") -> Graph:
+def fused_cell(z: Any) -> Step:
+    """Return a step that gives, and keeps, x * y + z rounded once; z is a parameter."""
+    lets, states = (Let("once", "fma", ("x", "y", "z")),), (State("v", 0.0),)
+    program = Dynamics(
+        "cell", ("x", "y"), (("z", "1"),), states, lets, (("v", "once"),),
+        (("once", Kind.ANALOG),),
+    )  # fmt: skip
+    program.types()
+    return Step(program, params(z=z))
+
+
+def fused_graph(size: int) -> Graph:
     """Return the step between inputs x, y and z and outputs `once` and `twice`."""
     nodes = {n: Node(n, Input(Signal(Kind.ANALOG, (size,)))) for n in ("x", "y", "z")}
-    nodes["n"] = Node("n", fused_step(dtype), tuple(Value(n) for n in nodes))
+    nodes["n"] = Node("n", fused_step(), tuple(Value(n) for n in nodes))
     return Graph(nodes, {"once": Value("n"), "twice": Value("n", 1)}, 1e-3).verify()
 
 
@@ -131,7 +140,9 @@ def check_fused(outputs: Any, a: Any, b: Any, c: Any) -> None:
         found = np.asarray(outputs[name]).reshape(-1)
         assert found.dtype == value.dtype, name
         wrong = np.flatnonzero(bits_of(found) != bits_of(value))
-        shown = [(x.item().hex() for x in (a[k], b[k], c[k], found[k], value[k])) for k in wrong[:3]]
+        shown = [
+            (x.item().hex() for x in (a[k], b[k], c[k], found[k], value[k])) for k in wrong[:3]
+        ]
         assert not wrong.size, (name, wrong.size, [list(each) for each in shown])
     assert np.count_nonzero(bits_of(want) != bits_of(twice)) > len(a) // 10
 
@@ -141,12 +152,24 @@ def given(a: Any, b: Any, c: Any) -> dict[str, Any]:
     return {name: x.reshape(1, 1, -1) for name, x in zip("xyz", (a, b, c), strict=True)}
 
 
+def finite_summands(kind: str, special: bool = True) -> tuple[Any, Any, Any]:
+    """Return those of `summands` that are finite: nothing else is taken as an input."""
+    a, b, c = summands(kind, special)
+    keep = np.isfinite(np.stack((a, b, c))).all(0)
+    return a[keep], b[keep], c[keep]
+
+
 def run_fused(target: str, kind: str = "float32", special: bool = True, **options: Any) -> None:
     """Hold a target's run of `fused_graph` to the exact answers."""
-    numbers = summands(kind, special)
-    finite = np.isfinite(np.stack(numbers)).all(0)  # nothing else is taken as an input
-    numbers = tuple(x[finite] for x in numbers)
+    numbers = finite_summands(kind, special)
     built = fused_graph(len(numbers[0]))
     compiled: Any = snnir.compile(built, target, level=0, **options)
     with np.errstate(all="ignore"):
         check_fused(compiled.run(given(*numbers)).outputs, *numbers)
+
+
+def run_fused_folder(target: str, folder: Path) -> None:
+    """Run a target's emitted folder in a process of its own."""
+    numbers = finite_summands("float32", special=target != "xla")
+    snnir.compile(fused_graph(len(numbers[0])), target, level=0).save(folder)
+    check_fused(snnir.run(folder, given(*numbers)).outputs, *numbers)

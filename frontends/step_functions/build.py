@@ -236,9 +236,7 @@ class _Build:
         kept = {leaf.name for leaf in leaves}
         read = [name for e in equations for name in e.names]
         inputs = tuple(
-            dict.fromkeys(
-                n for n in read if n not in own | kept and n not in self.step.constants
-            )
+            dict.fromkeys(n for n in read if n not in own | kept and n not in self.step.constants)
         )
         outputs = tuple(e.result for e in equations if self._leaves_group(e.result, group))
         return Cluster(equations, leaves, inputs, outputs)

@@ -26,9 +26,7 @@ class _Groups:
         self.traced = traced
         self.by_name = {e.result: e for e in traced.equations}
         self.group = {e.result: at for at, e in enumerate(traced.equations)}
-        self.members: dict[int, list[Equation]] = {
-            at: [e] for at, e in enumerate(traced.equations)
-        }
+        self.members: dict[int, list[Equation]] = {at: [e] for at, e in enumerate(traced.equations)}
         self.after: dict[int, set[int]] = {at: set() for at in self.members}
         self.before: dict[int, set[int]] = {at: set() for at in self.members}
         for equation in traced.equations:
@@ -53,10 +51,9 @@ class _Groups:
                 if name in self.by_name:
                     self._join(self.by_name[name], equation)
         for leaf in self.traced.states:
-            first, *rest = [*uses.get(leaf.name, []), None]
-            for reader in rest:
-                if first is not None and reader is not None:
-                    self._join(first, reader)
+            seen = uses.get(leaf.name, [])
+            for reader in seen[1:]:
+                self._join(seen[0], reader)
         return {e.result: self.group[e.result] for e in self.traced.equations if e.is_elementwise}
 
     def _join(self, one: Equation, other: Equation) -> None:

@@ -58,12 +58,12 @@ def compare(
     got, kept = _run(made, inputs)
     theirs = dict(zip(owners, states, strict=True))
     analog = [(kept[at], _cut(theirs[place.part.leaf], place)) for at, place in _at(made)]
-    spiking = []
+    spiking: list[tuple[Array, Array]] = []
     for name, value in made.graph.outputs.items():
         pair = (got[name], outputs[name])
         is_analog = made.graph.signals[value].kind is Kind.ANALOG
         (analog if is_analog else spiking).append(pair)
-    wrong = [_steps(mine != theirs) for mine, theirs in spiking]
+    wrong = [_steps(mine != wanted) for mine, wanted in spiking]
     firsts = [int(np.argmax(steps)) for steps in wrong if steps.any()]
     first = min(firsts, default=None)
     share = 0.0
@@ -101,8 +101,7 @@ def _cut(values: Array, place: Place) -> Array:
 
 def _steps(wrong: Array) -> Array:
     """Return for every step whether anything is wrong."""
-    found: Array = wrong.reshape(len(wrong), -1).any(axis=1)
-    return found
+    return np.asarray(wrong.reshape(len(wrong), -1).any(axis=1))
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -116,7 +116,8 @@ class _Ranks:
         self.known = {e.result: e for e in traced.equations if e.is_elementwise}
         self.scalars = {n for n, array in traced.constants.items() if array.ndim == 0}
         self.by_equation: dict[str, dict[str, int]] = {}
-        for root in results(traced):
+        moved = [o for e in traced.equations if not e.is_elementwise for o in e.operands]
+        for root in (*results(traced), *moved):
             if isinstance(root, str):
                 ranks = self.of(root)
                 for name in ranks:

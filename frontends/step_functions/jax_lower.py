@@ -40,10 +40,12 @@ class Known:
     Attributes:
         array: It.
         label: Where it came from for people, such as `fc1.weight`; empty for Python numbers.
+        computed: Whether arithmetic on constants gave it.
     """
 
     array: Array
     label: str = ""
+    computed: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -107,6 +109,10 @@ def dtype_of(dtype: Any) -> str:
 class Lowering:
     """One walk.
 
+    Args:
+        compiled: Divide constants as XLA does when it compiles: a / b is a * (1 / b) then where a
+            is computed itself and b is not.
+
     Attributes:
         equations: What was found so far.
         constants: Arrays that equations name.
@@ -116,7 +122,8 @@ class Lowering:
         known_labels: What people call some of the arrays in the jaxpr, by identity.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, compiled: bool = False) -> None:
+        self.compiled = compiled
         self.equations: list[Equation] = []
         self.constants: dict[str, Array] = {}
         self.labels: dict[str, str] = {}
@@ -240,7 +247,7 @@ class Lowering:
         if name.startswith("random_") or name == "threefry2x32":
             raise Refused("SNN806", "draws random numbers", "make them an input of the step")
         if all(isinstance(value, Known) for value in values):
-            return _evaluate(eqn, values)
+            return _evaluate(eqn, values, self.compiled)
         for var in (*eqn.invars, *eqn.outvars):
             dtype_of(var.aval.dtype)
         if name not in RULES:
@@ -263,6 +270,9 @@ _CALLS = {
 }  # fmt: skip
 
 
+_MOVES = ("convert_element_type", "broadcast_in_dim", "reshape", "squeeze", "copy", "copy_p")
+
+
 def _called(eqn: Any) -> Any:
     """Return the jaxpr an equation only calls, None if it does something itself."""
     if eqn.primitive.name not in _CALLS:
@@ -271,22 +281,28 @@ def _called(eqn: Any) -> Any:
     return next((eqn.params[key] for key in keys if key in eqn.params), None)
 
 
-def _evaluate(eqn: Any, values: Sequence[Value]) -> list[Value]:
+def _evaluate(eqn: Any, values: Sequence[Value], compiled: bool) -> list[Value]:
     """Return what JAX itself computes; a label is inherited where there is only one."""
     import jax.numpy as jnp
 
     arrays = [jnp.asarray(v.array, dtype=v.array.dtype) for v in values if isinstance(v, Known)]
-    found = eqn.primitive.bind(*arrays, **eqn.params)
+    computed = [v.computed for v in values if isinstance(v, Known)]
+    if compiled and eqn.primitive.name == "div" and computed == [True, False]:
+        one = jnp.ones((), arrays[1].dtype)
+        found = arrays[0] * (one / arrays[1])
+    else:
+        found = eqn.primitive.bind(*arrays, **eqn.params)
     results = found if eqn.primitive.multiple_results else [found]
     labels = {v.label for v in values if isinstance(v, Known) and v.label}
     label = labels.pop() if len(labels) == 1 else "constant" if labels else ""
-    return [_known(result, label) for result in results]
+    is_new = eqn.primitive.name not in _MOVES or any(computed)
+    return [_known(result, label, is_new) for result in results]
 
 
-def _known(result: Any, label: str) -> Known:
+def _known(result: Any, label: str, computed: bool) -> Known:
     if str(result.dtype).startswith("key<"):
         raise Refused("SNN806", "draws random numbers", "make them an input of the step")
-    return Known(np.asarray(result), label)
+    return Known(np.asarray(result), label, computed)
 
 
 def where(eqn: Any) -> str:

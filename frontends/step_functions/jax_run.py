@@ -55,7 +55,9 @@ class JaxRun:
         samples = next(iter(inputs.values())).shape[1]
         size = self.step.inputs[0][1][0] if self.batched else 1
         if samples != size:
-            raise error("SNN601", f"the step function takes {size} samples at a time, got {samples}")
+            raise error(
+                "SNN601", f"the step function takes {size} samples at a time, got {samples}"
+            )
         xs = [self._given(inputs[name], dtype) for name, _, dtype in self.step.inputs]
         try:
             states, outputs = self._compiled([np.asarray(a) for a in self.step.initial], xs)

@@ -144,7 +144,7 @@ def _gather(low: Lowering, values: Sequence[Value], params: Any, outs: Sequence[
     numbers, sizes = params["dimension_numbers"], tuple(params["slice_sizes"])
     if not isinstance(indices, Known) or not isinstance(x, Stream):
         raise Refused("SNN804", _DYNAMIC, "multiply by a mask instead")
-    if len(numbers.start_index_map) != 1 or getattr(numbers, "operand_batching_dims", ()):
+    if len(numbers.start_index_map) != 1 or numbers.operand_batching_dims:
         raise Refused("SNN803", "takes places along several axes at once")
     axis = numbers.start_index_map[0]
     whole = all(size == x.shape[i] for i, size in enumerate(sizes) if i != axis)

@@ -182,12 +182,11 @@ def _leaves(tree: Any, what: str) -> list[tuple[str, Array]]:
 
 def _raised(code: str, failure: Exception, hint: str) -> SnnirError:
     """Return the error for an exception of the function, with its line in the user's code."""
+    import jax
+
     frames = traceback.extract_tb(failure.__traceback__)
-    own = [
-        f for f in frames
-        if f"{Path('jax')}/" not in f.filename and "/jax/" not in f.filename
-        and "step_functions" not in f.filename and "contextlib" not in f.filename
-    ]  # fmt: skip
+    skipped = (str(Path(jax.__file__).parent), str(Path(__file__).parent), "<")
+    own = [f for f in frames if not f.filename.startswith(skipped)]
     where = f"{Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].name}): " if own else ""
     text = (str(failure).strip().splitlines() or [""])[0][:200]
     return error(code, f"{where}{type(failure).__name__}: {text}", hint=hint)
@@ -214,7 +213,8 @@ def _results(shapes: Any, state: Any) -> tuple[list[Any], list[Any], str]:
             f"{tree(state)}){hint}"
         )
     else:
-        for (path, old), leaf in zip(_leaves(state, "state"), jax.tree_util.tree_leaves(new)):
+        leaves = jax.tree_util.tree_leaves(new)
+        for (path, old), leaf in zip(_leaves(state, "state"), leaves, strict=True):
             if old.shape != leaf.shape or old.dtype != leaf.dtype:
                 was, now = (f"{a.dtype}{list(a.shape)}" for a in (old, leaf))
                 fault = f"state {path or 'leaf'} is {was} before the step and {now} after it"
@@ -254,7 +254,7 @@ def _enter(call: _Call) -> JaxStep | None:
     lengths = {f"input:{i}": x.shape[0] for i, (_, x) in enumerate(call.inputs) if x.ndim}
     finder = _Finder(lengths)
     finder.known_labels = call.labels
-    args = [
+    args: list[Value] = [
         *call.params,
         *(Stream(f"state:{i}", a.shape) for i, (_, a) in enumerate(call.states)),
         *(Stream(f"input:{i}", a.shape) for i, (_, a) in enumerate(call.inputs)),
@@ -348,24 +348,32 @@ def _choose(closed: Any, places: list[int]) -> Any:
 # --- The traced step -----------------------------------------------------------------------------
 
 
-def traced_step(step: JaxStep, name: str, labels: dict[int, str]) -> Traced:
+def traced_step(step: JaxStep, name: str, labels: dict[int, str], compiled: bool = False) -> Traced:
     """Lower a step; shapes keep the batch axis if there is one.
+
+    Args:
+        step: The step.
+        name: Its name.
+        labels: What people call the arrays it closes over, by identity.
+        compiled: Compute constants as XLA does when it compiles, see `Lowering`.
 
     Raises:
         SnnirError: Every equation that has no counterpart, at most 20.
     """
     fixed: set[str] = set()
     while True:
-        traced = _lowered(step, name, labels, fixed)
+        traced = _lowered(step, name, labels, fixed, compiled)
         same = {leaf.name for leaf in traced.states if leaf.new == leaf.name}
         if not same:
             return traced
         fixed |= same
 
 
-def _lowered(step: JaxStep, name: str, labels: dict[int, str], fixed: set[str]) -> Traced:
+def _lowered(
+    step: JaxStep, name: str, labels: dict[int, str], fixed: set[str], compiled: bool
+) -> Traced:
     """Lower a step in which some state leaves, which it never changes, are constants."""
-    low = Lowering()
+    low = Lowering(compiled)
     low.known_labels = labels
     states: list[Value] = [
         Known(a, path or n) if n in fixed else Stream(n, tuple(a.shape), dtype_of(a.dtype))

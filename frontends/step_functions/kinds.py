@@ -75,9 +75,7 @@ def _kind(equation: Equation, traced: Traced, found: Mapping[str, Kind]) -> Kind
         return Kind.SPIKES
     if op in _KEEPS:
         return given[0]
-    if op in _SUMS:
-        return Kind.ANALOG if given[0] is Kind.ANALOG else Kind.COUNTS
-    if op == "add":
+    if op in _SUMS or op == "add":
         return Kind.ANALOG if Kind.ANALOG in given else Kind.COUNTS
     if op in ("mul", "max", "min"):
         return widest(given)

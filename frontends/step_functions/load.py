@@ -69,25 +69,29 @@ def imported(
         raise error("SNN801", f"step functions need jax ({missing})", hint=hint) from None
     step, labels = jax_step(step_fn, state, example, params)
     label = name or identifier(getattr(step_fn, "__name__", type(step_fn).__name__), "step")
-    traced = traced_step(step, label, labels)
-    if batched:
-        traced = per_sample(traced)
-    found, notes = _confirmed(traced, step, batched, dt, _CHOICES[contraction])
+
+    def lowered(variant: str) -> Traced:
+        traced = traced_step(step, label, labels, compiled=variant != "none")
+        return contracted(per_sample(traced) if batched else traced, variant)
+
+    found, notes = _confirmed(lowered, step, batched, dt, _CHOICES[contraction])
     graph = found.graph
     provenance = replace(graph.provenance, notes=(*graph.provenance.notes, *notes))
     return Imported(replace(graph, provenance=provenance), step, batched)
 
 
 def _confirmed(
-    traced: Traced, step: JaxStep, batched: bool, dt: float | None, variants: tuple[str, ...]
-) -> tuple[Built, tuple[str, ...]]:
+    lowered: Callable[[str], Traced], step: JaxStep, batched: bool, dt: float | None,
+    variants: tuple[str, ...],
+) -> tuple[Built, tuple[str, ...]]:  # fmt: skip
     """Return the first variant whose run equals JAX's, else the first one, and notes on it."""
+    first = built(lowered(variants[0]), dt)
     inputs = probe(step, batched, _STEPS)
     steps = len(next(iter(inputs.values())))
     states, outputs = JaxRun(step, batched).run(inputs)
     tried: list[tuple[Built, Comparison]] = []
     for variant in variants:
-        made = built(contracted(traced, variant), dt)
+        made = first if variant == variants[0] else built(lowered(variant), dt)
         found = compare(made, inputs, states, step.states, outputs)
         if found.equal:
             note = f"rounding: {variant}; all states equal those of {steps} steps run by JAX"

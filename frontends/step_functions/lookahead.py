@@ -40,7 +40,7 @@ def _chains(traced: Traced) -> dict[str, list[Equation]]:
     leaves = {leaf.name for leaf in traced.states}
     found: dict[str, list[Equation]] = {}
     for equation in traced.equations:
-        if equation.op not in _EXACT or equation.dtype == "bool" and equation.shape == ():
+        if equation.op not in _EXACT or (equation.dtype == "bool" and equation.shape == ()):
             continue
         names = [name for name in equation.names if name not in traced.constants]
         if names and all(name in leaves or name in found for name in names):

@@ -124,38 +124,45 @@ def structural(
     constants: Mapping[str, Array],
 ) -> Value:  # fmt: skip
     """Add the nodes of a structural equation and return its result."""
-    op, given = equation.op, equation.attributes
-    x = operands[0]
+    op, given, x = equation.op, equation.attributes, operands[0]
+    plain = _plain(op, given, constants)
+    if plain is not None:
+        return nodes.add(name, plain, operands)
     if op == "reshape":
         return nodes.reshaped(x, equation.shape)
     if op == "permute":
         return nodes.permuted(x, given["axes"])
-    if op == "slice":
-        cut = Slice(given["axis"], given["start"], given["stop"])
-        return nodes.add(name, cut, [x])
-    if op == "pad":
-        return nodes.add(name, Pad(given["widths"]), [x])
-    if op == "concat":
-        return nodes.add(name, Concat(given["axis"]), operands)
     if op == "take":
         return _take(nodes, name, x, given["axis"], given["indices"])
     if op == "broadcast":
         return _broadcast(nodes, name, x, equation.shape, given["axes"])
     if op in ("reduce_sum", "reduce_max"):
         return _reduce(nodes, name, op, x, given["axes"], equation.shape)
-    if op == "linear":
-        return nodes.add(name, Linear(**_weights(given, constants)), [x])
     if op in ("conv1d", "conv2d"):
         return _convolution(nodes, name, equation, x, constants)
     return _pool(nodes, name, equation, x)
 
 
-def _weights(given: Mapping[str, Any], constants: Mapping[str, Array]) -> dict[str, Tensor]:
-    names = {key: given[key] for key in ("weight", "bias") if key in given}
-    return {
-        key: Tensor(np.ascontiguousarray(constants[name], np.float32))
-        for key, name in names.items()
-    }
+def _plain(op: str, given: Mapping[str, Any], constants: Mapping[str, Array]) -> Op | None:
+    """Return the op of an equation that is one."""
+    if op == "slice":
+        return Slice(given["axis"], given["start"], given["stop"])
+    if op == "pad":
+        return Pad(given["widths"])
+    if op == "concat":
+        return Concat(given["axis"])
+    return Linear(*_weights(given, constants)) if op == "linear" else None
+
+
+def _weights(
+    given: Mapping[str, Any], constants: Mapping[str, Array]
+) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias."""
+
+    def named(key: str) -> Tensor:
+        return Tensor(np.ascontiguousarray(constants[given[key]], np.float32))
+
+    return named("weight"), named("bias") if "bias" in given else None
 
 
 def _convolution(
@@ -171,7 +178,7 @@ def _convolution(
     given = equation.attributes
     make = Conv1d if equation.op == "conv1d" else Conv2d
     op = make(
-        **_weights(given, constants),
+        *_weights(given, constants),
         stride=tuple(given["stride"]),
         padding=tuple(given["padding"]),
         dilation=tuple(given["dilation"]),

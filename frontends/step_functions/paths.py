@@ -105,6 +105,6 @@ def _children(item: Any) -> Iterator[tuple[str, Any]]:
         yield from [("self", item.__self__), ("func", item.__func__)]
     elif hasattr(item, "__wrapped__") and callable(item):
         yield "func", item.__wrapped__
-    elif not hasattr(item, "dtype") and isinstance(getattr(item, "__dict__", None), dict):
-        if type(item).__name__ != "module":
-            yield from list(vars(item).items())
+    elif not hasattr(item, "dtype") and type(item).__name__ != "module":
+        held = getattr(item, "__dict__", None)
+        yield from list(held.items()) if isinstance(held, dict) else ()

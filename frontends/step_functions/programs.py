@@ -101,7 +101,9 @@ class _Writer:
         for leaf, stem in zip(cluster.leaves, stems, strict=True):
             self.states[leaf.name] = self.env[leaf.name] = self.names.new(stem)
         single = len(cluster.inputs) == 1
-        inputs = [self.names.new("x" if single else f"x{i + 1}") for i in range(len(cluster.inputs))]
+        inputs = [
+            self.names.new("x" if single else f"x{i + 1}") for i in range(len(cluster.inputs))
+        ]
         self.env.update(zip(cluster.inputs, inputs, strict=True))
         inputs += [self.names.new("unused") for _ in range(unused)]
         for source in (*cluster.inputs, *(leaf.name for leaf in cluster.leaves)):

@@ -94,9 +94,13 @@ class _Samples:
         initial = leaf.initial
         if axis is not None:
             if not (initial == initial[:1]).all():
-                self._problem(f"state {leaf.path or leaf.name} starts with another value per sample")
+                self._problem(
+                    f"state {leaf.path or leaf.name} starts with another value per sample"
+                )
             initial = initial[0]
-        return replace(leaf, initial=initial, new=self._result(f"state {leaf.name}", leaf.new, axis))
+        return replace(
+            leaf, initial=initial, new=self._result(f"state {leaf.name}", leaf.new, axis)
+        )
 
     def _result(self, what: str, value: Operand, wanted: int | None) -> Operand:
         """Return a result as the operand of one sample; the batch must be where it is wanted."""

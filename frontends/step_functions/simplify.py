@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from snnir.frontends.step_functions.traced import Array, Equation, Operand, Traced
+from snnir.frontends.step_functions.traced import Array, Equation, Operand, Shape, Traced
 
 #: x - c is 0 only where x is c for constants of at least this size, even where subnormal numbers
 #: are flushed to zero: neighbours of c are further apart than the smallest normal number.
@@ -130,22 +130,18 @@ def _rewritten(traced: Traced, compare: bool) -> Traced:
     kept: list[Equation] = []
     uses = readers(traced)
     outside = results(traced)
-    for equation in traced.equations:
-        equation = replace(
-            equation, operands=tuple(_final(o, names) for o in equation.operands)
-        )
-        equation = _rule(equation, known, traced.constants, compare)
-        key = _key(equation)
-        same = _identity(equation, types) or seen.get(key)
+    for old in traced.equations:
+        given = replace(old, operands=tuple(_final(o, names) for o in old.operands))
+        ruled = _rule(given, known, traced.constants, compare)
+        key = _key(ruled)
+        same = _identity(ruled, types) or _part(ruled, known, types) or seen.get(key)
         if same is not None:
-            names[equation.result] = same
+            names[old.result] = same
             continue
-        folded = _with_bias(equation, known, traced, uses, outside)
-        if folded is not None:
-            equation = folded
-        seen[key] = equation.result
-        known[equation.result] = equation
-        kept.append(equation)
+        new = _with_bias(ruled, known, traced, uses, outside) or ruled
+        seen[key] = new.result
+        known[new.result] = new
+        kept.append(new)
     return rename(replace(traced, equations=tuple(kept)), names)
 
 
@@ -163,7 +159,7 @@ def _key(equation: Equation) -> tuple[object, ...]:
     return (equation.op, operands, equation.shape, equation.dtype, attributes)
 
 
-def _identity(equation: Equation, types: Mapping[str, tuple[object, ...]]) -> str | None:
+def _identity(equation: Equation, types: Mapping[str, tuple[Shape, str]]) -> str | None:
     """Return the operand an equation only repeats."""
     if equation.op in ("reshape", "concat", "broadcast") and len(equation.operands) == 1:
         name = equation.names[0]
@@ -173,6 +169,22 @@ def _identity(equation: Equation, types: Mapping[str, tuple[object, ...]]) -> st
         name = next((o for o in equation.operands if isinstance(o, str)), "")
         if types.get(name) == (equation.shape, equation.dtype):
             return name
+    return None
+
+
+def _part(
+    equation: Equation, known: Mapping[str, Equation], types: Mapping[str, tuple[Shape, str]]
+) -> str | None:
+    """Return the operand of a `concat` that a slice of it is."""
+    joined = known.get(equation.names[0]) if equation.op == "slice" else None
+    if joined is None or joined.op != "concat":
+        return None
+    given, axis, start = equation.attributes, joined.attributes["axis"], 0
+    for name in joined.names:
+        stop = start + types[name][0][axis]
+        if (given["axis"], given["start"], given["stop"]) == (axis, start, stop):
+            return name
+        start = stop
     return None
 
 

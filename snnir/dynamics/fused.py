@@ -27,10 +27,15 @@ def snn_fma(a: Array, b: Array, c: Array, xp: Any) -> Array:
         xp: The library: the module numpy, torch or jax.numpy.
     """
     kind = xp.promote_types(xp.promote_types(a.dtype, b.dtype), c.dtype)
-    a, b, c = (xp.asarray(x, dtype=xp.float64) for x in (a, b, c))
+    a, b, c = (_cast(x, xp.float64) for x in (a, b, c))
     if kind == xp.float64:
         return _fma64(a, b, c, xp)
-    return xp.asarray(_odd_sum(a * b, c, xp), dtype=kind)
+    return _cast(_odd_sum(a * b, c, xp), kind)
+
+
+def _cast(x: Array, kind: Any) -> Array:
+    """Return an array of another dtype; torch has its own word for it."""
+    return x.to(kind) if hasattr(x, "to") else x.astype(kind)
 
 
 def _fma64(a: Array, b: Array, c: Array, xp: Any) -> Array:
@@ -42,7 +47,7 @@ def _fma64(a: Array, b: Array, c: Array, xp: Any) -> Array:
     """
     (a1, ea), (b1, eb), (c1, ec) = (_apart(x, xp) for x in (a, b, c))
     exponent = xp.maximum(ea + eb, ec - 200)
-    near = xp.maximum(ec - exponent, exponent * 0 - 200)
+    near = xp.clip(ec - exponent, -200, 200)
     high, low = _exact_product(a1, b1, xp)
     t, u = _two_sum(c1 * _power(near, xp), low)
     v, w = _two_sum(high, t)

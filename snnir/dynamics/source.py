@@ -19,7 +19,7 @@ class Expressions:
         number: Format of a literal where an array is needed.
         plain: Format of a literal beside an operator; the same by default.
         guarded: Write products and quotients as `mul(a, b, low)`, `div(a, b, low)`, for compilers
-            that would change how they round.
+            that would change how they round, and what is rounded once as `fma(a, b, c)`.
     """
 
     def __init__(
@@ -62,6 +62,8 @@ class Expressions:
         text = form.format(*args).replace("dtype", "kind")
         if self.guarded and let.op in ("mul", "div"):
             return f"{let.op}({args[0]}, {args[1]}, low)", 10
+        if self.guarded and let.op == "fma":
+            return f"fma({', '.join(args)})", 10
         return text, op.precedence
 
     def argument(

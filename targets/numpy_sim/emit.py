@@ -133,8 +133,8 @@ class _Writer:
         )
         parts = [head, f"WEIGHTS = {WEIGHTS!r}\n", *self.steps.values(), network]
         parts.append("\n\n# ---- the same for every network " + "-" * 50 + "\n\n")
-        programs = [program for program, _ in self.step_names]
-        parts.append("\n\n\n".join([*helper_sources(programs), ""]))
+        helpers = helper_sources(program for program, _ in self.step_names)
+        parts += ["\n\n\n".join([*helpers, ""])] if helpers else []
         parts.append("\n\n".join(kernel_sources(self.functions)))
         files = function_sources(folder_program, {"command_line", "read_inputs", "write_results"})
         parts.append("\n\n\n".join(["", runtime_source(), *files]) + _MAIN)

@@ -12,7 +12,6 @@ import numpy as np
 from jax import export
 
 from snnir import folder_program, folder_weights, network
-from snnir.dynamics.fused import snn_fma
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.ir.graph import Graph
@@ -20,8 +19,8 @@ from snnir.network import Model, Step
 from snnir.network_build import NetworkBuilder
 from snnir.network_source import JAX, helper_sources, literal, steps_source
 from snnir.targets.xla_sim import engine, host, kernels, program
-from snnir.targets.xla_sim.engine import Program
-from snnir.targets.xla_sim.host import Mesh, Simulator, forward, needs_wide, precision
+from snnir.targets.xla_sim.engine import Program, precision
+from snnir.targets.xla_sim.host import Mesh, Simulator, forward, needs_wide
 from snnir.targets.xla_sim.target import DETACH, XlaTarget, mesh_shape
 from snnir.tensors import Tensor
 
@@ -109,8 +108,8 @@ class Source:
         found: dict[str, Step] = {}
         names: dict[str, Any] = {
             "jnp": jax.numpy, "guard": kernels.guard,
-            "mul": kernels.mul, "div": kernels.div, "snn_fma": snn_fma, "Step": Step, "STEPS": found,
-            "inf": float("inf"), "nan": float("nan"),
+            "mul": kernels.mul, "div": kernels.div, "fma": kernels.fma,
+            "Step": Step, "STEPS": found, "inf": float("inf"), "nan": float("nan"),
         }  # fmt: skip
         exec(compile(self.steps_source(), "<steps>", "exec"), names)
         return Program(self.model, found, vars(kernels), self.constants())
@@ -142,7 +141,9 @@ class Source:
     def program(self) -> str:
         """Return `model.py`."""
         used = {unit.function for unit in self.model.units.values() if unit.kind == "op"}
-        sources = function_sources(kernels, {*used, "guard", "mul", "div"})
+        fused = helper_sources(self.builder.programs.values())
+        names = {*used, "guard", "mul", "div", *(["fma"] if fused else [])}
+        sources = function_sources(kernels, names)
         body = module_body(program)
         parts = [
             _HEAD.format(exact=_EXACT[self.target.exact]),
@@ -153,7 +154,7 @@ class Source:
             _RULE.format("from NumPy"),
             module_body(host),
             _RULE.format("the network: step programs"),
-            "\n\n\n".join([*helper_sources(self.builder.programs.values()), ""]),
+            "\n\n\n".join([*fused, ""]),
             "STEPS: dict[str, Step] = {}\n\n",
             self.steps_source(),
             _RULE.format("the network: nodes"),

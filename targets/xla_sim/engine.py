@@ -8,7 +8,8 @@ time, recurrences step together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,19 @@ class Run:
     watch: frozenset[str] = frozenset()
     valid: Array | None = None
     count: Array | None = None
+
+
+@contextlib.contextmanager
+def precision(wide: bool) -> Iterator[None]:
+    """Allow float64 inside, if it is needed, without changing it elsewhere."""
+    if not wide:
+        yield
+        return
+    from jax import experimental
+
+    known = hasattr(jax, "enable_x64")
+    with jax.enable_x64(True) if known else experimental.enable_x64(True):
+        yield
 
 
 def full(value: Any, like: Array, kind: Any) -> Array:

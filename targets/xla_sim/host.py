@@ -5,8 +5,7 @@ This module depends on JAX, NumPy and the engine alone and is copied into emitte
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,24 +18,12 @@ from snnir.targets.xla_sim.engine import (
     TILE_ROWS,
     Program,
     initial_state,
+    precision,
     simulate,
     simulate_tiles,
 )
 
 Array = Any
-
-
-@contextlib.contextmanager
-def precision(wide: bool) -> Iterator[None]:
-    """Allow float64 inside, if the network needs it, without changing it elsewhere."""
-    if not wide:
-        yield
-        return
-    from jax import experimental
-
-    known = hasattr(jax, "enable_x64")
-    with jax.enable_x64(True) if known else experimental.enable_x64(True):
-        yield
 
 
 def room_for(count: int) -> int:
@@ -91,8 +78,7 @@ def unknown_low(x: Array) -> Array:
 def needs_wide(program: Program) -> bool:
     """Return whether anything is computed in float64."""
     model = program.model
-    steps = [program.steps[u.function] for u in model.units.values() if u.kind == "neuron"]
-    wide = any(step.wide or step.fused for step in steps)
+    wide = any(program.steps[u.function].wide for u in model.units.values() if u.kind == "neuron")
     sums = any(unit.options.get("acc") == "float64" for unit in model.units.values())
     norms = any(unit.function == "batch_norm" for unit in model.units.values())
     return wide or sums or norms or "float64" in (model.dtype, model.acc)

@@ -14,6 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from snnir.dynamics.fused import snn_fma
+from snnir.targets.xla_sim.engine import precision
+
 Array = Any
 HIGHEST = lax.Precision.HIGHEST
 
@@ -42,6 +45,12 @@ def div(a: Array | float, b: Array | float, low: Array | None) -> Array:
         return guard(jnp.divide(a, b), low)
     low = low.astype(a.dtype)
     return guard(a / jnp.maximum(b, jnp.minimum(a, low)), low)
+
+
+def fma(a: Array, b: Array, c: Array) -> Array:
+    """Return a * b + c rounded once, by way of float64, which need not be allowed outside."""
+    with precision(True):
+        return snn_fma(a, b, c, jnp)
 
 
 def identity(x: Array, low: Array | None) -> Array:

@@ -13,8 +13,8 @@ import numpy as np
 from snnir.folder_program import check_record, command_line, read_inputs, write_results
 from snnir.folder_weights import read_weights
 from snnir.network import Model, Step
-from snnir.targets.xla_sim.engine import Program
-from snnir.targets.xla_sim.host import Mesh, Simulator, TooFewDevices, precision
+from snnir.targets.xla_sim.engine import Program, precision
+from snnir.targets.xla_sim.host import Mesh, Simulator, TooFewDevices
 
 # What the part of the folder's file before this one defines.
 MODEL = Model((), {}, {}, {})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import snnir
-from snnir.dynamics.trace import dynamics, exp, maximum, select, trunc
+from snnir.dynamics.trace import dynamics, exp, fma, maximum, select, trunc
 from snnir.ir import (
     Add,
     AvgPool2d,
@@ -42,7 +42,8 @@ from snnir.ir import (
 )
 from snnir.streams import Kind, Signal
 from snnir.tensors import FrozenDict
-from tests.helpers import dyadic, lif_step
+from tests.fused import all_exact, finite_summands, fused_cell
+from tests.helpers import dyadic, lif_step, params
 from tests.strategies import lif_steps
 
 pytest.importorskip("torch")
@@ -190,6 +191,34 @@ def test_programs_of_ones_own(framework: str) -> None:
     step = Step(custom, FrozenDict({"a": snnir.tensor(0.75)}))
     same(network(step, (4,), 2), framework, noise((4,), 2))
     same(network(Step(exponential), (4,)), framework, noise((4,)))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_products_and_sums_rounded_together(framework: str) -> None:
+    need(framework)
+    a, b, c = finite_summands("float32")
+    built = network(fused_cell(c), c.shape, 2)
+    xs = {"in0": a.reshape(1, 1, -1), "in1": b.reshape(1, 1, -1)}
+    found = snnir.compile(built, framework, level=0).run(xs).output
+    np.testing.assert_array_equal(found.reshape(-1), all_exact(a, b, c))
+
+
+@dynamics(params={"a": "1"}, states={"v": 0.0}, outputs=(Kind.ANALOG,))
+def square(x: Any, v: Any, a: Any) -> Any:
+    h = fma(x, x, a)
+    return {"v": h}, h
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_products_and_sums_rounded_together_have_gradients(framework: str) -> None:
+    import torch
+
+    need(framework)
+    net = snnir.export(network(Step(square, params(a=0.7)), (4,)), framework)
+    x = torch.from_numpy(noise((4,))["in0"]).requires_grad_()
+    net(x).sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, 2 * x)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

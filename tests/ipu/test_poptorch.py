@@ -158,6 +158,8 @@ def test_states_that_take_the_place_of_others() -> None:
 def test_every_scalar_op() -> None:
     """Each operation on its own, on zeros of both signs, infinities and small numbers too."""
     steps, x, y = scalar_steps()
+    fused = neuron_graph([steps.pop("fma")], (3,))
+    assert ["rounded once" in problem.message for problem in unsupported(fused)] == [True]
     built = neuron_graph(list(steps.values()), (x.size,))
     with np.errstate(all="ignore"):
         want = simulate(build_model(built, "float32"), {"x": x, "y": y})[0]

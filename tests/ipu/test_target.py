@@ -34,6 +34,7 @@ from snnir.streams import Kind
 from snnir.targets.ipu.half import halved
 from snnir.targets.ipu.memory import ITEM_BYTES
 from tests.corpora.test_corpus import READABLE
+from tests.fused import run_fused
 from tests.helpers import cli, dyadic, graph, lif_step, quiet_load, spikes
 from tests.ipu.nets import convolutional, every_op, ipu, layers, random_sparse, recurrence, tensors
 from tests.strategies import graphs
@@ -74,11 +75,18 @@ def test_every_op(options: dict[str, Any]) -> None:
 
 def test_scalar_operations() -> None:
     steps, x, y = scalar_steps()
-    exact = [s for name, s in steps.items() if name not in ("exp", "log", "tanh", "pow")]
+    others = ("exp", "log", "tanh", "pow", "fma")
+    exact = [s for name, s in steps.items() if name not in others]
     given = {"x": x, "y": y}
     for array in given.values():
         array[~np.isfinite(array)] = 7e37
     compare(neuron_graph(exact, x.shape[2:]), given)
+
+
+def test_products_and_sums_rounded_together() -> None:
+    """Tiles compute it with integers; PopTorch has nothing to compute it with."""
+    with pytest.warns(snnir.SnnirWarning, match="'n'.*PopTorch has no product and sum"):
+        run_fused("ipu")
 
 
 def test_scalar_operations_of_the_library() -> None:

@@ -30,6 +30,7 @@ from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
 from tests.conformance.test_steps import nested
 from tests.corpora.test_corpus import READABLE
+from tests.fused import fused_graph, run_fused
 from tests.helpers import feed_forward, graph, params, quiet_load, recurrent, spikes
 from tests.passes.test_quantize import readout
 from tests.strategies import adaptive, graphs, lif_steps
@@ -152,6 +153,26 @@ def test_every_scalar_op(precision: str) -> None:
             np.testing.assert_allclose(b, a, rtol=1e-6, err_msg=name)
         else:
             np.testing.assert_array_equal(b, a, name)
+
+
+@pytest.mark.parametrize(
+    ("precision", "options"),
+    [
+        ("float32", {}), ("float32", {"cpu": "host"}),
+        ("float64", {"precision": "float64"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_products_and_sums_rounded_together(precision: str, options: dict[str, Any]) -> None:
+    """The generic processor has no such instruction."""
+    run_fused("mlir", precision, special=False, steps=1, **options)
+
+
+@pytest.mark.parametrize("backend", ["vmvx", "vulkan-spirv"])
+def test_back_ends_that_may_round_twice_are_refused(backend: str) -> None:
+    problems = snnir.check(fused_graph(3), "mlir", backend=backend)
+    assert ["rounded once" in each.message for each in problems] == [True]
+    assert not snnir.check(feed_forward(), "mlir", backend=backend)
 
 
 @pytest.mark.parametrize("delay", [1, 3])

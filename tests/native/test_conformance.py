@@ -42,6 +42,7 @@ from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
 from tests.conformance.test_steps import nested
 from tests.corpora.test_corpus import READABLE
+from tests.fused import run_fused
 from tests.helpers import (
     feed_forward,
     graph,
@@ -163,6 +164,11 @@ def test_every_scalar_op() -> None:
             np.testing.assert_allclose(b, a, rtol=1e-6, err_msg=name)
         else:
             np.testing.assert_array_equal(b, a, name)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_products_and_sums_rounded_together(precision: str) -> None:
+    run_fused("native", precision, precision=precision)
 
 
 @pytest.mark.parametrize("delay", [1, 3])

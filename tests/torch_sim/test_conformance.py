@@ -39,6 +39,7 @@ from snnir.streams import Kind
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
 from tests.conformance.test_steps import nested
+from tests.fused import run_fused, run_fused_folder
 from tests.helpers import feed_forward, graph, lif_step, params, recurrent, spikes
 from tests.strategies import adaptive, graphs, lif_steps
 from tests.targets import (
@@ -161,6 +162,16 @@ def test_every_scalar_op(backend: str) -> None:
         if name not in ("min", "max", "exp", "log", "tanh", "pow"):
             number = ~np.isnan(a)
             np.testing.assert_array_equal(np.signbit(b[number]), np.signbit(a[number]), name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_products_and_sums_rounded_together(backend: str, precision: str) -> None:
+    run_fused("torch", precision, backend=backend, precision=precision)
+
+
+def test_a_folder_rounds_products_and_sums_together(tmp_path: Path) -> None:
+    run_fused_folder("torch", tmp_path / "out")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

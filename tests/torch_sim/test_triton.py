@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the torch target needs torch")
-pytest.importorskip("triton", reason="triton is not installed")
+triton = pytest.importorskip("triton", reason="triton is not installed")
 
 import snnir
 from snnir.dynamics.scalar import FLOAT_OPS
+from snnir.dynamics.surrogate import surrogate
 from snnir.ir import Step
-from snnir.targets.torch_sim.triton_kernels import fits
+from snnir.targets.torch_sim.triton_kernels import fits, triton_source
+from tests.fused import check_fused, fused_graph, fused_step, summands
+from tests.fused import given as fused_inputs
 from tests.helpers import ROOT, feed_forward, lif_step, params, recurrent, spikes
 from tests.strategies import adaptive
 from tests.targets import inputs, neuron_graph, scalar_steps
@@ -65,6 +71,15 @@ def same(built: Any, xs: Any, device: str = "cpu", **tolerance: float) -> None:
             assert float((want - got).abs().max()) / scale < 1e-4
 
 
+def fused(device: str) -> None:
+    """Products and sums are rounded together where that is asked for, and nowhere else."""
+    a, b, c = summands("float32")
+    net = snnir.to_torch(fused_graph(len(a)), backend="triton", device=device)
+    xs = {k: torch.as_tensor(x, device=device) for k, x in fused_inputs(a, b, c).items()}
+    with torch.no_grad():
+        check_fused({k: y.cpu().numpy() for k, y in net(xs).items()}, a, b, c)
+
+
 def everything(device: str = "cpu") -> None:
     """Every check, on a device."""
     built = neuron_graph(family(), (3, 50))  # 150 lanes a sample: no block is full
@@ -88,6 +103,7 @@ def everything(device: str = "cpu") -> None:
                 xs = {k: np.abs(v) for k, v in xs.items()}
             close = {"rtol": 1e-6, "atol": 1e-6} if name in ("exp", "log", "tanh") else {}
             same(built, xs, device, **close)
+    fused(device)
     assert {name for name in FLOAT_OPS if not fits(steps[name].program)} == {"pow"}
 
 
@@ -99,6 +115,31 @@ def test_in_the_interpreter() -> None:
         text=True, check=False,
     )  # fmt: skip
     assert done.stdout.strip().endswith("equal"), done.stderr[-3000:]
+
+
+def test_the_instructions_for_a_gpu(tmp_path: Path) -> None:
+    """Compiled without one: a product and a sum are one instruction only where asked for."""
+    from triton.backends.compiler import GPUTarget  # type: ignore[import-untyped]
+    from triton.compiler import ASTSource  # type: ignore[import-untyped]
+
+    file = tmp_path / "kernels.py"
+    file.write_text(triton_source({"step": fused_step().program}, surrogate("atan"), True))
+    spec = importlib.util.spec_from_file_location("fused_kernels", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    names = module.step_scan.arg_names
+    kinds = {n: "*fp32" if re.fullmatch("[xy][0-9]", n) else "i32" for n in names}
+    kinds |= {"KEEP": "constexpr", "BLOCK": "constexpr"}
+    fixed = {(names.index("KEEP"),): 0, (names.index("BLOCK"),): 128}
+    made = triton.compile(
+        ASTSource(module.step_scan, kinds, fixed), target=GPUTarget("cuda", 90, 32),
+        options={"enable_fp_fusion": False},
+    )  # fmt: skip
+    found = re.findall(r"\b(?:fma|mul|add)\.[a-z.]*f32", made.asm["ptx"])
+    assert set(found) == {"fma.rn.f32", "mul.rn.f32", "add.rn.f32"}
+    assert len({found.count(name) for name in found}) == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 import snnir
-from snnir.dynamics import Dynamics, dynamics, exp, maximum, minimum, select, tanh
+from snnir.dynamics import Dynamics, dynamics, exp, fma, maximum, minimum, select, tanh
 from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.evaluate import compile_step
 from snnir.dynamics.program import Operand
@@ -48,6 +48,7 @@ def gradients(program: Dynamics, env: Env, weights: list[float], **options: Any)
 def smooth(x: Any, y: Any, v: Any, w: Any, a: Any, b: Any) -> Any:
     """Every differentiable operation, each with both operands variable."""
     h = a * v + (x - y) / (b + 2.0)
+    h = fma(h, w, x) - fma(v, a, y)
     h = maximum(h, y) - minimum(h * w, x) + abs(h - w) - abs(-h)
     g = exp(-(h * h)) + tanh(x * w) + sqrt(h * h + 1.0) + log(y * y + 1.5)
     g = select(x > 100.0, v, g) ** a + (g + 3.0) ** 2.0

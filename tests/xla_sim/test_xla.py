@@ -38,6 +38,8 @@ from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
 from snnir.targets.xla_sim.host import room_for, tile_for
 from tests.conformance.test_steps import nested
+from tests.fused import all_exact, finite_summands, fused_graph, run_fused, run_fused_folder
+from tests.fused import given as fused_inputs
 from tests.helpers import (
     CORPUS,
     ROOT,
@@ -172,6 +174,33 @@ def test_every_scalar_op() -> None:
             np.testing.assert_allclose(b, a, rtol=2e-6, err_msg=name)
         else:
             np.testing.assert_array_equal(b, a, name)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_products_and_sums_rounded_together(precision: str) -> None:
+    """XLA on CPU takes numbers below 1.2e-38 as zero."""
+    run_fused("xla", precision, special=False, precision=precision)
+
+
+def test_a_folder_rounds_products_and_sums_together(tmp_path: Path) -> None:
+    run_fused_folder("xla", tmp_path / "out")
+
+
+def test_gradients_pass_products_and_sums_rounded_together() -> None:
+    """In a function that others compile too, where float64 is not allowed."""
+    import jax
+
+    a, b, c = finite_summands("float32", special=False)
+    made: Any = snnir.compile(fused_graph(len(a)), "xla", level=0)
+
+    def run(xs: Any) -> Any:
+        outputs = made.function({}, xs)
+        return outputs["once"].sum(), outputs
+
+    found, outputs = jax.jit(jax.grad(run, has_aux=True))(fused_inputs(a, b, c))
+    np.testing.assert_array_equal(outputs["once"].reshape(-1), all_exact(a, b, c))
+    for name, want in (("x", b), ("y", a), ("z", np.ones_like(c))):
+        np.testing.assert_array_equal(found[name].reshape(-1), want, name)
 
 
 @pytest.mark.parametrize("delay", [1, 3])
