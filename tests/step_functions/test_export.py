@@ -23,7 +23,7 @@ from norse.torch.functional.lsnn import LSNNState
 from spikingjelly.activation_based import functional as jelly
 from spikingjelly.activation_based import surrogate
 
-from tests.helpers import spikes
+from tests.helpers import ROOT, spikes
 from tests.step_functions import torch_cells as cells
 
 pytestmark = [pytest.mark.framework, pytest.mark.filterwarnings("ignore::FutureWarning")]
@@ -247,3 +247,14 @@ def test_several_inputs_and_outputs_have_the_names_of_their_structure() -> None:
         output, state = cells.two_streams(now, state)
         for name, value in output.items():
             np.testing.assert_array_equal(result.outputs[name][t], value.numpy())
+
+
+def test_the_example_of_the_page_runs() -> None:
+    page = (ROOT / "docs" / "torch.md").read_text("utf-8")
+    section = page[page.index("## Neurons of your own") :]
+    block = section.split("```python\n")[1].split("```")[0]
+    torch.manual_seed(0)
+    found: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(block, "torch.md", "exec"), found)
+    assert not found["graph"].provenance.notes or "rounding" in found["graph"].provenance.notes[0]
+    assert "decay" in {key for key, _ in found["graph"]["neuron"].op.program.params}
