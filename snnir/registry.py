@@ -69,6 +69,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "torch": "snnir.frontends.torch_nets.load:load_torch",
     },
     "live": {
+        "jaxpr": "snnir.frontends.step_functions.live:LiveStep",
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
         "torch": "snnir.frontends.torch_nets.live:LiveModel",
         "update": "snnir.targets.torch_sim.update:update_graph",

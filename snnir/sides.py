@@ -54,6 +54,8 @@ def side_of(model: Any) -> Side:
         return FolderSide(path) if is_artefact(path) else FileSide(path)
     if callable(getattr(model, "forward", None)) and hasattr(model, "named_modules"):
         return LiveSide(model)
+    if is_step(model):
+        return StepSide(model)
     raise error(
         "SNN601", f"cannot compare a {type(model).__name__}",
         hint="give a graph, a file, an artefact folder, a recording (.npz) or a torch module",
@@ -179,6 +181,38 @@ class LiveSide:
         """Run it from rest; its states are put back."""
         outputs, recorded = self.live(x).run(_single(x))
         return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
+
+
+@dataclass
+class StepSide:
+    """A JAX step function with its first state and an example of its input, run by JAX."""
+
+    model: tuple[Any, ...]
+
+    @cached_property
+    def live(self) -> Any:
+        """The step function as something that runs."""
+        from snnir.registry import lookup
+
+        step_fn, state, example, *rest = self.model
+        options = rest[0] if rest else {}
+        return lookup("live", "jaxpr", "SNN101")(step_fn, state, example, **options)
+
+    def populations(self, x: Any) -> list[str] | None:
+        """Return the populations that are outputs."""
+        return list(self.live.names)
+
+    def run(self, x: Any, record: Sequence[str]) -> Traces:
+        """Run it from its first state."""
+        outputs, recorded = self.live.run(wanted(x))
+        return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
+
+
+def is_step(model: Any) -> bool:
+    """Whether a model is (step function, state, example), maybe with a mapping of options."""
+    if not isinstance(model, tuple) or len(model) not in (3, 4) or not callable(model[0]):
+        return False
+    return len(model) == 3 or isinstance(model[3], Mapping)
 
 
 def _single(x: Any) -> Array:

@@ -53,6 +53,8 @@ class JaxRun:
             SnnirError: SNN801 if JAX cannot run it.
         """
         samples = next(iter(inputs.values())).shape[1]
+        if not self.batched and samples > 1:
+            return self._one_by_one(inputs, samples)
         size = self.step.inputs[0][1][0] if self.batched else 1
         if samples != size:
             raise error(
@@ -66,6 +68,16 @@ class JaxRun:
             raise error("SNN801", f"JAX raised {type(failure).__name__}: {text}") from None
         named = zip(self.step.outputs, self._arranged(outputs), strict=True)
         return self._arranged(states), dict(named)
+
+    def _one_by_one(
+        self, inputs: Mapping[str, Array], samples: int
+    ) -> tuple[list[Array], dict[str, Array]]:
+        runs = [self.run({n: x[:, i : i + 1] for n, x in inputs.items()}) for i in range(samples)]
+        states = [
+            np.concatenate(parts, axis=1) for parts in zip(*(r[0] for r in runs), strict=True)
+        ]
+        names = self.step.outputs
+        return states, {n: np.concatenate([r[1][n] for r in runs], axis=1) for n in names}
 
     def _given(self, x: Array, dtype: Any) -> Array:
         given = x if self.batched else x[:, 0]

@@ -15,6 +15,7 @@ import click
 import snnir
 from snnir.errors import Diagnostic, error, warn
 from snnir.registry import load_plugin
+from snnir.sides import is_step
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,18 +143,24 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
         warn(Diagnostic("SNN701", message, source=text))
     if isinstance(made, snnir.Graph):
         return made.verify()
+    if is_step(made):
+        return _from_step(made, reading, factory)
     net, shape = _net_and_shape(made, torch_options, text)
     layout = torch_options.get("layout")
     return snnir.from_torch(net, shape, layout=layout, dt=reading.get("dt"), name=factory)
 
 
-def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, tuple[int, ...]] | None:
-    """Return a factory's torch module and its input shape, None for any other MODEL."""
+def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[int, ...]]] | None:
+    """Return a factory's live model and the shapes of its inputs, None for any other MODEL."""
     path, factory = _factory(text)
     made = _make(Path(path), factory) if factory else None
     if made is None or isinstance(made, snnir.Graph):
         return None
-    return _net_and_shape(made, reading, text)
+    if is_step(made):
+        graph = _from_step(made, reading, factory)
+        return made, {name: signal.shape for name, signal in graph.inputs.items()}
+    net, shape = _net_and_shape(made, reading, text)
+    return net, {"input": shape}
 
 
 def _factory(text: str) -> tuple[str, str]:
@@ -189,8 +196,18 @@ def _net_and_shape(made: Any, options: dict[str, Any], source: str) -> tuple[Any
     return net, tuple(shape)
 
 
+def _from_step(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
+    step_fn, state, example, *rest = made
+    options = {"name": name, "dt": reading.get("dt"), **(rest[0] if rest else {})}
+    return snnir.from_jax(step_fn, state, example, **options)
+
+
 def _make(path: Path, factory: str) -> Any:
-    """Call a factory; it returns a graph, a torch module, or a module and its input shape."""
+    """Call a factory.
+
+    It returns a graph, a torch module, a module and its input shape, or a JAX step function, its
+    first state and an example of its input (and a mapping of more arguments of `from_jax`).
+    """
     source = f"{path}:{factory}"
     try:
         # What the user's code prints is for people: stdout is data.
@@ -202,8 +219,12 @@ def _make(path: Path, factory: str) -> Any:
         reason = f"{type(failure).__name__}: {failure}"
         raise error("SNN101", f"the factory failed: {reason}", source=source) from failure
     net = made[0] if isinstance(made, tuple) and len(made) == 2 else made
-    if not isinstance(net, snnir.Graph) and not hasattr(net, "named_modules"):
-        message = f"the factory returned {type(made).__name__}, not a snnir.Graph or torch module"
+    known = isinstance(net, snnir.Graph) or hasattr(net, "named_modules") or is_step(made)
+    if not known:
+        message = (
+            f"the factory returned {type(made).__name__}, not a snnir.Graph, a torch module or "
+            "(step function, state, example)"
+        )
         raise error("SNN101", message, source=source)
     return made
 

@@ -115,8 +115,8 @@ def _summary(result: snnir.Result, as_json: bool) -> None:
 def diff_command(a: str, b: str, as_json: bool, reading: dict[str, Any], **given: Any) -> None:
     """Compare A and B (models, artefact folders, or recorded .npz) on one input.
 
-    A torch model (module.py:factory) is run by its own framework. Exit code 1 if any element
-    differs.
+    A torch model or a JAX step function (module.py:factory) is run by its own framework. Exit
+    code 1 if any element differs.
 
     Example: snnir diff model.nir out --input x.npy
     """
@@ -146,7 +146,7 @@ def _side(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[int,
         return text, None
     live = load_live(text, reading)
     if live is not None:
-        return live[0], {"input": live[1]}
+        return live
     opened = _open(text, {k: v for k, v in reading.items() if k not in ("input_shape", "layout")})
     return (opened if isinstance(opened, snnir.Graph) else opened.path), _shapes(opened)
 

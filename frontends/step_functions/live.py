@@ -1,0 +1,62 @@
+"""Running a step function by JAX, beside its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from snnir.errors import error
+from snnir.frontends.step_functions.jax_run import JaxRun
+from snnir.frontends.step_functions.load import imported
+from snnir.frontends.step_functions.traced import Array
+
+
+class LiveStep:
+    """A step function with its first state and an example of its input.
+
+    Args:
+        step_fn, state, example: As `snnir.from_jax` takes them.
+        options: The same.
+
+    Attributes:
+        graph: Its graph.
+        names: Populations whose spikes are outputs of the step function: what JAX shows of it.
+    """
+
+    def __init__(self, step_fn: Any, state: Any, example: Any, **options: Any) -> None:
+        made = imported(step_fn, state, example, **options)
+        self.graph = made.graph
+        self._run = JaxRun(made.step, made.batched)
+        self._shown = {
+            value.node: name
+            for name, value in made.graph.outputs.items()
+            if value.result == 0 and made.graph[value.node].op.name == "step"
+        }
+        self.names = [node for node in self.graph.order if node in self._shown]
+
+    def run(self, x: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return outputs and what is known of populations, [T, B, *shape].
+
+        Args:
+            x: [T, B, *shape], or one such array per input name. A step function of a batch takes
+                as many samples as its example has.
+
+        Raises:
+            SnnirError: SNN601 if the input does not fit.
+        """
+        names = [name for name, _, _ in self._run.step.inputs]
+        given = x if isinstance(x, Mapping) else {names[0]: x}
+        if sorted(given) != sorted(names):
+            raise error("SNN601", f"the inputs are {', '.join(names)}, got {', '.join(given)}")
+        arrays = {name: np.asarray(given[name], np.float32) for name in names}
+        for name, signal in self.graph.inputs.items():
+            if arrays[name].ndim < 2 or arrays[name].shape[2:] != signal.shape:
+                raise error(
+                    "SNN601",
+                    f"input {name} must be [T, B, *{list(signal.shape)}], got "
+                    f"{list(arrays[name].shape)}",
+                )
+        _, outputs = self._run.run(arrays)
+        return outputs, {node: outputs[self._shown[node]] for node in self.names}
