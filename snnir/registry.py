@@ -69,6 +69,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "torch": "snnir.frontends.torch_nets.load:load_torch",
     },
     "live": {
+        "export": "snnir.frontends.step_functions.export_live:LiveExport",
         "jaxpr": "snnir.frontends.step_functions.live:LiveStep",
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
         "torch": "snnir.frontends.torch_nets.live:LiveModel",

@@ -14,10 +14,10 @@ import torch.utils._pytree as pytree  # noqa: TID253
 
 from snnir.errors import SnnirError, error
 from snnir.frontends.step_functions.export_kept import Kept, Watch
+from snnir.frontends.step_functions.export_lines import is_own
 from snnir.frontends.step_functions.paths import identifier, path_text, unique
 from snnir.untouched import untouched
 
-_HERE = Path(__file__).parent
 #: Orders of the two arguments and the two results.
 ORDERS = ("x-state", "state-x")
 _TYPES = (torch.float32, torch.bool, torch.int64, torch.int32, torch.uint8, torch.int8)
@@ -307,6 +307,4 @@ def raised(failure: BaseException, hint: str | None = None, code: str = "SNN801"
 
 def frames_of(failure: BaseException) -> list[traceback.FrameSummary]:
     """Return the frames of an exception that are the user's."""
-    skipped = (*(str(Path(m.__file__).parent) for m in (torch, traceback)), str(_HERE))
-    frames = traceback.extract_tb(failure.__traceback__)
-    return [f for f in frames if not f.filename.startswith(skipped)]
+    return [f for f in traceback.extract_tb(failure.__traceback__) if is_own(f.filename)]

@@ -50,7 +50,7 @@ class StepRun(Run):
 
     def steps(self, xs: Sequence[list[torch.Tensor]]) -> list[tuple[list[Any], list[Any]]]:
         """Call it step by step; what its modules keep is put back at the end."""
-        states = list(self.call.state.leaves)
+        states = self._start(xs[0][0])
         found = []
         with untouched(self.call), torch.no_grad():
             for x in xs:
@@ -58,6 +58,18 @@ class StepRun(Run):
                 held = [leaf.clone() for kept in self.call.found.kept for leaf in kept.read()]
                 found.append(([o.clone() for o in outputs], [*states, *held]))
         return found
+
+    def _start(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the first state, of as many samples as an input has."""
+        example = self.call.x.leaves[0]
+        if x.shape == example.shape:
+            return list(self.call.state.leaves)
+        return [
+            leaf[:1].expand(len(x), *leaf.shape[1:]).clone()
+            if leaf.shape[:1] == example.shape[:1]
+            else leaf
+            for leaf in self.call.state.leaves
+        ]
 
 
 class ProgramRun(Run):

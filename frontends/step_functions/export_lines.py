@@ -16,10 +16,19 @@ from torch.overrides import TorchFunctionMode  # noqa: TID253
 
 #: Key of the marks of this module on the nodes of a program.
 _KEY = "snnir"
-_HERE = str(Path(__file__).parent)
-_TORCH = str(Path(torch.__file__).parent)
+#: Folders whose lines are not the user's; packages beside them are.
+_HERE, _TORCH = str(Path(__file__).parent), str(Path(torch.__file__).parent)
+_PYTHON = str(Path(linecache.__file__).parent)
+_PACKAGES = ("site-packages", "dist-packages")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _ASSIGNED = re.compile(r"\s*(?:self\.)?([A-Za-z_]\w*)\s*(?::[^=]+)?=(?!=)")
+
+
+def is_own(file: str) -> bool:
+    """Whether a file is neither torch's, nor Python's, nor this package's."""
+    if file.startswith((_HERE, _TORCH)):
+        return False
+    return not file.startswith(_PYTHON) or any(name in file for name in _PACKAGES)
 
 
 class _Lines(TorchFunctionMode):
@@ -40,7 +49,7 @@ class _Lines(TorchFunctionMode):
         path: str | None = None
         while frame is not None and (line is None or path is None):
             code = frame.f_code
-            if line is None and not code.co_filename.startswith((_HERE, _TORCH)):
+            if line is None and is_own(code.co_filename):
                 line = (code.co_filename, int(frame.f_lineno), code.co_name)
             if path is None and code.co_name == "_call_impl":
                 path = self.paths.get(id(frame.f_locals.get("self")))
@@ -65,7 +74,7 @@ def place_of(node: Any) -> tuple[str, int, str]:
     if mark is not None:
         return mark[0], mark[1], mark[2]
     frames = [match.groups() for match in _FRAME.finditer(node.meta.get("stack_trace") or "")]
-    own = [f for f in frames if not f[0].startswith((_HERE, _TORCH))]
+    own = [f for f in frames if is_own(f[0])]
     return (own[-1][0], int(own[-1][1]), own[-1][2]) if own else ("", 0, "")
 
 

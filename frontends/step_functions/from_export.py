@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch  # noqa: TID253  (this module is imported when a torch step function is)
@@ -19,7 +19,29 @@ from snnir.ir.graph import Graph
 from snnir.untouched import untouched
 
 
-def load_export(
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A step function that became a graph.
+
+    Attributes:
+        graph: The graph.
+        program: What was exported.
+        run: Runs the step function by torch.
+        batched: Whether the example has a batch axis.
+    """
+
+    graph: Graph
+    program: Program
+    run: Run
+    batched: bool
+
+
+def load_export(step: Any, state: Any, example: Any, **options: Any) -> Graph:
+    """Return the graph of a step function; see `snnir.from_export`."""
+    return imported(step, state, example, **options).graph
+
+
+def imported(
     step: Any,
     state: Any,
     example: Any,
@@ -28,8 +50,31 @@ def load_export(
     batched: bool = True,
     dt: float | None = None,
     name: str | None = None,
-) -> Graph:
-    """Return the graph of a step function; see `snnir.from_export`."""
+) -> Imported:
+    """Return the graph of a step function with what runs it."""
+    _check(step, order)
+    x, start = Tree.of(example, "example"), Tree.of(state, "state")
+    if not x.leaves:
+        raise error("SNN801", "give example=, the input of one step")
+    run: Run
+    if isinstance(step, torch.export.ExportedProgram):
+        program = read(step, x, start, order)
+        run = ProgramRun(step, program, order, start)
+    else:
+        if batched:
+            x, start = x.of_two(), start.of_two()
+        call = Call(step, x, start, order)
+        with torch.no_grad():
+            warm_up(call)
+            with untouched(call):
+                program = export(call)
+        run = StepRun(call)
+    return Imported(
+        _graph(program, run, name or _name_of(step), batched, dt), program, run, batched
+    )  # fmt: skip
+
+
+def _check(step: Any, order: str) -> None:
     if order not in ORDERS:
         raise error("SNN801", f"there is no order '{order}'", hint=f"use {' or '.join(ORDERS)}")
     if isinstance(step, (str, bytes, os.PathLike)):
@@ -42,22 +87,6 @@ def load_export(
         kind = type(step).__name__
         message = f"from_export takes a module, a function or an exported program, got {kind}"
         raise error("SNN801", message)
-    called = name or _name_of(step)
-    x, start = Tree.of(example, "example"), Tree.of(state, "state")
-    if not x.leaves:
-        raise error("SNN801", "give example=, the input of one step")
-    if isinstance(step, torch.export.ExportedProgram):
-        program = read(step, x, start, order)
-        run = ProgramRun(step, program, order, start)
-        return _graph(program, run, called, batched, dt)
-    if batched:
-        x, start = x.of_two(), start.of_two()
-    call = Call(step, x, start, order)
-    with torch.no_grad():
-        warm_up(call)
-        with untouched(call):
-            program = export(call)
-        return _graph(program, StepRun(call), called, batched, dt)
 
 
 def _graph(program: Program, run: Run, name: str, batched: bool, dt: float | None) -> Graph:

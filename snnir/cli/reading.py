@@ -15,7 +15,7 @@ import click
 import snnir
 from snnir.errors import Diagnostic, error, warn
 from snnir.registry import load_plugin
-from snnir.sides import is_step
+from snnir.sides import is_step, is_torch_step
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -199,14 +199,16 @@ def _net_and_shape(made: Any, options: dict[str, Any], source: str) -> tuple[Any
 def _from_step(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
     step_fn, state, example, *rest = made
     options = {"name": name, "dt": reading.get("dt"), **(rest[0] if rest else {})}
-    return snnir.from_jax(step_fn, state, example, **options)
+    read = snnir.from_export if is_torch_step(made) else snnir.from_jax
+    return read(step_fn, state, example, **options)
 
 
 def _make(path: Path, factory: str) -> Any:
     """Call a factory.
 
-    It returns a graph, a torch module, a module and its input shape, or a JAX step function, its
-    first state and an example of its input (and a mapping of more arguments of `from_jax`).
+    It returns a graph, a torch module, a module and its input shape, or a step function of JAX or
+    torch, its first state and an example of its input (and a mapping of more arguments of
+    `from_jax` or `from_export`).
     """
     source = f"{path}:{factory}"
     try:
