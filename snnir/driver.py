@@ -222,6 +222,20 @@ def from_jax(
     return graph
 
 
+def from_step(step: Any, state: Any, example: Any, **options: Any) -> Graph:
+    """Read a step function of torch by `from_export`, of JAX by `from_jax`.
+
+    Args:
+        step, state, example: As these take them; torch is told by the tensors of the example, or
+            by the step itself.
+        options: Theirs.
+    """
+    from snnir.sides import is_torch_step
+
+    read = from_export if is_torch_step((step, state, example)) else from_jax
+    return read(step, state, example, **options)
+
+
 def restep(
     graph: Graph, semantics: str | Semantics | None, dt: float | None, options: Mapping[str, Any]
 ) -> Graph:

@@ -51,6 +51,14 @@ class Program:
     states: Mapping[str, str]
 
 
+#: Words that printed programs use themselves.
+_WORDS = frozenset(
+    "acc char const do double dtype enum extern float fma full goto int jax jnp kind long main math "
+    "np register restrict short signed sizeof state static struct switch tl torch typedef union "
+    "unsigned void volatile xp".split()
+)
+
+
 @dataclass
 class _Names:
     """Names in one program, each taken once."""
@@ -58,7 +66,8 @@ class _Names:
     taken: list[str] = field(default_factory=list)
 
     def new(self, stem: str) -> str:
-        (name,) = unique([identifier(stem, "x")], self.taken)
+        word = identifier(stem, "x")
+        (name,) = unique([f"{word}_" if word in _WORDS else word], self.taken)
         self.taken.append(name)
         return name
 
@@ -203,7 +212,9 @@ def state_names(leaves: Sequence[Leaf]) -> list[str]:
 
 def _last(path: str, name: str) -> str:
     last = path.rpartition(".")[2]
-    return last if last.isidentifier() else name
+    if last.isidentifier():
+        return last
+    return f"v{name.removeprefix('state')}" if name.startswith("state") else name
 
 
 def node_stem(leaves: Sequence[Leaf]) -> str:

@@ -15,7 +15,6 @@ import click
 import snnir
 from snnir.errors import Diagnostic, error, warn
 from snnir.registry import load_plugin
-from snnir.sides import is_step, is_torch_step
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -143,7 +142,7 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
         warn(Diagnostic("SNN701", message, source=text))
     if isinstance(made, snnir.Graph):
         return made.verify()
-    if is_step(made):
+    if _is_step(made):
         return _from_step(made, reading, factory)
     net, shape = _net_and_shape(made, torch_options, text)
     layout = torch_options.get("layout")
@@ -156,7 +155,7 @@ def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[
     made = _make(Path(path), factory) if factory else None
     if made is None or isinstance(made, snnir.Graph):
         return None
-    if is_step(made):
+    if _is_step(made):
         graph = _from_step(made, reading, factory)
         return made, {name: signal.shape for name, signal in graph.inputs.items()}
     net, shape = _net_and_shape(made, reading, text)
@@ -196,11 +195,15 @@ def _net_and_shape(made: Any, options: dict[str, Any], source: str) -> tuple[Any
     return net, tuple(shape)
 
 
+def _is_step(made: Any) -> bool:
+    """Whether a factory returned (step function, state, example), maybe with options."""
+    is_long = isinstance(made, tuple) and len(made) in (3, 4)
+    return is_long and callable(made[0]) and all(isinstance(m, dict) for m in made[3:])
+
+
 def _from_step(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
-    step_fn, state, example, *rest = made
-    options = {"name": name, "dt": reading.get("dt"), **(rest[0] if rest else {})}
-    read = snnir.from_export if is_torch_step(made) else snnir.from_jax
-    return read(step_fn, state, example, **options)
+    options = {"name": name, "dt": reading.get("dt"), **(made[3] if len(made) > 3 else {})}
+    return snnir.from_step(*made[:3], **options)
 
 
 def _make(path: Path, factory: str) -> Any:
@@ -221,7 +224,7 @@ def _make(path: Path, factory: str) -> Any:
         reason = f"{type(failure).__name__}: {failure}"
         raise error("SNN101", f"the factory failed: {reason}", source=source) from failure
     net = made[0] if isinstance(made, tuple) and len(made) == 2 else made
-    known = isinstance(net, snnir.Graph) or hasattr(net, "named_modules") or is_step(made)
+    known = isinstance(net, snnir.Graph) or hasattr(net, "named_modules") or _is_step(made)
     if not known:
         message = (
             f"the factory returned {type(made).__name__}, not a snnir.Graph, a torch module or "

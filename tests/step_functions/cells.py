@@ -191,10 +191,10 @@ LAYERS = {
 }
 
 CELLS = {
-    "leaky": Cell(leaky, ZERO, ONE, {"neuron:state": lambda s: s}),
+    "leaky": Cell(leaky, ZERO, ONE, {"neuron:v": lambda s: s}),
     "cuba": Cell(
         cuba, (ZERO, ZERO, ZERO), ONE,
-        {"neuron:state_0": lambda s: s[0], "neuron:state_1": lambda s: s[1]},
+        {"neuron:v_0": lambda s: s[0], "neuron:v_1": lambda s: s[1]},
     ),
     "lsnn": Cell(
         lsnn, {"v": ZERO, "a": ZERO, "z": ZERO}, ONE,
@@ -203,7 +203,7 @@ CELLS = {
     ),
     "izhikevich": Cell(
         izhikevich, (jnp.full(5, -65.0), jnp.full(5, -13.0)), ONE,
-        {"neuron:state_0": lambda s: s[0], "neuron:state_1": lambda s: s[1]},
+        {"neuron:v_0": lambda s: s[0], "neuron:v_1": lambda s: s[1]},
     ),
     "conv": Cell(
         conv_net, {"v": jnp.zeros((2, 8, 8, 4)), "u": jnp.zeros((2, 5))}, jnp.ones((2, 8, 8, 2)),
@@ -211,7 +211,7 @@ CELLS = {
     ),
     "resonate": Cell(
         resonate, (ZERO, ZERO), ONE,
-        {"neuron:state_0": lambda s: s[0], "neuron:state_1": lambda s: s[1]},
+        {"neuron:v_0": lambda s: s[0], "neuron:v_1": lambda s: s[1]},
     ),
     "refractory": Cell(
         refractory, {"v": ZERO, "left": jnp.zeros(5, jnp.int32), "t": jnp.int32(0)}, ONE,
@@ -224,10 +224,10 @@ CELLS = {
     ),
     "stacked": Cell(
         stacked, jnp.zeros((2, 5)), ONE,
-        {"neuron:state_0": lambda s: s[..., 0, :], "neuron:state_1": lambda s: s[..., 1, :]},
+        {"neuron:v_0": lambda s: s[..., 0, :], "neuron:v_1": lambda s: s[..., 1, :]},
     ),
     "vmapped": Cell(
-        jax.vmap(leaky), jnp.zeros((3, 5)), jnp.ones((3, 6)), {"neuron:state": lambda s: s},
+        jax.vmap(leaky), jnp.zeros((3, 5)), jnp.ones((3, 6)), {"neuron:v": lambda s: s},
         {"batched": True},
     ),
 }  # fmt: skip

@@ -114,7 +114,7 @@ def test_rounding_can_be_chosen(contraction: str) -> None:
         for row in x:
             mem, _ = step(mem, row)
             kept.append(np.asarray(mem))
-    got = snnir.run(graph, x[:, None], ["neuron:state"]).recorded["neuron:state"]
+    got = snnir.run(graph, x[:, None], ["neuron:v"]).recorded["neuron:v"]
     assert np.array_equal(got[:, 0], np.stack(kept))
 
 
