@@ -226,8 +226,9 @@ def from_step(step: Any, state: Any, example: Any, **options: Any) -> Graph:
     """Read a step function of torch by `from_export`, of JAX by `from_jax`.
 
     Args:
-        step, state, example: As these take them; torch is told by the tensors of the example, or
-            by the step itself.
+        step: The step function, as these take it.
+        state: Its first state.
+        example: An input of one step; torch is told by its tensors, or by the step itself.
         options: Theirs.
     """
     from snnir.sides import is_torch_step
