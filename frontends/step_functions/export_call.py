@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,13 @@ class Tree:
         leaves: The tensors.
         paths: Dotted path of each, empty for a tensor alone.
         spec: The structure.
+        all_leaves: Its leaves, None where the user has None.
     """
 
     leaves: tuple[torch.Tensor, ...]
     paths: tuple[str, ...]
     spec: Any
+    all_leaves: tuple[Any, ...]
 
     @staticmethod
     def of(value: Any, what: str) -> Tree:
@@ -50,20 +52,14 @@ class Tree:
         Raises:
             SnnirError: SNN801 for anything else in it, SNN807 for types graphs do not have.
         """
-        found, spec = pytree.tree_flatten_with_path(() if value is None else value)
-        leaves = []
+        found, spec = pytree.tree_flatten_with_path(value)
+        leaves, paths, all_leaves = [], [], []
         for path, leaf in found:
-            name = f"{what}{pytree.keystr(path)}"
-            if not isinstance(leaf, torch.Tensor):
-                kind = type(leaf).__name__
-                raise error("SNN801", f"{name} is a {kind}, not a tensor")
-            if leaf.dtype not in _TYPES:
-                dtype = str(leaf.dtype).removeprefix("torch.")
-                message = f"{name} is {dtype}, graphs compute in float32"
-                raise error("SNN807", message, hint="convert it with .float()")
-            # Two leaves that are one tensor would be one input of the exported program.
-            leaves.append(leaf.detach().clone())
-        return Tree(tuple(leaves), tuple(path_text(path) for path, _ in found), spec)
+            all_leaves.append(None if leaf is None else _HELD)
+            if leaf is not None:
+                leaves.append(_checked(leaf, f"{what}{pytree.keystr(path)}"))
+                paths.append(path_text(path))
+        return Tree(tuple(leaves), tuple(paths), spec, tuple(all_leaves))
 
     def of_two(self) -> Tree:
         """Return tensors of a batch of one as of a batch of two, where its axis can be told."""
@@ -71,7 +67,7 @@ class Tree:
             leaf.repeat(2, *[1] * (leaf.ndim - 1)) if leaf.shape[:1] == (1,) else leaf
             for leaf in self.leaves
         ]
-        return Tree(tuple(leaves), self.paths, self.spec)
+        return replace(self, leaves=tuple(leaves))
 
     def ordered(self, value: Any) -> list[Any]:
         """Return the leaves of a like structure, such as a new state, in this one's order.
@@ -80,8 +76,8 @@ class Tree:
             SnnirError: SNN801 if it is another structure.
         """
         found, _ = pytree.tree_flatten_with_path(value)
-        by_path = {path_text(path): leaf for path, leaf in found}
-        if set(by_path) != set(self.paths) or len(found) != len(self.paths):
+        by_path = {path_text(path): leaf for path, leaf in found if leaf is not None}
+        if set(by_path) != set(self.paths):
             one, two = (
                 ", ".join(p or "a tensor" for p in sorted(ps)) for ps in (self.paths, by_path)
             )
@@ -92,7 +88,24 @@ class Tree:
 
     def build(self, leaves: Sequence[Any]) -> Any:
         """Return the structure with other tensors."""
-        return pytree.tree_unflatten(list(leaves), self.spec)
+        given = iter(leaves)
+        filled = [None if item is None else next(given) for item in self.all_leaves]
+        return pytree.tree_unflatten(filled, self.spec)
+
+
+#: Stands for a tensor in a structure.
+_HELD = object()
+
+
+def _checked(leaf: Any, name: str) -> torch.Tensor:
+    """Return a copy: two leaves that are one tensor would be one input of an exported program."""
+    if not isinstance(leaf, torch.Tensor):
+        raise error("SNN801", f"{name} is a {type(leaf).__name__}, not a tensor")
+    if leaf.dtype not in _TYPES:
+        dtype = str(leaf.dtype).removeprefix("torch.")
+        message = f"{name} is {dtype}, graphs compute in float32"
+        raise error("SNN807", message, hint="convert it with .float()")
+    return leaf.detach().clone()
 
 
 @dataclass
@@ -101,7 +114,7 @@ class Names:
 
     inputs: list[str]
     states: list[str]
-    paths: list[str]
+    paths: list[str]  # of the states, in the user's structure
     outputs: list[str] = field(default_factory=list)
 
 
@@ -169,7 +182,7 @@ class Call(torch.nn.Module):
         paths = [*self.state.paths, *held]
         states = unique([identifier(path, "state") for path in paths])
         inputs = unique([identifier(path, "input") for path in self.x.paths], states)
-        return Names(inputs, states, [p or "state" for p in paths], self.found.outputs)
+        return Names(inputs, states, paths, self.found.outputs)
 
     def initial(self) -> list[torch.Tensor]:
         """Return every state before the first step, with the batch."""
@@ -219,8 +232,10 @@ class Call(torch.nn.Module):
 
     def _states(self, new: Any, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         leaves = self.state.ordered(new)
-        names = self.names.paths
-        for path, one, two in zip(names, states, leaves, strict=False):
+        for path, one, two in zip(self.names.states, states, leaves, strict=False):
+            if not isinstance(two, torch.Tensor):
+                message = f"state '{path}' becomes a {type(two).__name__}, not a tensor"
+                raise error("SNN801", message)
             if one.shape != two.shape:
                 message = f"state '{path}' is {list(one.shape)} and becomes {list(two.shape)}"
                 hint = "give the state in the shape it has from step to step"

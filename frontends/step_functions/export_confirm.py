@@ -78,6 +78,8 @@ class ProgramRun(Run):
     def __init__(self, exported: Any, program: Program, order: str, state: Tree) -> None:
         self.module = exported.module()
         self.spec = exported.call_spec.in_spec
+        inputs = exported.graph_signature.user_inputs
+        self.absent = {at for at, name in enumerate(inputs) if name is None}
         self.program, self.order, self.state = program, order, state
 
     def steps(self, xs: Sequence[list[torch.Tensor]]) -> list[tuple[list[Any], list[Any]]]:
@@ -96,7 +98,8 @@ class ProgramRun(Run):
 
     def _step(self, x: list[torch.Tensor], states: list[Any]) -> tuple[list[Any], list[Any]]:
         first = self.order == "x-state"
-        flat = [*x, *states] if first else [*states, *x]
+        given = iter([*x, *states] if first else [*states, *x])
+        flat = [None if at in self.absent else next(given) for at in range(self.spec.num_leaves)]
         arguments, named = pytree.tree_unflatten(flat, self.spec)
         result = self.module(*arguments, **named)
         if not self.state.leaves:

@@ -138,7 +138,7 @@ def read(exported: Any, x: Tree, state: Tree, order: str) -> Program:
     states = unique([identifier(path, "state") for path in (*state.paths, *held)])
     names = Names(
         unique([identifier(path, "input") for path in x.paths], states), states,
-        [path or "state" for path in (*state.paths, *held)], paths,
+        [*state.paths, *held], paths,
     )  # fmt: skip
     kept = [core.state_dict.get(target, core.constants.get(target)) for target in held]
     count = len(x.leaves) if order == "x-state" else len(state.leaves)
@@ -155,7 +155,7 @@ def read(exported: Any, x: Tree, state: Tree, order: str) -> Program:
 def _inputs(exported: Any, x: Tree, state: Tree, order: str) -> list[str]:
     """Return the nodes of a program's arguments; their shapes must be those given."""
     nodes = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
-    inputs = list(exported.graph_signature.user_inputs)
+    inputs = [name for name in exported.graph_signature.user_inputs if name is not None]
     wanted = (*x.leaves, *state.leaves) if order == "x-state" else (*state.leaves, *x.leaves)
     if len(inputs) != len(wanted):
         raise error(

@@ -126,7 +126,7 @@ class _Ends:
             assert isinstance(old, Stream)
             if isinstance(new, Stream) and (new.shape, new.dtype) != (old.shape, old.dtype):
                 one, two = (f"{s.dtype} {list(s.shape)}" for s in (old, new))
-                message = f"state '{names.paths[at]}' is {one} and becomes {two}"
+                message = f"state '{names.states[at]}' is {one} and becomes {two}"
                 hint = "a state keeps its shape and type from step to step"
                 faults.append(Diagnostic("SNN801", message, hint=hint))
                 continue

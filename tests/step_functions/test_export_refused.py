@@ -152,6 +152,8 @@ def test_results_that_are_no_pair() -> None:
     assert "not (output, state)" in found.message
     (found,) = refused(lambda x, s: (x, {"v": s["v"]}), {"v": zeros(6), "w": zeros(6)}, zeros(6))
     assert "given a state of v, w and returns v" in found.message
+    (found,) = refused(lambda x, v: (v + x, 0.0), zeros(6), zeros(6))
+    assert "becomes a float" in found.message
     (found,) = refused(lambda x, v: (x * 0, v), zeros(6), zeros(6), order="either")
     assert "no order 'either'" in found.message
 

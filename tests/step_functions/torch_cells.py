@@ -36,7 +36,7 @@ class Surrogate(torch.autograd.Function):
 
 def spike(x: torch.Tensor) -> torch.Tensor:
     """Return the spikes of membranes less their thresholds."""
-    return Surrogate.apply(x)  # type: ignore[no-any-return,no-untyped-call]
+    return Surrogate.apply(x)
 
 
 class HandLif(nn.Module):
@@ -113,6 +113,7 @@ class Buffered(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.fc = nn.Linear(12, 6)
+        self.v: torch.Tensor
         self.register_buffer("v", torch.full((1, 6), 0.25))
         self.seen: list[torch.Tensor] = []
 
@@ -160,15 +161,15 @@ class Stacked(nn.Module):
         self.head = nn.Linear(6, 3)
         self.lif1, self.lif2 = Attribute(), Attribute()
         with torch.no_grad():
-            norm = self.block1[1]
-            norm.running_mean.copy_(torch.linspace(-0.5, 0.5, 4))  # type: ignore[operator,union-attr]
-            norm.running_var.copy_(torch.linspace(0.3, 2.0, 4))  # type: ignore[operator,union-attr]
-            norm.weight.copy_(torch.linspace(0.6, 1.4, 4))  # type: ignore[operator,union-attr]
+            norm: Any = self.block1[1]
+            norm.running_mean.copy_(torch.linspace(-0.5, 0.5, 4))
+            norm.running_var.copy_(torch.linspace(0.3, 2.0, 4))
+            norm.weight.copy_(torch.linspace(0.6, 1.4, 4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = F.max_pool2d(self.lif1(self.block1(x)), 2)
         x = self.lif2(self.block2(x)).flatten(1)
-        return self.head(x)  # type: ignore[no-any-return]
+        return self.head(x)
 
 
 class Attribute(nn.Module):
