@@ -45,7 +45,6 @@ _PUBLIC = {
     "check_picture": "snnir.plotting",
     "compile": "snnir.driver",
     "diff": "snnir.diffing",
-    "dynamics": "snnir.dynamics.trace",
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
@@ -116,7 +115,6 @@ __all__ = [
     "check_picture",
     "compile",
     "diff",
-    "dynamics",
     "export",
     "flow_model",
     "framework_neurons",
@@ -177,7 +175,6 @@ if TYPE_CHECKING:
         update,
     )
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
-    from snnir.dynamics.trace import dynamics
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
     from snnir.loss_report import LossReport

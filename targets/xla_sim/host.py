@@ -68,11 +68,12 @@ def whole_tile(time: int, batch: int) -> int:
 def unknown_low(x: Array) -> Array:
     """Return minus infinity so that the compiler cannot know it; see `kernels.guard`.
 
-    A constant would be folded away inside a caller's `jit`. It is the most negative number instead
-    where the input begins with one beyond 3e38, which keeps every finite product as it is too.
+    A constant would be folded away inside a caller's `jit`, and so would a choice between
+    constants where there is one step and no loop. What is added to minus infinity might be NaN as
+    far as the compiler knows; no input is.
     """
     first = x.reshape(-1)[0].astype(jnp.float32)
-    return jnp.where(first > 3e38, -np.finfo(np.float32).max, -np.inf).astype(jnp.float32)
+    return jnp.minimum(first, 0.0) + np.float32(-np.inf)
 
 
 def needs_wide(program: Program) -> bool:

@@ -37,6 +37,7 @@ from snnir.streams import Kind
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import simulate
 from snnir.targets.xla_sim.host import room_for, tile_for
+from snnir.tensors import tensor
 from tests.conformance.test_steps import nested
 from tests.fused import all_exact, finite_summands, fused_graph, run_fused, run_fused_folder
 from tests.fused import given as fused_inputs
@@ -241,6 +242,25 @@ def test_the_function_is_tiled_too(steps: int, batch: int) -> None:
     got = jax.jit(made.function)(made.simulator.tensors, x)
     for name, value in snnir.compile(built, "numpy").run(x).outputs.items():
         np.testing.assert_array_equal(np.asarray(got[name]), value)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_function_rounds_products_inside_a_callers_jit(steps: int) -> None:
+    @dynamics(params={"b": "1", "c": "1"}, states={"v": 0.0}, outputs=(Kind.ANALOG,))
+    def scaled(x: Any, v: Any, b: Any, c: Any) -> Any:
+        y = b * x + c
+        return {"v": v + y}, y
+
+    rng = np.random.default_rng(0)
+    factors = {name: tensor(rng.random(1000).astype(np.float32)) for name in ("b", "c")}
+    editor = Graph({}, {}).edit()
+    x = editor.add("x", Input(Signal(Kind.ANALOG, (1000,))))
+    editor.outputs["y"] = editor.add("n", Step(scaled, FrozenDict(factors)), [x])
+    built = editor.graph()
+    values = rng.random((steps, 1, 1000)).astype(np.float32)
+    made: Any = snnir.compile(built, "xla", level=0)
+    got = jax.jit(made.function)(made.simulator.tensors, {"x": values})
+    np.testing.assert_array_equal(np.asarray(got["y"]), snnir.run(built, values).output)
 
 
 def compilations(run: Any) -> int:
