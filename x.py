@@ -69,6 +69,15 @@ FRAMEWORKS = (
         "JAX",
         (("jax==0.10.2; python_version>='3.11'", "jax; python_version<'3.11'", "flatbuffers"),),
     ),
+    # Spyx pins an old JAX, and its data sets need more packages than its layers.
+    Stage(
+        "spyx",
+        "Spyx",
+        (
+            ("flax", "optax", "absl-py", "etils", "cloudpickle"),
+            ("--no-deps", "spyx==1.0.0", "grain", "array_record"),
+        ),
+    ),
     # 290 MB; its interpreter runs the kernels for GPUs where there is none.
     Stage("triton", "Triton", (("--no-deps", "triton>=3; sys_platform == 'linux'"),)),
     Stage(

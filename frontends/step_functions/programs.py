@@ -53,10 +53,13 @@ class Program:
 
 #: Words that printed programs use themselves.
 _WORDS = frozenset(
-    "acc char const do double dtype enum extern float fma full goto int jax jnp kind long main math "
-    "np register restrict short signed sizeof state static struct switch tl torch typedef union "
-    "unsigned void volatile xp".split()
-)
+    (
+        "acc", "char", "const", "do", "double", "dtype", "enum", "extern", "float", "fma", "full",
+        "goto", "int", "jax", "jnp", "kind", "long", "main", "math", "np", "register", "restrict",
+        "short", "signed", "sizeof", "state", "static", "struct", "switch", "tl", "torch",
+        "typedef", "union", "unsigned", "void", "volatile", "xp",
+    )
+)  # fmt: skip
 
 
 @dataclass
