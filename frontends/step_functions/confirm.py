@@ -141,8 +141,8 @@ def demand(found: Comparison, steps: int, framework: str = "JAX") -> str:
         )
     if found.first is not None:
         return (
-            f"from step {found.first} on some spikes differ from those of a run by {framework}, whose "
-            f"sums and functions round otherwise (states before by up to {found.worst:.2g})"
+            f"from step {found.first} on some spikes differ from those of a run by {framework}, "
+            f"whose sums and functions round otherwise (states before by up to {found.worst:.2g})"
         )
     return (
         f"spikes equal those of {steps} steps run by {framework}; states differ by up to "

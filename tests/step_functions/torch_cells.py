@@ -107,6 +107,21 @@ class Recurrent(nn.Module):
         return (out := 0.9 * out + self.readout(z)), ((z, v), out)
 
 
+class DelayLine(nn.Module):
+    """A neuron behind a delay of three steps, kept in an array that starts with ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(12, 6)
+
+    def forward(self, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        line, v = state["line"], state["v"]
+        v = 0.75 * v + line[:, 2]
+        z = spike(v - 1.0)
+        line = torch.cat([self.fc(x)[:, None], line[:, :-1]], 1)
+        return z, {"line": line, "v": v - z}
+
+
 class Buffered(nn.Module):
     """A neuron that keeps its membrane in a buffer and changes it in place."""
 
