@@ -12,7 +12,7 @@ from typing import Any
 import torch  # noqa: TID253  (this module is imported when a torch step function is)
 import torch.utils._pytree as pytree  # noqa: TID253
 
-from snnir.errors import SnnirError, error
+from snnir.errors import Diagnostic, SnnirError, error
 from snnir.frontends.step_functions.export_kept import Kept, Watch
 from snnir.frontends.step_functions.export_lines import is_own
 from snnir.frontends.step_functions.paths import identifier, path_text, unique
@@ -260,6 +260,24 @@ def _used_by(step: Callable[..., Any]) -> dict[str, Any]:
     except (TypeError, ValueError):
         return {}
     return {**used.globals, **used.nonlocals}
+
+
+def check_mode(call: Call) -> None:
+    """Raise SNN806 for layers that are random, or mix the samples, in training mode."""
+    kinds = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
+    found = [
+        (own_name(path), module)
+        for path, module in call.named_modules()
+        if module.training and isinstance(module, kinds)
+    ]
+    if found:
+        raise SnnirError(
+            Diagnostic(
+                "SNN806", f"is a {type(module).__name__} in training mode", path,
+                hint="call .eval() on the module",
+            )
+            for path, module in found
+        )  # fmt: skip
 
 
 def warm_up(call: Call) -> None:

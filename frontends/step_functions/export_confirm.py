@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from snnir.frontends.step_functions.export_program import Program
 from snnir.frontends.step_functions.traced import Array, Traced
 from snnir.untouched import untouched
 
-_STEPS = 24
+#: Steps of the comparison, fewer where one step takes more multiplications than this share.
+_STEPS, _FEWEST, _WORK = 24, 4, 2e9
 #: Seeds: of spikes, and where these do not settle it, of real numbers, which hit no threshold.
 _TRIES = 3
 #: Functions that libraries round differently.
@@ -116,18 +118,19 @@ def confirm(
     Raises:
         SnnirError: SNN808 if it does something else.
     """
-    found = _compared(made, run, program, traced, batched, seed=0)
+    steps = int(max(_FEWEST, min(_STEPS, _WORK // _work(traced))))
+    found = _compared(made, run, program, traced, batched, 0, steps)
     if found.equal:
         return ()
     if _is_exact(traced):
         raise error("SNN808", "the graph does not round as torch does", hint=_CAUSES)
     try:
-        return (demand(found, _STEPS, "torch"),)
+        return (demand(found, steps, "torch"),)
     except SnnirError as fault:
         # Spikes times weights may hit a threshold exactly, where a last bit decides; real numbers
         # do not.
         for seed in range(1, _TRIES):
-            again = _compared(made, run, program, traced, batched, seed)
+            again = _compared(made, run, program, traced, batched, seed, steps)
             if not again.near or again.first is not None:
                 message = fault.diagnostics[0].message
                 raise error("SNN808", message, hint=_CAUSES) from None
@@ -147,10 +150,20 @@ def _is_exact(traced: Traced) -> bool:
     return not traced.notes and not any(e.op in inexact for e in traced.equations)
 
 
+def _work(traced: Traced) -> float:
+    """Return about how many operations a step takes."""
+    found = 1.0
+    for equation in traced.equations:
+        weight = str(equation.attributes.get("weight", ""))
+        each = prod(traced.constants[weight].shape[1:]) if weight in traced.constants else 1
+        found += prod(equation.shape) * each
+    return found
+
+
 def _compared(
-    made: Built, run: Run, program: Program, traced: Traced, batched: bool, seed: int
+    made: Built, run: Run, program: Program, traced: Traced, batched: bool, seed: int, steps: int
 ) -> Comparison:
-    xs = _sample(program, seed)
+    xs = _sample(program, seed, steps)
     rows = run.steps([[x.clone() for x in row] for row in xs])
 
     batch = xs[0][0].shape[:1] if batched else None
@@ -179,11 +192,11 @@ def _columns(rows: Sequence[Sequence[torch.Tensor]], batch: Any) -> list[Array]:
     return found
 
 
-def _sample(program: Program, seed: int) -> list[list[torch.Tensor]]:
+def _sample(program: Program, seed: int, steps: int) -> list[list[torch.Tensor]]:
     """Return inputs of every step, as large as the example's: spikes, real numbers later on."""
     generator = torch.Generator().manual_seed(7 + seed)
     found: list[list[torch.Tensor]] = []
-    for step in range(_STEPS):
+    for step in range(steps):
         row = []
         for example in program.examples:
             values = torch.rand(tuple(example.shape), generator=generator)

@@ -357,6 +357,17 @@ def _elu(
     return low.op("select", low.op("gt", x, 0.0), above, below)
 
 
+@rule("copy")
+def _copy(low: Lowering, example: Any, place: Value, value: Value, *_: Any) -> Value:
+    """Return a value in the shape and type of the place it is copied to."""
+    if isinstance(value, Const):
+        return Const(value.tensor.to(example.dtype).expand(tuple(example.shape)))
+    assert isinstance(value, Stream)
+    copied = _to_copy(low, example, value)
+    assert isinstance(copied, Stream)
+    return low.broadcast(copied, tuple(example.shape))
+
+
 @rule("expand", "expand_as", "broadcast_to")
 def _expand(low: Lowering, example: Any, x: Stream, *_: Any, **__: Any) -> Value:
     return low.broadcast(x, tuple(example.shape))

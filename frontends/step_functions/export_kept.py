@@ -120,7 +120,7 @@ def _content(value: Any) -> Any:
     leaves, spec = pytree.tree_flatten(value)
     if not leaves or not all(isinstance(leaf, torch.Tensor) for leaf in leaves):
         return None
-    return tuple((leaf, leaf.detach().clone()) for leaf in leaves), spec
+    return tuple((leaf, leaf.detach().clone(), leaf._version) for leaf in leaves), spec
 
 
 class Watch:
@@ -176,7 +176,7 @@ class Watch:
 
     def _kept(self, slot: Slot, content: Any) -> Kept:
         leaves, spec = content
-        tensors = tuple(copy for _, copy in leaves)
+        tensors = tuple(copy for _, copy, _ in leaves)
         keys, _ = pytree.tree_flatten_with_path(slot.get())
         path = self.called(slot.path)
         names = tuple(f"{path}.{path_text(key)}".rstrip(".") for key, _ in keys)
@@ -188,9 +188,8 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _changed(old: Any, new: Any) -> bool:
-    for (one, one_copy), (two, two_copy) in zip(old, new, strict=True):
-        if one_copy.shape != two_copy.shape:
-            return False
-        if one is not two or not torch.equal(one_copy, two_copy):
-            return True
-    return False
+    """Whether tensors were replaced or written to, perhaps with the values they had."""
+    pairs = list(zip(old, new, strict=True))
+    if any(one[1].shape != two[1].shape for one, two in pairs):
+        return False
+    return any(one[0] is not two[0] or one[2] != two[2] for one, two in pairs)

@@ -191,9 +191,7 @@ def _pool(
     *rest: Any, **named: Any,
 ) -> Value:  # fmt: skip
     average = "avg" in low.what
-    unusual = [v for v in (*rest, *named.values()) if v not in (True, None, 1, [1, 1], [1])]
-    if unusual and not (unusual == [False] and (not average or not any(_per_axis(padding, 2)))):
-        raise Refused("pools with ceil_mode, dilation, count_include_pad or a divisor of its own")
+    _check_pool(average, padding, rest, named)
     result = example if isinstance(example, torch.Tensor) else example[0]
     size = _per_axis(kernel, 2)
     made = low.emit(
@@ -202,6 +200,17 @@ def _pool(
         padding=tuple((n, n) for n in _per_axis(padding, 2)),
     )  # fmt: skip
     return made if isinstance(example, torch.Tensor) else (made, None)
+
+
+def _check_pool(average: bool, padding: Any, rest: Sequence[Any], named: dict[str, Any]) -> None:
+    order: tuple[str, ...] = ("ceil_mode", "count_include_pad", "divisor_override")
+    if not average:
+        order = ("dilation", "ceil_mode")
+    given = {**dict(zip(order, rest, strict=False)), **named}
+    left_out = any(_per_axis(padding, 2)) and not given.get("count_include_pad", True)
+    spread = any(n != 1 for n in _per_axis(given.get("dilation", 1), 2))
+    if given.get("ceil_mode") or given.get("divisor_override") or left_out or spread:
+        raise Refused("pools with ceil_mode, dilation, a divisor, or padding that does not count")
 
 
 @rule("_adaptive_avg_pool2d", "adaptive_avg_pool2d")
@@ -362,6 +371,50 @@ def _cat(low: Lowering, example: Any, items: Sequence[Value], dim: int = 0) -> V
         for item in numbers
     ]
     return low.emit("concat", names, tuple(example.shape), axis=dim % len(example.shape))
+
+
+@rule("slice_scatter")
+def _slice_scatter(
+    low: Lowering, example: Any, x: Value, new: Value, dim: int = 0, start: int | None = None,
+    stop: int | None = None, step: int = 1,
+) -> Value:  # fmt: skip
+    """Take `x[:, start:stop] = new`."""
+    if step != 1:
+        raise Refused("writes to every so-manieth place", "write torch.where with a constant mask")
+    first, last, _ = slice(start, stop).indices(example.shape[dim])
+    return _written(low, example, x, new, dim, first, last)
+
+
+@rule("select_scatter")
+def _select_scatter(
+    low: Lowering, example: Any, x: Value, new: Value, dim: int, index: int
+) -> Value:
+    """Take `x[:, index] = new`."""
+    index = index % int(example.shape[dim])
+    shape = list(example.shape)
+    shape[dim] = 1
+    if isinstance(new, Stream):
+        new = low.reshape(new, tuple(shape))
+    elif isinstance(new, Const):
+        new = Const(new.tensor.reshape(shape))
+    return _written(low, example, x, new, dim, index, index + 1)
+
+
+def _written(
+    low: Lowering, example: Any, x: Value, new: Value, dim: int, start: int, stop: int
+) -> Value:
+    """Return x with a part replaced."""
+    parts = [_part(low, x, dim, 0, start), new, _part(low, x, dim, stop, int(example.shape[dim]))]
+    return _cat(low, example, [part for part in parts if part is not None], dim)
+
+
+def _part(low: Lowering, x: Value, dim: int, start: int, stop: int) -> Value:
+    if start == stop:
+        return None
+    if isinstance(x, Const):
+        return Const(x.tensor.narrow(dim, start, stop - start))
+    assert isinstance(x, Stream)
+    return _take(low, x, dim, range(start, stop))
 
 
 @rule("constant_pad_nd", "pad")

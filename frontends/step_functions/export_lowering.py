@@ -38,6 +38,11 @@ _SAME_LABEL = {
     "permute", "view", "reshape", "_unsafe_view", "t", "transpose", "unsqueeze", "squeeze", "clone",
     "expand", "alias", "detach", "contiguous", "_to_copy", "clamp", "lift_fresh_copy", "neg",
 }  # fmt: skip
+#: What rules raise for arguments that they do not expect.
+_UNUSUAL = (
+    TypeError, ValueError, LookupError, AttributeError, AssertionError, RuntimeError,
+    NotImplementedError,
+)  # fmt: skip
 _BOOLEAN = ("and", "or", "not")
 _COMPARE = ("gt", "ge", "lt", "le", "eq")
 
@@ -193,7 +198,7 @@ class Lowering:
             self.where, self.what = where_of(node), _what(node)
             self._stem = stem_of(node)
             try:
-                values[node] = self._lower(node, values)
+                values[node] = self._lowered(node, values)
             except Refused as refusal:
                 message = f"{self.where}: {self.what} {refusal.reason}"
                 path = own_name(module_of(node))
@@ -201,7 +206,17 @@ class Lowering:
                     Diagnostic(refusal.code, message, path or None, hint=refusal.hint)
                 )
 
+    def _lowered(self, node: Any, values: Mapping[Any, Value]) -> Value:
+        try:
+            return self._lower(node, values)
+        except _UNUSUAL as fault:
+            text = (str(fault).splitlines() or [type(fault).__name__])[0]
+            raise Refused(f"is used in a form that is not known ({text[:80]})") from None
+
     def _lower(self, node: Any, values: Mapping[Any, Value]) -> Value:
+        if any(values[source] is None for source in node.all_input_nodes):
+            raise Refused("reads a place, or another result that no stream carries")
+
         def known(value: Any) -> Any:
             return values[value] if isinstance(value, torch.fx.Node) else value
 

@@ -15,7 +15,14 @@ import torch  # noqa: TID253  (this module is imported when a torch step functio
 import torch.utils._pytree as pytree  # noqa: TID253
 
 from snnir.errors import error
-from snnir.frontends.step_functions.export_call import Call, Names, Tree, frames_of, raised
+from snnir.frontends.step_functions.export_call import (
+    Call,
+    Names,
+    Tree,
+    frames_of,
+    own_name,
+    raised,
+)
 from snnir.frontends.step_functions.export_lines import marked
 from snnir.frontends.step_functions.paths import identifier, path_text, unique
 
@@ -72,6 +79,10 @@ def export(call: Call) -> Program:
         raise raised(failure, "torch.export does not take it, see the message", "SNN803") from None
     names = call.names
     core = _core(exported)
+    unseen = [own_name(name) for name in core.graph_signature.buffers_to_mutate.values()]
+    if unseen:
+        message = f"a buffer that changes only sometimes: {', '.join(unseen)}"
+        raise error("SNN805", message, hint="give it as state")
     inputs = list(core.graph_signature.user_inputs)
     results = list(core.graph_signature.user_outputs)
     split, ends = len(names.inputs), len(names.outputs)
@@ -109,8 +120,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _core(exported: Any) -> Any:
-    with _quiet(), torch.no_grad():
-        return exported.run_decompositions(dict(_table()))
+    try:
+        with _quiet(), torch.no_grad():
+            return exported.run_decompositions(dict(_table()))
+    except Exception as failure:
+        text = (str(failure).strip().splitlines() or [type(failure).__name__])[0][:200]
+        hint = "state in lists or objects of Python is not seen: make it a buffer, or give it"
+        raise error("SNN803", f"torch.export cannot write it out: {text}", hint=hint) from None
 
 
 @cache

@@ -10,7 +10,7 @@ import torch  # noqa: TID253  (this module is imported when a torch step functio
 
 from snnir.errors import error
 from snnir.frontends.step_functions.build import built
-from snnir.frontends.step_functions.export_call import ORDERS, Call, Tree, warm_up
+from snnir.frontends.step_functions.export_call import ORDERS, Call, Tree, check_mode, warm_up
 from snnir.frontends.step_functions.export_confirm import ProgramRun, Run, StepRun, confirm
 from snnir.frontends.step_functions.export_program import Program, export, read
 from snnir.frontends.step_functions.export_trace import traced_step
@@ -64,6 +64,7 @@ def imported(
         if batched:
             x, start = x.of_two(), start.of_two()
         call = Call(step, x, start, order)
+        check_mode(call)
         with torch.no_grad():
             warm_up(call)
             with untouched(call):

@@ -25,6 +25,7 @@ from norse.torch.functional.lsnn import LSNNState
 from spikingjelly.activation_based import functional as jelly
 from spikingjelly.activation_based import surrogate
 from torch import nn
+from torch.nn import functional as F
 
 from tests.helpers import ROOT, spikes
 from tests.step_functions import torch_cells as cells
@@ -195,6 +196,21 @@ def test_adex_in_a_function_with_the_state_first() -> None:
         np.testing.assert_allclose(
             result.recorded[f"neuron:{name}"], expected, rtol=1e-3, atol=1e-2
         )
+
+
+def written(x: Any, v: Any) -> Any:
+    v = v * 0.5
+    v[:, 1:3] = x[:, 1:3]
+    v[:, 5] = 0.25
+    v[:, 0] += x[:, 0]
+    return F.max_pool2d(v.view(-1, 1, 2, 3), (1, 3))[:, 0, :, 0], v
+
+
+def test_writing_to_parts_of_a_state() -> None:
+    graph = snnir.from_export(written, zeros(6) + 1, zeros(6))
+    x = np.random.default_rng(0).random((STEPS, BATCH, 6), np.float32)
+    outputs, _ = by_torch(written, zeros(6) + 1, x)
+    np.testing.assert_array_equal(snnir.run(graph, x).output, outputs)
 
 
 def test_exported_programs() -> None:

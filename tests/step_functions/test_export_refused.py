@@ -13,6 +13,7 @@ import snnir
 torch = pytest.importorskip("torch", reason="needs torch")
 
 from torch import nn
+from torch.nn import functional as F
 
 from tests.step_functions import torch_cells as cells
 
@@ -77,13 +78,16 @@ def test_a_course_that_depends_on_the_data() -> None:
 
 
 def test_random_numbers_and_training_mode() -> None:
-    (found,) = refused(noisy, zeros(6), zeros(6))
-    assert (found.code, "rand_like" in found.message) == ("SNN806", True)
-    assert f":{line_of(noisy, 'rand_like')} (noisy)" in found.message
+    (one,) = refused(noisy, zeros(6), zeros(6))
+    assert (one.code, "rand_like" in one.message) == ("SNN806", True)
+    assert f":{line_of(noisy, 'rand_like')} (noisy)" in one.message
     net = cells.Stacked().train()
-    codes = {item.code for item in refused(net, None, zeros(2, 8, 8))}
-    assert codes <= {"SNN804", "SNN806"}
-    assert codes
+    found = refused(net, None, zeros(2, 8, 8))
+    assert [(item.code, item.node) for item in found] == [
+        ("SNN806", "block1.1"),
+        ("SNN806", "block2.2"),
+    ]
+    assert ".eval()" in str(found[0].hint)
 
 
 def test_every_unsupported_operation_is_named_with_its_line_and_shapes() -> None:
@@ -115,6 +119,19 @@ def test_attention_is_refused() -> None:
     found = refused(Attention().eval(), None, zeros(4, 8))
     assert {item.code for item in found} == {"SNN803"}
     assert {item.node for item in found} == {"inner"}
+
+
+def test_operations_in_forms_without_counterpart() -> None:
+    image = torch.rand(BATCH, 1, 5, 5)
+    for step, said in (
+        (lambda x: F.avg_pool2d(x, 2, ceil_mode=True), "ceil_mode"),
+        (lambda x: F.avg_pool2d(x, 2, padding=1, count_include_pad=False), "padding"),
+        (lambda x: x.max(2)[1].float(), "a place"),
+        (lambda x: x[x > 0.5], "not fixed"),
+    ):
+        found = refused(step, None, image)
+        assert found[0].code in ("SNN803", "SNN804")
+        assert said in found[0].message
 
 
 def test_mixed_samples() -> None:
