@@ -16,6 +16,7 @@ from snnir.frontends.step_functions.nodes import Nodes, structural
 from snnir.frontends.step_functions.paths import identifier
 from snnir.frontends.step_functions.programs import Cluster, Program, node_stem, program_of
 from snnir.frontends.step_functions.simplify import readers
+from snnir.frontends.step_functions.stated import unstated
 from snnir.frontends.step_functions.states import Part, separated
 from snnir.frontends.step_functions.traced import Equation, Leaf, Operand, Traced
 from snnir.ir.graph import Graph, Node, Provenance, Value
@@ -88,6 +89,7 @@ class _Build:
         self.values: dict[str, Value] = {}
         self.homes = {leaf.name: self._home(leaf) for leaf in step.states}
         self.programs: dict[int, tuple[str, Program]] = {}
+        self.unstated: set[str] = set()
         self.populations = {node_stem([leaf]) for leaf in step.states}
 
     # --- Where states live -----------------------------------------------------------------------
@@ -117,6 +119,7 @@ class _Build:
             name = self.nodes.editor.fresh(variable.name)
             self.values[variable.name] = self.nodes.input(name, kind, variable.shape)
         delayed = [leaf for leaf in step.states if self._reads_old(leaf)]
+        self.unstated = unstated(step, self.group, [leaf.name for leaf in delayed])
         for leaf in delayed:
             self._promise(leaf)
         self._compute()
@@ -153,9 +156,13 @@ class _Build:
                 found.append(Place(part, value=self.values[leaf.new]))
         return found
 
+    def _starts(self, leaf: Leaf) -> bool:
+        """Whether a program gives a leaf's initial value, and states its shape for inference."""
+        return bool(leaf.initial.any()) or leaf.name in self.unstated
+
     def _promise(self, leaf: Leaf) -> None:
         """Name the node that gives a leaf's old value, before what feeds it is there."""
-        stem = leaf.name if leaf.initial.any() else f"{leaf.name}.delay"
+        stem = leaf.name if self._starts(leaf) else f"{leaf.name}.delay"
         name = self.nodes.editor.fresh(stem)
         value = self.nodes.promise(name, self.kinds[leaf.name], leaf.shape)
         self.nodes.editor.add(name, Delay(1), [])
@@ -167,7 +174,7 @@ class _Build:
         if not isinstance(leaf.new, str) or leaf.new not in self.values:
             raise error("SNN803", f"state {leaf.path or leaf.name} becomes a constant")
         new = self.values[leaf.new]
-        if not leaf.initial.any():
+        if not self._starts(leaf):
             self._replace(promised, Delay(1), [self._of_kind(new, promised)])
             return
         late = self.nodes.add(f"{leaf.name}.delay", Delay(1), [new])

@@ -11,7 +11,8 @@ from snnir.frontends.step_functions.build import Built, built
 from snnir.frontends.step_functions.confirm import Comparison, compare, demand
 from snnir.frontends.step_functions.contract import VARIANTS, contracted
 from snnir.frontends.step_functions.jax_run import JaxRun, probe
-from snnir.frontends.step_functions.jax_trace import JaxStep, jax_step, traced_step
+from snnir.frontends.step_functions.jax_trace import JaxStep, jax_step
+from snnir.frontends.step_functions.jax_traced import traced_step
 from snnir.frontends.step_functions.paths import identifier
 from snnir.frontends.step_functions.samples import per_sample
 from snnir.frontends.step_functions.traced import Traced
