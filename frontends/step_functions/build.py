@@ -318,5 +318,5 @@ def _first(leaf: Leaf, kind: Kind) -> Step:
         updates=(("started", 1.0),),
         outputs=(("y", kind),),
     )
-    values = np.ascontiguousarray(leaf.initial, np.float32)
+    values = np.array(leaf.initial, np.float32)
     return Step(program, FrozenDict({"start": Tensor(values)}))
