@@ -132,6 +132,56 @@ def from_torch(
     return graph
 
 
+def from_export(
+    step: Any,
+    state: Any,
+    example: Any,
+    *,
+    order: str = "x-state",
+    batched: bool = True,
+    dt: float | None = None,
+    name: str | None = None,
+) -> Graph:
+    """Read a step function in plain torch, neurons of one's own included, by `torch.export`.
+
+    The function is exported and its ATen operations become the graph: products with matrices and
+    convolutions are synapses, elementwise chains around a state are neurons. The graph is then run
+    beside torch over some steps; where it is not equal in every bit, because sums are added up in
+    another order, a note says so.
+
+    Args:
+        step: A `torch.nn.Module` or function `(x, state) -> (output, state)`, in evaluation mode,
+            or a `torch.export.ExportedProgram` of one. Modules that keep state themselves, in
+            buffers or attributes, are taken as they are: `x -> output`.
+        state: The state before the first step: a tensor or any structure of tensors (tuples,
+            named tuples, dictionaries). None if `step` neither takes nor returns one.
+        example: An input of one step, float32: a tensor or a structure of tensors.
+        order: `state-x` for `(state, x) -> (state, output)`, as JAX has it.
+        batched: The first axis of input and state is the batch. Its samples must not be mixed;
+            the state must start the same for all.
+        dt: Seconds per step, to be noted in the graph.
+        name: Name of the graph; that of the class or function by default.
+
+    Returns:
+        A verified graph of step programs, whose tensors carry the module's parameter names.
+
+    Raises:
+        SnnirError: SNN801 if the step does not run as said, SNN803 listing every operation
+            without counterpart with its source line (at most 20), SNN804 for a course that
+            depends on the data or mixes samples, SNN805 for what changes from call to call but is
+            no tensor, SNN806 for random numbers, SNN807 for types other than float32, SNN808 if
+            the graph does not do what torch does, SNN107 for a file.
+    """
+    from snnir.registry import lookup
+
+    try:
+        reader = lookup("frontends", "export", "SNN101")
+    except ImportError as missing:
+        raise error("SNN801", f"torch is not there ({missing})", hint="install torch") from None
+    graph: Graph = reader(step, state, example, order=order, batched=batched, dt=dt, name=name)
+    return graph
+
+
 def from_jax(
     model: Any,
     state: Any = None,
@@ -188,6 +238,21 @@ def from_jax(
     reader = lookup("frontends", "jaxpr", "SNN101")
     graph: Graph = reader(model, state, example, params=params, dt=dt, name=name, **more)
     return graph
+
+
+def from_step(step: Any, state: Any, example: Any, **options: Any) -> Graph:
+    """Read a step function of torch by `from_export`, of JAX by `from_jax`.
+
+    Args:
+        step: The step function, as these take it.
+        state: Its first state.
+        example: An input of one step; torch is told by its tensors, or by the step itself.
+        options: Theirs.
+    """
+    from snnir.sides import is_torch_step
+
+    read = from_export if is_torch_step((step, state, example)) else from_jax
+    return read(step, state, example, **options)
 
 
 def restep(

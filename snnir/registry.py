@@ -64,6 +64,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "xylo": "snnir.targets.xylo.target:XyloTarget",
     },
     "frontends": {
+        "export": "snnir.frontends.step_functions.from_export:load_export",
         "jaxpr": "snnir.frontends.step_functions.load:load_jax",
         "jaxsnn": "snnir.frontends.jaxsnn_nets.load:load_jaxsnn",
         "nir": "snnir.frontends.from_nir:load_nir",
@@ -73,6 +74,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "live": {
         "events": "snnir.targets.events.jax_function:EventFunction",
         "jaxsnn": "snnir.frontends.jaxsnn_nets.live:LiveTopology",
+        "export": "snnir.frontends.step_functions.export_live:LiveExport",
         "jaxpr": "snnir.frontends.step_functions.live:LiveStep",
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
         "torch": "snnir.frontends.torch_nets.live:LiveModel",

@@ -214,7 +214,7 @@ class TopologySide:
 
 @dataclass
 class StepSide:
-    """A JAX step function with its first state and an example of its input, run by JAX."""
+    """A step function of JAX or torch with its first state and an example of its input."""
 
     model: tuple[Any, ...]
 
@@ -225,7 +225,8 @@ class StepSide:
 
         step_fn, state, example, *rest = self.model
         options = rest[0] if rest else {}
-        return lookup("live", "jaxpr", "SNN101")(step_fn, state, example, **options)
+        kind = "export" if is_torch_step(self.model) else "jaxpr"
+        return lookup("live", kind, "SNN101")(step_fn, state, example, **options)
 
     def populations(self, x: Any) -> list[str] | None:
         """Return the populations that are outputs."""
@@ -250,6 +251,24 @@ def is_step(model: Any) -> bool:
     if not isinstance(model, tuple) or len(model) not in (3, 4) or not callable(model[0]):
         return False
     return len(model) == 3 or isinstance(model[3], Mapping)
+
+
+def is_torch_step(model: tuple[Any, ...]) -> bool:
+    """Whether a step function is torch's: its example has tensors, or it is of torch itself."""
+    todo = [model[2]]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, Mapping):
+            todo += item.values()
+        elif isinstance(item, (tuple, list)):
+            todo += item
+        elif _of_torch(item):
+            return True
+    return _of_torch(model[0])
+
+
+def _of_torch(item: Any) -> bool:
+    return any(cls.__module__.split(".")[0] == "torch" for cls in type(item).__mro__)
 
 
 def _single(x: Any) -> Array:

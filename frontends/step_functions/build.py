@@ -90,7 +90,7 @@ class _Build:
         self.homes = {leaf.name: self._home(leaf) for leaf in step.states}
         self.programs: dict[int, tuple[str, Program]] = {}
         self.unstated: set[str] = set()
-        self.populations = {node_stem([leaf.path]) for leaf in step.states}
+        self.populations = {node_stem([leaf]) for leaf in step.states}
 
     # --- Where states live -----------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class _Build:
         is_plain = len(parts) > 1 and parts[-1] in ("w", "W", "weight", "kernel", "weights")
         if is_plain and ".".join(parts[:-1]) not in self.populations:
             parts = parts[:-1]
-        text = ".".join(identifier(part, "layer") for part in parts)
+        text = ".".join(part if part.isdigit() else identifier(part, "layer") for part in parts)
         return text or equation.op
 
     def _cluster(self, group: int, equations: tuple[Equation, ...]) -> Cluster:
@@ -267,7 +267,7 @@ class _Build:
             result = cluster.equations[0].result
             self.values[result] = self.nodes.add(name, op, [operands[i] for i in order])
             return
-        stem = node_stem([leaf.path for leaf in cluster.leaves]) if cluster.leaves else "pointwise"
+        stem = node_stem(cluster.leaves) if cluster.leaves else "pointwise"
         name = self.nodes.editor.fresh(stem)
         unused = 0 if operands else 1
         if unused:

@@ -123,7 +123,7 @@ def _near(a: Array, b: Array) -> bool:
     return a.shape == b.shape and np.allclose(a, b, _RELATIVE, limit, equal_nan=True)
 
 
-def demand(found: Comparison, steps: int) -> str:
+def demand(found: Comparison, steps: int, framework: str = "JAX") -> str:
     """Return what a comparison says as a sentence, empty if all is equal.
 
     Raises:
@@ -141,10 +141,10 @@ def demand(found: Comparison, steps: int) -> str:
         )
     if found.first is not None:
         return (
-            f"from step {found.first} on some spikes differ from those of a run by JAX, whose "
-            f"sums and functions round otherwise (states before by up to {found.worst:.2g})"
+            f"from step {found.first} on some spikes differ from those of a run by {framework}, "
+            f"whose sums and functions round otherwise (states before by up to {found.worst:.2g})"
         )
     return (
-        f"spikes equal those of {steps} steps run by JAX; states differ by up to "
+        f"spikes equal those of {steps} steps run by {framework}; states differ by up to "
         f"{found.worst:.2g} of their size, by rounding"
     )

@@ -1,7 +1,8 @@
-"""Running a step function by JAX, beside its graph."""
+"""Running a step function by its framework, beside its graph."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,42 +12,44 @@ from snnir.errors import error
 from snnir.frontends.step_functions.jax_run import JaxRun
 from snnir.frontends.step_functions.load import imported
 from snnir.frontends.step_functions.traced import Array
+from snnir.ir.graph import Graph
 
 
-class LiveStep:
-    """A step function with its first state and an example of its input.
+class Live(ABC):
+    """A step function beside its graph.
 
     Args:
-        step_fn, state, example: As `snnir.from_jax` takes them.
-        options: The same.
+        graph: Its graph.
 
     Attributes:
         graph: Its graph.
-        names: Populations whose spikes are outputs of the step function: what JAX shows of it.
+        names: Populations whose spikes are outputs of the step function: what a framework shows.
     """
 
-    def __init__(self, step_fn: Any, state: Any, example: Any, **options: Any) -> None:
-        made = imported(step_fn, state, example, **options)
-        self.graph = made.graph
-        self._run = JaxRun(made.step, made.batched)
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
         self._shown = {
             value.node: name
-            for name, value in made.graph.outputs.items()
-            if value.result == 0 and made.graph[value.node].op.name == "step"
+            for name, value in graph.outputs.items()
+            if value.result == 0 and graph[value.node].op.name == "step"
         }
-        self.names = [node for node in self.graph.order if node in self._shown]
+        self.names = [node for node in graph.order if node in self._shown]
+
+    @abstractmethod
+    def outputs(self, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return the outputs for inputs [T, B, *shape] by the names of the graph."""
 
     def run(self, x: Any) -> tuple[dict[str, Array], dict[str, Array]]:
         """Return outputs and what is known of populations, [T, B, *shape].
 
         Args:
-            x: [T, B, *shape], or one such array per input name. A step function of a batch takes
-                as many samples as its example has.
+            x: [T, B, *shape], or one such array per input name. A step function of a batch may
+                take only as many samples as its example has.
 
         Raises:
             SnnirError: SNN601 if the input does not fit.
         """
-        names = [name for name, _, _ in self._run.step.inputs]
+        names = list(self.graph.inputs)
         given = x if isinstance(x, Mapping) else {names[0]: x}
         if sorted(given) != sorted(names):
             raise error("SNN601", f"the inputs are {', '.join(names)}, got {', '.join(given)}")
@@ -58,5 +61,23 @@ class LiveStep:
                     f"input {name} must be [T, B, *{list(signal.shape)}], got "
                     f"{list(arrays[name].shape)}",
                 )
-        _, outputs = self._run.run(arrays)
+        outputs = dict(self.outputs(arrays))
         return outputs, {node: outputs[self._shown[node]] for node in self.names}
+
+
+class LiveStep(Live):
+    """A JAX step function with its first state and an example of its input.
+
+    Args:
+        step_fn, state, example: As `snnir.from_jax` takes them.
+        options: The same.
+    """
+
+    def __init__(self, step_fn: Any, state: Any, example: Any, **options: Any) -> None:
+        made = imported(step_fn, state, example, **options)
+        super().__init__(made.graph)
+        self._run = JaxRun(made.step, made.batched)
+
+    def outputs(self, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Run it by JAX."""
+        return self._run.run(dict(arrays))[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -220,9 +220,12 @@ def _last(path: str, name: str) -> str:
     return f"v{name.removeprefix('state')}" if name.startswith("state") else name
 
 
-def node_stem(paths: Iterable[str]) -> str:
-    """Return the name of a population with states of these paths: what they have in common."""
-    parts = [path.split(".")[:-1] if "." in path else [] for path in paths]
+def node_stem(leaves: Sequence[Leaf]) -> str:
+    """Return the name of a population with these states: their module, or what paths share."""
+    scopes = {leaf.scope for leaf in leaves}
+    if len(scopes) == 1 and "" not in scopes:
+        return scopes.pop()
+    parts = [leaf.path.split(".")[:-1] if "." in leaf.path else [] for leaf in leaves]
     common: list[str] = []
     for column in zip(*parts, strict=False):
         if len(set(column)) > 1:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from snnir.frontends.step_functions.paths import unique
+from snnir.frontends.step_functions.shifts import cut_up, registers
 from snnir.frontends.step_functions.simplify import readers, rename, simplified
 from snnir.frontends.step_functions.traced import Array, Equation, Leaf, Operand, Traced
 
@@ -35,7 +36,9 @@ def separated(traced: Traced) -> tuple[Traced, dict[str, Part]]:
     traced = simplified(traced)
     parts = {leaf.name: Part(leaf.name, np.asarray) for leaf in traced.states}
     while True:
-        changed = _split_one(traced, parts) or _reshape_one(traced, parts)
+        changed = (
+            _split_one(traced, parts) or _cut_one(traced, parts) or _reshape_one(traced, parts)
+        )
         if changed is None:
             return traced, parts
         traced = simplified(changed)
@@ -112,6 +115,17 @@ def _cutter(
         return np.take(outer(value), range(start, stop), axis=axis)
 
     return cut
+
+
+def _cut_one(traced: Traced, parts: dict[str, Part]) -> Traced | None:
+    """Return the step with the first shift register cut up, None if there is none."""
+    for register in registers(traced):
+        changed, pieces = cut_up(traced, register)
+        owner, outer = parts.pop(register.leaf.name)
+        for name, (start, stop) in pieces.items():
+            parts[name] = Part(owner, _cutter(outer, register.axis, start, stop))
+        return changed
+    return None
 
 
 def _reshape_one(traced: Traced, parts: dict[str, Part]) -> Traced | None:

@@ -90,12 +90,14 @@ class Leaf:
         initial: Value before the first step, one sample's; its dtype is float32, int32 or bool.
         new: The value after the step: a name, or a number that fills the shape.
         path: The path as the user writes it, for messages.
+        scope: Path of the module that computes it, for the name of its population.
     """
 
     name: str
     initial: Array
     new: Operand
     path: str = ""
+    scope: str = ""
 
     @property
     def shape(self) -> Shape:

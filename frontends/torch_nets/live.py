@@ -13,7 +13,8 @@ from snnir.errors import error
 from snnir.frontends.torch_nets.events import outputs_of
 from snnir.frontends.torch_nets.load import LAYOUTS, capture, threads_state
 from snnir.frontends.torch_nets.neurons import neuron_kind
-from snnir.frontends.torch_nets.state import rest, untouched
+from snnir.frontends.torch_nets.state import rest
+from snnir.untouched import untouched
 
 Array = npt.NDArray[Any]
 

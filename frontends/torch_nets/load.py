@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from snnir.frontends.torch_nets.neurons import (
     neuron_kind,
 )
 from snnir.frontends.torch_nets.recorder import Recorder, input_ref
-from snnir.frontends.torch_nets.state import rest, untouched
+from snnir.frontends.torch_nets.state import rest
 from snnir.ir.graph import Graph
+from snnir.untouched import untouched
 
 #: Layouts of a model's input, by the word users give.
 LAYOUTS = {"TB": "TB", "BT": "BT", "B*T": "M:BT", "T*B": "M:TB", "step": "B", "static": "B"}
@@ -103,7 +104,24 @@ def capture(
             if found is not None:
                 return found
     # The attempt that came furthest knows best; of two, the one that snnir itself refused.
-    raise max(failures, key=lambda item: (item[0], item[1].diagnostics[0].code != "SNN801"))[1]
+    best = max(failures, key=lambda item: (item[0], item[1].diagnostics[0].code != "SNN801"))[1]
+    raise _pointing_on(best, net)
+
+
+#: Refusals of what a model does between the layers that are known.
+_ELSEWHERE = ("SNN802", "SNN803", "SNN805")
+
+
+def _pointing_on(refusal: SnnirError, net: Any) -> SnnirError:
+    """Return a refusal that says how neurons of the user's own are read, if the model has any."""
+    own = [m for m in net.modules() if framework_of(m) is None and not is_container(m)]
+    if all(type(module).__module__.startswith("torch.") for module in own):
+        return refusal
+    way = "a step in plain torch, with neurons of your own, is read by snnir.from_export"
+    return SnnirError(
+        replace(d, hint=f"{d.hint}; {way}" if d.hint else way) if d.code in _ELSEWHERE else d
+        for d in refusal.diagnostics
+    )
 
 
 def _request(net: Any, input_shape: Sequence[int] | None, example: Any) -> Request:
@@ -155,7 +173,7 @@ def _check_model(net: Any) -> None:
             )
     found += _unsupported(net)
     if found:
-        raise SnnirError(found)
+        raise _pointing_on(SnnirError(found), net)
 
 
 def _unsupported(net: Any) -> list[Diagnostic]:

@@ -217,17 +217,16 @@ def _is_step(made: Any) -> bool:
 
 
 def _from_step(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
-    step_fn, state, example, *rest = made
-    options = {"name": name, "dt": reading.get("dt"), **(rest[0] if rest else {})}
-    return snnir.from_jax(step_fn, state, example, **options)
+    options = {"name": name, "dt": reading.get("dt"), **(made[3] if len(made) > 3 else {})}
+    return snnir.from_step(*made[:3], **options)
 
 
 def _make(path: Path, factory: str) -> Any:
     """Call a factory.
 
     It returns a graph, a torch module, a module and its input shape, a jaxsnn topology and its
-    parameters, or a JAX step function, its first state and an example of its input (and a mapping
-    of more arguments of `from_jax`).
+    parameters, or a step function of JAX or torch, its first state and an example of its input (and
+    a mapping of more arguments of `from_jax` or `from_export`).
     """
     source = f"{path}:{factory}"
     try:

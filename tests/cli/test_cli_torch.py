@@ -51,6 +51,28 @@ def other():
 
 def wrong():
     return {"net": 1}
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 5)
+        with torch.no_grad():
+            self.fc.weight.copy_(torch.arange(30.0).reshape(5, 6) / 64)
+            self.fc.bias.fill_(0.125)
+
+    def forward(self, x, v):
+        v = 0.5 * v + self.fc(x)
+        z = (v > 1.0).float()
+        return z, v - z
+
+def step():
+    return Own().eval(), torch.zeros(2, 5), torch.zeros(2, 6)
+
+def first_state():
+    inner = Own().eval()
+    return lambda v, x: inner(x, v)[::-1], torch.zeros(5), torch.zeros(6), {
+        "order": "state-x", "batched": False
+    }
 """
 
 
@@ -191,3 +213,13 @@ def test_lists() -> None:
     assert not found["spikingjelly", "GatedLIFNode"]
     assert sum(found.values()) >= 45
     assert "torch" in cli("list", "frontends").stdout
+
+
+def test_step_functions_of_torch(models: str, tmp_path: Path) -> None:
+    saved = str(tmp_path / "step.snnir")
+    done = cli("convert", f"{models}:step", "--to", "snnir", "--dt", "0.001", "-o", saved)
+    assert done.returncode == 0, done.stderr
+    noise = ["--poisson", "0.6", "--steps", "50", "--batch", "3"]
+    done = cli("diff", f"{models}:first_state", saved, *noise, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["identical"]
