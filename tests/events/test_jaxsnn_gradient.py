@@ -12,7 +12,7 @@ from snnir.ir import FrozenDict, Graph, Input, Linear, Neuron, Node, Value
 
 jax = pytest.importorskip("jax", reason="the function is JAX's")
 jaxsnn = pytest.importorskip("jaxsnn", reason="compared with jaxsnn")
-pytestmark = pytest.mark.framework
+pytestmark = [pytest.mark.framework, pytest.mark.slow]
 jnp = jax.numpy
 
 TAU_MEM, TAU_SYN, THRESHOLD, END = 10e-3, 5e-3, 0.25, 0.03
