@@ -6,9 +6,11 @@ x.py bench events [--neurons N] [--seconds S] [--repeat K]
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -110,6 +112,56 @@ def cases(neurons: int) -> Iterator[tuple[str, Case]]:
     yield "four times the neurons, same fan-out", Case(4 * neurons, tenth)
 
 
+def beside_jaxsnn(neurons: int, slots: int, duration: float = 0.02) -> tuple[int, int, float]:
+    """Run one dense recurrent network, tau_mem = 2 tau_syn, in jaxsnn and here.
+
+    Args:
+        neurons: How many.
+        slots: Events that jaxsnn has room for; enough that it drops none.
+        duration: Seconds.
+
+    Returns:
+        Spikes in jaxsnn (float32) and here, and its CPU time per spike over ours.
+    """
+    jax, modules, types, topology = (
+        import_module(name)
+        for name in ("jax", "jaxsnn.event.modules", "jaxsnn.event.types", "jaxsnn.event.topology")
+    )
+    own = modules.LIFParameters(v_reset=0.0, v_th=1.0, tau_syn=10e-3, tau_mem=20e-3)
+    net = topology.Topology(t_max=duration)
+    net.add({"x": modules.Source(INPUTS), "n": modules.LIF(neurons, slots, own)})
+    spread = 4 / np.sqrt(neurons)
+    net.add({"in": modules.Linear(0.5, 0.28), "rec": modules.Linear(0.0, spread)})
+    net.connect([("x", "in"), ("in", "n"), ("n", "rec"), ("rec", "n")])
+    init, apply = net.done()
+    params = init(jax.random.PRNGKey(0))
+    rng, count = np.random.default_rng(1), int(INPUTS * RATE * duration)
+    when = np.sort(rng.random((1, count)) * duration).astype(np.float32)
+    which = rng.integers(0, INPUTS, (1, count))
+    zeros = np.zeros((1, count))
+    given = types.Spike(when, which, zeros, zeros.astype(int), np.ones((1, count), bool))
+    run = jax.jit(apply)
+    jax.block_until_ready(run({"x": given}, params))
+    start = time.process_time()
+    theirs = jax.block_until_ready(run({"x": given}, params))["n"]
+    took = time.process_time() - start
+    if np.asarray(theirs.idx)[0, -1] != -1:
+        raise SystemExit(f"{slots} slots are too few: jaxsnn drops events")
+    case = Case(neurons, neurons, 10e-3, 0.0)
+    weights = {name: Tensor(np.asarray(params[name]).T.copy()) for name in ("in", "rec")}
+    editor = case.graph().edit()
+    for name, weight in weights.items():
+        editor.set_op(name, Linear(weight))
+    sim = Simulator(build_network(editor.graph()), "c")
+    events: Any = {"x": Events(when[0], which[0])}
+    sim.run(events, 1, duration)
+    start = time.process_time()
+    (ours,) = sim.run(events, 1, duration)
+    mine = time.process_time() - start
+    spikes = int(np.asarray(theirs.internal).sum())
+    return spikes, len(ours.time), (took / spikes) / (mine / len(ours.time))
+
+
 def main() -> None:
     """Print a row per case, and the Python engine's."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
@@ -131,6 +183,11 @@ def main() -> None:
     slow = measure(Case(arguments.neurons, arguments.neurons // 10), arguments.seconds / 10,
                    "python", 1)  # fmt: skip
     paces = slow.spikes / slow.seconds, slow.pace
+    if importlib.util.find_spec("jaxsnn") is not None:
+        for size, slots in ((100, 3000), (400, 16000)):
+            theirs, ours, ratio = beside_jaxsnn(size, slots)
+            print(f"jaxsnn, {size} neurons, dense: {theirs:,} spikes (here {ours:,}), {ratio:.1f} "
+                  "times the time per spike")  # fmt: skip
     print(row.format("10 %, in Python", slow.spikes, slow.delivered, slow.seconds, *paces,
                      first.pace / slow.pace))  # fmt: skip
 
