@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnir.c_build import NoCompiler, compiler
-from snnir.targets.events import adjoint
+from snnir.targets.events import adjoint, adjoint_host
 from snnir.targets.events.adjoint_host import gradients_c
 from snnir.targets.events.adjoint_plan import Plan, Sample
 from tests.events.random_networks import network, stimulus
@@ -42,3 +42,19 @@ def test_no_samples() -> None:
     found = gradients_c(plan, [], np.inf, 2)
     assert not found.weight.any()
     assert not found.inputs
+
+
+def test_python_where_there_is_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise NoCompiler("there is none")
+
+    net = network(KINDS["layers"], seed=4)
+    given = stimulus(net, seed=1, events=5)
+    record = run_of(net, given)
+    samples = [Sample(given, record, np.ones(len(record.time)))]
+    plan = Plan.of(net)
+    compiled = adjoint_host.gradients(plan, samples)
+    monkeypatch.setattr(adjoint_host, "_code", none)
+    plain = adjoint_host.gradients(plan, samples)
+    np.testing.assert_array_equal(plain.weight, adjoint.gradients(plan, samples).weight)
+    np.testing.assert_allclose(compiled.weight, plain.weight, rtol=1e-10)
