@@ -44,6 +44,11 @@ class Imported:
 
 def load_jax(step_fn: Callable[..., Any], state: Any, example: Any, **options: Any) -> Graph:
     """Return the graph of a step function; see `snnir.from_jax`."""
+    known = ("params", "batched", "dt", "name", "contraction")
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        message = f"step functions have no option {', '.join(map(str, unknown))}"
+        raise error("SNN801", message, hint=f"use {', '.join(known)}")
     return imported(step_fn, state, example, **options).graph
 
 

@@ -153,6 +153,7 @@ def test_samples_may_not_be_mixed() -> None:
 
 def test_options_and_outputs() -> None:
     assert code(lambda s, x: (s + x, s), contraction="all")[0] == {"SNN801"}
+    assert code(lambda s, x: (s + x, s), ties="half")[0] == {"SNN801"}
     assert code(lambda s, x: (s + x, jnp.ones(3)))[0] == {"SNN803"}
 
 
