@@ -69,6 +69,11 @@ FRAMEWORKS = (
         "JAX",
         (("jax==0.10.2; python_version>='3.11'", "jax; python_version<'3.11'", "flatbuffers"),),
     ),
+    Stage(
+        "jaxsnn",
+        "jaxsnn",
+        (("optax", "tree-math", "networkx", "scipy", "matplotlib"), ("--no-deps", "jaxsnn==0.3.0")),
+    ),
     # Spyx pins an old JAX, and its data sets need more packages than its layers.
     Stage(
         "spyx",

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from snnir.dynamics.lif import LifStep
+from snnir.dynamics.program import Dynamics
+from snnir.dynamics.record import dynamics_from
 from snnir.errors import Diagnostic, SnnirError
 from snnir.frontends.nir_hdf5 import RawNode
 from snnir.frontends.nir_nodes import (
@@ -21,7 +23,7 @@ from snnir.frontends.nir_nodes import (
 from snnir.frontends.nir_notes import Notes
 from snnir.frontends.nir_record import FileRecord, node_record, user_metadata
 from snnir.frontends.nir_structure import Flat
-from snnir.frontends.nir_time import DELAY
+from snnir.frontends.nir_time import DELAY, recorded_steps
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.names import fresh_name
 from snnir.ir.neuron import Neuron, Step
@@ -60,6 +62,11 @@ def _reduced(array: Any, shape: Any) -> Tensor:
     kept = tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)
     part = array[(0,) * extra + kept]
     return Tensor(np.array(part)) if part.shape == tuple(shape) else Tensor(array)
+
+
+def program_of(step: LifStep | Dynamics) -> Dynamics:
+    """Return the step program."""
+    return step.program if isinstance(step, LifStep) else step
 
 
 R = TypeVar("R")
@@ -118,12 +125,27 @@ class _Builder:
             return Kind(text) if text in ("spikes", "counts", "analog") else Kind.ANALOG
         if node.type in SPIKING:
             step = self._recorded_step(name, node)
-            return step.program.outputs[0][1] if step else Kind.SPIKES
+            return program_of(step).outputs[0][1] if step else Kind.SPIKES
         return Kind.ANALOG
 
-    def _recorded_step(self, name: str, node: RawNode) -> LifStep | None:
+    def _recorded_step(self, name: str, node: RawNode) -> LifStep | Dynamics | None:
         rules = node_record(node, self.notes).get("step") if self.record.holds else None
+        if isinstance(rules, dict) and "program" in rules:
+            return self._recorded_program(name, rules)
         return self.decoded(LifStep, rules, name)
+
+    def _recorded_program(self, name: str, rules: dict[str, Any]) -> Dynamics:
+        """Return a step program that the record spells out."""
+        try:
+            step = dynamics_from(rules)
+        except SnnirError as failure:
+            self.notes.errors.extend(replace(d, node=name) for d in failure.diagnostics)
+            raise NodeError(name) from None
+        program = program_of(step)
+        if len(program.inputs) != 1 or len(program.outputs) != 1:
+            self.notes.fail("SNN102", "its recorded program has not one input and one output", name)
+            raise NodeError(name)
+        return program
 
     def decoded(self, cls: type[R], rules: Any, path: str) -> R | None:
         """Return the record object, None without one; one of the wrong form is an error."""
@@ -186,8 +208,17 @@ class _Builder:
         )
         if self.record.holds and raw.type in NEURONS:
             return self.recorded_neuron(site)
+        steps = recorded_steps(raw, self.record, self.notes)
+        if steps is not None:
+            return self.recorded_delay(site, steps)
         op = BUILDERS[raw.type](site)
         return self.recorded_op(op, raw) if self.record.holds else op
+
+    def recorded_delay(self, site: Site, steps: Any) -> Op:
+        """Return a delay that the file has in seconds and the record in steps."""
+        shapes = _shapes(node_record(site.raw, self.notes))
+        seconds = _reduced(site.real("delay"), shapes.get("seconds"))
+        return Delay(Tensor(steps) if steps.ndim else int(steps), seconds)
 
     def recorded_op(self, op: Op, raw: RawNode) -> Op:
         """Undo what the writer did to fit NIR: dense parameters, stand-ins for sums."""
@@ -205,7 +236,7 @@ class _Builder:
         step = self._recorded_step(site.path, site.raw)
         if step is not None:
             arrays: Any = site.raw.metadata.get(PARAMS, {})
-            names = [name for name, _ in step.program.params]
+            names = [name for name, _ in program_of(step).params]
             if not isinstance(arrays, dict) or any(name not in arrays for name in names):
                 raise site.fail("SNN102", f"its record '{PARAMS}' misses parameters of {names}")
             params = {name: _reduced(arrays[name], shapes.get(name)) for name in names}
@@ -275,9 +306,14 @@ class _Builder:
         self.signals[name] = signal
         self.kinds.setdefault(name, signal.kind if signal else Kind.ANALOG)
 
+    def output_name(self, name: str, raw: RawNode) -> str:
+        """Return the name of an output, which in the graph may be that of a node as well."""
+        own = node_record(raw, self.notes).get("output") if self.record.holds else None
+        return own if isinstance(own, str) and own and own not in self.outputs else name
+
     def output(self, name: str, raw: RawNode) -> None:
         operand = self.operand(name, raw)
-        self.outputs[name] = Value(operand)
+        self.outputs[self.output_name(name, raw)] = Value(operand)
         value = raw.fields.get("shape")
         actual = self.signals[operand]
         if value is None or isinstance(value, str) or actual is None:

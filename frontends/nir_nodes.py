@@ -31,6 +31,8 @@ NEURONS = {
     "Threshold": "threshold",
 }  # fmt: skip
 SPIKING = {name for name, model in NEURONS.items() if MODELS[model].spikes}
+#: Steps of the longest delay that a file may ask for.
+LONGEST_DELAY = 1 << 24
 #: Types whose output is of the same kind as their input.
 PRESERVING = {"SumPool2d", "Flatten", "Delay"}
 SUPPORTED = {*NEURONS, *PRESERVING, "Affine", "Linear", "Scale", "Conv1d", "Conv2d", "AvgPool2d",
@@ -255,11 +257,15 @@ def _delay(site: Site) -> Op:
         message = f"delay {worst:g} s is not a whole number of steps of {site.dt:g} s"
         if not site.notes.fix("SNN303", message, "round delays to whole steps", site.path):
             raise NodeError(message)
-    if np.any(steps > 1 << 24):
+    if np.any(steps > LONGEST_DELAY):
         raise site.fail("SNN107", f"delay of {steps.max():g} steps is absurdly long")
-    if steps.size == 1:
-        return Delay(int(steps.item()))
-    return Delay(Tensor(steps.astype(np.int64)))
+    count = int(steps.item()) if steps.size == 1 else Tensor(steps.astype(np.int64))
+    # What was rounded stays known; the file's own rounding of a whole number of steps is none.
+    file_dtype = site.real("delay").dtype
+    whole = (steps * site.dt).astype(file_dtype) == delay.astype(file_dtype)
+    if np.all(whole | (np.abs(steps * site.dt - delay) <= 1e-9 * delay)):
+        return Delay(count)
+    return Delay(count, Tensor(delay.reshape(()) if steps.size == 1 else delay))
 
 
 def _neuron(site: Site) -> Op:

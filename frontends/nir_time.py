@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from snnir.dynamics.models import MODELS
 from snnir.errors import error
 from snnir.frontends.nir_hdf5 import RawNode
-from snnir.frontends.nir_nodes import NEURONS
+from snnir.frontends.nir_nodes import LONGEST_DELAY, NEURONS
 from snnir.frontends.nir_notes import Notes
 from snnir.frontends.nir_record import FileRecord, node_record
 from snnir.frontends.nir_structure import Flat, feedback_edges
@@ -80,7 +81,11 @@ def insert_delays(flat: Flat, semantics: Semantics, record: FileRecord, notes: N
         for name in list(flat.nodes):
             for source, steps in _recorded_delays(flat, name, notes).items():
                 _delay_edge(flat, source, name, steps)
-    own = {name for name, node in flat.nodes.items() if _delays_itself(node, semantics)}
+    own = {
+        name
+        for name, node in flat.nodes.items()
+        if _delays_itself(node, semantics, recorded_steps(node, record, notes))
+    }
     back = feedback_edges(flat, own)
     targets = flat.targets()
     done: set[tuple[str, str]] = set()
@@ -111,9 +116,29 @@ def _recorded_delays(flat: Flat, name: str, notes: Notes) -> dict[str, int]:
     }
 
 
-def _delays_itself(node: RawNode, semantics: Semantics) -> bool:
+def recorded_steps(node: RawNode, record: FileRecord, notes: Notes) -> Any:
+    """Return the steps of a delay whose seconds mean something else, as the record has them.
+
+    An int64 array that is not negative, or None: the node's seconds are its steps.
+    """
+    if node.type != "Delay" or not record.holds:
+        return None
+    value = node_record(node, notes).get("steps")
+    try:
+        steps = np.asarray(value)
+    except (ValueError, OverflowError):  # lists of different lengths, numbers of 100 digits
+        return None
+    whole = value is not None and steps.dtype.kind == "i" and steps.size
+    if not whole or steps.min() < 0 or steps.max() > LONGEST_DELAY:
+        return None
+    return steps.astype(np.int64)
+
+
+def _delays_itself(node: RawNode, semantics: Semantics, recorded: Any) -> bool:
     if node.type == DELAY:
         return True
+    if recorded is not None:
+        return bool(np.all(recorded >= 1))
     value = node.fields.get("delay")
     if node.type != "Delay" or value is None or isinstance(value, str) or not value.size:
         return False

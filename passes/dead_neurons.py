@@ -143,7 +143,7 @@ def _columns(narrower: _Narrower, node: Node, keep: Indices) -> None:
 
 
 def _through(narrower: _Narrower, node: Node, keep: Indices) -> None:
-    if isinstance(node.op, Delay) and isinstance(node.op.steps, Tensor):
+    if isinstance(node.op, Delay) and not node.op.is_even:
         raise _KeepsAll
     narrower.after(node.name, keep)
 

@@ -58,8 +58,13 @@ def _each_pair(graph: Graph, rule: _Rule) -> Graph:
 def _merge(graph: Graph, editor: Editor, first: Node, second: Node) -> bool:
     if not isinstance(first.op, Delay) or not isinstance(second.op, Delay):
         return False
+    if (first.op.seconds is None) is not (second.op.seconds is None):
+        return False  # how long the one without is, its graph's dt says, and that may change
     steps = _plus(first.op.steps, second.op.steps)
-    editor.put(replace(second, op=Delay(steps), operands=first.operands))
+    seconds = None
+    if first.op.seconds is not None and second.op.seconds is not None:
+        seconds = Tensor(first.op.seconds.numpy() + second.op.seconds.numpy())
+    editor.put(replace(second, op=Delay(steps, seconds), operands=first.operands))
     editor.remove(first.name)
     return True
 
@@ -74,9 +79,9 @@ def _plus(a: int | Tensor, b: int | Tensor) -> int | Tensor:
 def _swap(graph: Graph, editor: Editor, first: Node, second: Node) -> bool:
     """Exchange a delay and a linear op; the second name stays with the second value."""
     late, other = (first, second) if isinstance(first.op, Delay) else (second, first)
-    if not isinstance(late.op, Delay) or isinstance(late.op.steps, Tensor):
+    if not isinstance(late.op, Delay) or not late.op.is_even:
         return False
-    if late.op.steps == 0 or not _keeps_zero(other.op):
+    if late.op.longest == 0 or not _keeps_zero(other.op):
         return False
     before, after = graph.signals.get(first.operands[0]), graph.signal(second.name)
     if before is None:  # it was moved here just now

@@ -72,7 +72,7 @@ def _is_identity(graph: Graph, node: Node) -> bool:
     if isinstance(op, _BY_TYPE):
         return True
     if isinstance(op, Delay):
-        return op.longest == 0
+        return op.longest == 0 and (op.seconds is None or not op.seconds.numpy().any())
     if isinstance(op, Permute):
         return op.axes == tuple(range(len(op.axes)))
     if isinstance(op, Scale):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from snnir.errors import error
-from snnir.sides import Recording, Side, side_of
+from snnir.event_diff import EventDiff, diff_events
+from snnir.sides import FileSide, GraphSide, Recording, Side, side_of, wanted
 
 Array = npt.NDArray[Any]
 
@@ -85,14 +86,34 @@ class Diff:
         return min(parted, key=lambda node: node.first_step or 0, default=None)
 
 
+@overload
 def diff(
     a: Any,
     b: Any,
     x: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
     *,
     record: Sequence[str] | None = None,
-) -> Diff:
-    """Run two models on one input, or compare recordings.
+) -> Diff: ...
+
+
+@overload
+def diff(a: Any, b: Any, *, against: Literal["events"], **options: Any) -> EventDiff: ...
+
+
+def diff(
+    a: Any,
+    b: Any,
+    x: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
+    *,
+    record: Sequence[str] | None = None,
+    against: str | None = None,
+    **options: Any,
+) -> Diff | EventDiff:
+    """Run two models on one input, or compare recordings, or a model with continuous time.
+
+    With `against="events"` the second argument is the input: the graph `a`, of continuous neurons,
+    is run as its records say in steps and, exactly, from event to event, and what is returned says
+    how far their spikes are apart, see `snnir.event_diff`.
 
     Args:
         a: A graph, a model file, an artefact folder, a live torch module (run by its own
@@ -100,10 +121,18 @@ def diff(
         b: The other.
         x: The input, [T, B, *shape] or one per input name; not needed for two recordings.
         record: Nodes to compare; by default every population both have.
+        against: `events` or None.
+        options: With it: `dt` (seconds per step instead of the graph's), `tolerance` (seconds
+            within which spikes are taken for the same; 5 steps by default), `duration` (seconds,
+            where the input is `Events`), and options of the target `events`.
 
     Raises:
         SnnirError: SNN601 if they have nothing comparable, or shapes differ.
     """
+    if against is not None:
+        return _against(against, a, b, options)
+    if options:
+        raise TypeError(f"diff has no option '{next(iter(options))}' without against=\"events\"")
     one, two = side_of(a), side_of(b)
     names_a, names_b = one.populations(x), two.populations(x)
     shared = list(record) if record is not None else _shared(one, two, names_a, names_b)
@@ -125,6 +154,19 @@ def diff(
         tuple(n for n in names_a or () if n not in shared),
         tuple(n for n in names_b or () if n not in shared),
     )
+
+
+def _against(what: str, model: Any, x: Any, options: Mapping[str, Any]) -> EventDiff:
+    if what != "events":
+        raise error("SNN601", f"cannot compare against '{what}'", hint="use events")
+    side = side_of(model)
+    graph = side.graph if isinstance(side, GraphSide) else None
+    if isinstance(side, FileSide):
+        graph = side.inner.graph
+    if graph is None:
+        hint = "give a graph or a model file with neurons that are still continuous"
+        raise error("SNN601", "what has been compiled is not known in continuous time", hint=hint)
+    return diff_events(graph, wanted(x), **options)
 
 
 def _shared(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -191,32 +192,49 @@ def from_jax(
     name: str | None = None,
     **more: Any,
 ) -> Graph:
-    """Read a JAX step function, (state, input) -> (state, output), from its jaxpr.
+    """Read a topology of jaxsnn, or any JAX step function (state, input) -> (state, output).
 
-    Products with constants become synapses, elementwise chains step programs, comparisons spikes.
-    A function that runs `lax.scan` over a sequence from a given state is entered. The graph is
-    run beside the function for some steps.
+    Topologies are read module by module; discrete neurons are compared with a compiled run.
+
+    Step functions are read from their jaxpr: products with constants become synapses, elementwise
+    chains step programs, comparisons spikes. A function that runs `lax.scan` over a sequence from
+    a given state is entered. The graph is run beside the function for some steps.
 
     Args:
-        model: The step function; what it closes over is constant.
-        state: Its first state, any pytree of float32, int32 or bool arrays.
-        example: An input of one step, any pytree of arrays; for a function that scans over time,
-            a sequence. Its values are tried, so give it the size inputs have.
-        params: A pytree that the function takes before the state; its paths name the weights.
-        dt: Seconds per step, to be noted in the graph.
-        name: Name of the graph; the function's by default.
-        more: `batched=True` if the leading axis of inputs and states is that of samples;
-            `contraction="none"` for operations that round one by one, `"xla-cpu"` for the fused
-            ones of XLA's CPU compiler; by default what equals a compiled run of the function.
+        model: A finished `jaxsnn.discrete` or `jaxsnn.event` topology, or the step function; what
+            that closes over is constant.
+        state: Of a step function: its first state, any pytree of float32, int32 or bool arrays.
+        example: Of a step function: an input of one step, any pytree of arrays; for a function
+            that scans over time, a sequence. Its values are tried, so give it the size inputs have.
+        params: Of a topology: what its `init` returned, or trained from it: {node: weights
+            [source, target], or None}. Of a step function: a pytree that it takes before the
+            state; its paths name the weights.
+        dt: Seconds per step. A discrete topology has its own; that of an event topology's graph
+            is 1e-6 by default.
+        name: Name of the graph.
+        more: Of a discrete topology: `ties`, what a membrane exactly on its threshold emits:
+            "half", as jaxsnn does (0.5; populations then give real numbers), "spike" or "none"
+            (populations then give spikes). Of a step function: `batched=True` if the leading axis
+            of inputs and states is that of samples; `contraction="none"` for operations that round
+            one by one, `"xla-cpu"` for the fused ones of XLA's CPU compiler; by default what
+            equals a compiled run of the function.
 
     Returns:
-        A verified graph; `graph.provenance.notes` says how it rounds and what was left out.
+        A verified graph; `graph.provenance.notes` says how it rounds and what was left out. Of an
+        event topology: neurons in continuous time, with the delays of its projections.
 
     Raises:
-        SnnirError: SNN801 to SNN808, naming equation and line.
+        SnnirError: SNN303, or SNN801 to SNN808, naming node, or equation and line.
     """
     from snnir.registry import lookup
+    from snnir.sides import is_topology
 
+    if is_topology(model):
+        if state is not None or example is not None:
+            raise error("SNN801", "a jaxsnn topology takes params, not state and example")
+        reader = lookup("frontends", "jaxsnn", "SNN101")
+        topology: Graph = reader(model, params, dt=dt, name=name, **more)
+        return topology
     reader = lookup("frontends", "jaxpr", "SNN101")
     graph: Graph = reader(model, state, example, params=params, dt=dt, name=name, **more)
     return graph
@@ -321,17 +339,19 @@ def to_nir(graph: Graph) -> nir.NIRGraph:
 
 
 def export(graph: Graph, framework: str, **options: Any) -> Any:
-    """Return a graph as a live module of a torch framework, trainable and in evaluation mode.
+    """Return a graph as a live, trainable model of another framework.
 
     Args:
         graph: The graph; continuous neurons are stepped as their record says.
-        framework: `snntorch`, `sinabs`, `spikingjelly` or `norse`.
+        framework: `snntorch`, `sinabs`, `spikingjelly`, `norse` or `jaxsnn`.
         options: Options of the target, such as `cells="native"`.
 
     Returns:
-        A `torch.nn.Module` that takes and returns [T, B, ...] ([B, T, ...] for Sinabs) and starts
-        every call at rest. Its spikes equal the graph's: neurons are layers of the framework where
-        these are provably equal, generated cells of it elsewhere.
+        A `torch.nn.Module` in evaluation mode that takes and returns [T, B, ...] ([B, T, ...] for
+        Sinabs) and starts every call at rest; for jaxsnn a finished topology and its parameters,
+        (topology, params), whose `init` and `apply` its `done()` returns. Its spikes equal the
+        graph's: neurons are layers of the framework where these are provably equal, generated
+        cells of it elsewhere.
 
     Raises:
         SnnirError: SNN501 listing what the framework cannot express, SNN503 if the name is not a
@@ -341,8 +361,8 @@ def export(graph: Graph, framework: str, **options: Any) -> Any:
     built = build_for(target, graph.verify(), level=0)
     if not hasattr(built, "module"):
         raise error(
-            "SNN503", f"target '{framework}' is not a torch framework",
-            hint="use snntorch, sinabs, spikingjelly or norse",
+            "SNN503", f"target '{framework}' is no framework with models of its own",
+            hint="use snntorch, sinabs, spikingjelly, norse or jaxsnn",
         )  # fmt: skip
     return built.module()
 
@@ -418,6 +438,54 @@ def update(graph: Graph, net: Any) -> Graph:
 
     result: Graph = lookup("live", "update", "SNN503")(graph, net)
     return result
+
+
+def to_jax(graph: Graph, **options: Any) -> Any:
+    """Return a graph of continuous neurons as a JAX function of weights and spike times.
+
+    The graph is run from event to event in float64, without steps, and its derivatives are exact
+    (EventProp): by weights and by the times of input spikes, through any number of layers and
+    recurrent connections. It works under `jit`, `grad` and `value_and_grad`.
+
+        f = snnir.to_jax(graph, duration=0.05)
+        def loss(params, times):
+            return f.first_spikes(params, times)["output"].min(axis=1).mean()
+        jax.grad(loss)(f.params, times)      # times: [B, channels] seconds, infinity for none
+        trained = f.trained(params)          # a graph again
+
+    Args:
+        graph: The graph; what the target `events` takes.
+        options: `duration`: seconds, must be given; `capacity=64`: slots for the spikes of an
+            output in a sample; `clip`: largest |dt/dv| of a crossing in seconds per unit of v, no
+            limit by default; `pulse="kick"|"held"` as of the target `events`;
+            `max_events=1000000`: spikes in a sample after which a run is given up; `threads`: all
+            processors by default.
+
+    Returns:
+        `f(params, x)` gives, by output, `time` [B, capacity] in seconds, infinity where there is
+        no spike, and `index` [B, capacity]; more spikes than that are an error, or the capacity
+        grows where JAX does not trace. `f.first_spikes(params, x)` gives, by output, the first
+        spike of every neuron, [B, *shape]. `f.params` are the trainable tensors by path;
+        `f.trained(params)` is the graph with others. See docs/eventprop.md.
+
+    Raises:
+        SnnirError: SNN501 listing what has no form in continuous time, SNN503 if JAX is not there
+            or an option is wrong.
+    """
+    from snnir.registry import lookup
+
+    try:
+        function = lookup("live", "events", "SNN503")
+    except ImportError as missing:
+        hint = "pip install 'snnir[jax]'"
+        raise error("SNN503", f"to_jax needs jax ({missing})", hint=hint) from None
+    known = inspect.signature(function).parameters
+    wrong = [name for name in options if name not in known or name == "graph"]
+    if wrong or "duration" not in options:
+        what = f"has no option '{wrong[0]}'" if wrong else "needs a duration in seconds"
+        hint = f"its options: {', '.join(name for name in known if name != 'graph')}"
+        raise error("SNN503", f"to_jax {what}", hint=hint)
+    return function(graph.verify(), **options)
 
 
 def compile(

@@ -41,6 +41,7 @@ CODES: dict[str, str] = {
     "SNN504": "the program does not fit the memory of the device",
     "SNN601": "the input does not fit the model",
     "SNN602": "a node asked for does not exist",
+    "SNN603": "a run was given up",
     "SNN701": "a command-line argument is wrong",
     "SNN702": "an output cannot be written",
     "SNN801": "a live model cannot be run as asked",

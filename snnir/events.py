@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,3 +78,28 @@ class Events:
         kept = step < steps
         np.add.at(counts, (step[kept], self.sample[kept], self.index[kept]), 1.0)
         return counts.reshape(steps, batch, *shape)
+
+
+def streams_of(entries: Mapping[str, Any], names: Iterable[str]) -> dict[str, Events]:
+    """Return the streams among entries `NAME.time`, `NAME.index` and, if any, `NAME.sample`.
+
+    Args:
+        entries: Arrays, or `Events` under their own names.
+        names: Those of streams.
+
+    Raises:
+        SnnirError: SNN601 if they are no events.
+    """
+    found = {}
+    for name in names:
+        if isinstance(entries.get(name), Events):
+            found[name] = entries[name]
+        elif f"{name}.time" in entries:
+            index = entries.get(f"{name}.index")
+            if index is None:
+                raise error("SNN601", f"'{name}.time' has no '{name}.index'")
+            time, sample = np.asarray(entries[f"{name}.time"]), entries.get(f"{name}.sample")
+            if time.dtype.kind not in "fiu":
+                raise error("SNN601", f"'{name}.time' must be numbers, is {time.dtype}")
+            found[name] = Events(time, index, _whole(0) if sample is None else sample)
+    return found

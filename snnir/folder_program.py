@@ -56,13 +56,23 @@ def read_inputs(path: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, A
 
 
 def write_results(
-    path: str, outputs: Mapping[str, Any], records: Mapping[str, Any], sums: Mapping[str, float]
-) -> None:
-    """Write results in numbered entries: names may hold characters that archives treat as paths."""
+    path: str, outputs: Mapping[str, Any], records: Mapping[str, Any], sums: Mapping[str, float],
+    more: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Write results in numbered entries: names may hold characters that archives treat as paths.
+
+    Args:
+        path: The file.
+        outputs: Arrays by name.
+        records: The same of what was recorded.
+        sums: Spikes by population.
+        more: Other arrays, by their full names.
+    """
     import numpy as np
 
     arrays = {f"output/{name}": y for name, y in outputs.items()}
     arrays.update({f"record/{name}": y for name, y in records.items()})
+    arrays.update(more or {})
     entries: dict[str, Any] = {f"array_{i}": y for i, y in enumerate(arrays.values())}
     np.savez(
         path, names=np.array(list(arrays)), spike_nodes=np.array(list(sums)),

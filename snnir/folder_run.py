@@ -16,11 +16,14 @@ import numpy.typing as npt
 
 from snnir.artefact import Folder
 from snnir.errors import error
-from snnir.running import Result, check_inputs, spike_stats
+from snnir.events import Events, streams_of
+from snnir.running import EventResult, Result, check_streams, spike_stats
 from snnir.streams import Kind, Signal
 
 #: Options of every program that are not to be set: we set them, or they run nothing.
 _OWN_OPTIONS = ("output", "record", "help")
+#: Entries of a stream of events.
+_PARTS = ("time", "index", "sample")
 
 
 def run_folder(
@@ -49,13 +52,14 @@ def run_folder(
     if not isinstance(entry, str) or entry not in facts["files"]:
         message = f"target '{facts.get('target')}' has no program to run"
         raise error("SNN502", message, source=source)
-    inputs = check_inputs(x, _signals(facts["inputs"]))
+    inputs = check_streams(x, _signals(facts["inputs"]))
     with tempfile.TemporaryDirectory(prefix="snnir-run-") as scratch:
         given, made = Path(scratch, "input.npz"), Path(scratch, "output.npz")
         # Numbered entries: names may hold characters that archives treat as paths.
         # NumPy before 2.1 has no `allow_pickle` here and would store it; plain numbers need none.
-        numbered: dict[str, Any] = {f"array_{i}": y for i, y in enumerate(inputs.values())}
-        np.savez(given, names=np.array(list(inputs)), **numbered)
+        arrays = _entries(inputs)
+        numbered: dict[str, Any] = {f"array_{i}": y for i, y in enumerate(arrays.values())}
+        np.savez(given, names=np.array(list(arrays)), **numbered)
         command = [sys.executable, "-I", str((folder.path / entry).resolve()), str(given)]
         command += ["-o", str(made)]
         for name in record:
@@ -66,7 +70,18 @@ def run_folder(
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise error("SNN502", f"its program failed: {lines[-1]}", source=source)
         with np.load(made, allow_pickle=False) as data:
-            return _result(dict(data), facts, inputs)
+            return _result(dict(data), facts)
+
+
+def _entries(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file of inputs has: an array each, or the three of a stream of events."""
+    found: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if isinstance(value, Events):
+            found |= {f"{name}.{part}": getattr(value, part) for part in _PARTS}
+        else:
+            found[name] = value
+    return found
 
 
 def _option(item: str) -> list[str]:
@@ -86,18 +101,19 @@ def _signals(ports: list[dict[str, Any]]) -> dict[str, Signal]:
     return {p["name"]: Signal(Kind(p["kind"]), tuple(p["shape"]), p["dtype"]) for p in ports}
 
 
-def _result(data: dict[str, Any], facts: dict[str, Any], inputs: Mapping[str, Any]) -> Result:
+def _result(data: dict[str, Any], facts: dict[str, Any]) -> Result:
     arrays = {str(name): data[f"array_{i}"] for i, name in enumerate(data["names"].tolist())}
     sums = dict(zip(data["spike_nodes"].tolist(), data["spike_sums"].tolist(), strict=True))
-    steps, batch = next(iter(inputs.values())).shape[:2]
     outputs = {k.removeprefix("output/"): v for k, v in arrays.items() if k.startswith("output/")}
-    # A program may have run the input several times, then outputs have an axis in front.
+    # Time and batch come before the port's shape; a program may have run the input several times,
+    # then there is an axis in front of them.
     port = facts["outputs"][0]
-    leading = outputs[port["name"]].shape[: -2 - len(port["shape"])]
-    samples = math.prod(leading) * steps * batch
+    lead = outputs[port["name"]].shape
+    samples = math.prod(lead[: len(lead) - len(port["shape"])])
     stats = spike_stats(facts.get("populations", {}), sums, samples)
-    return Result(
-        outputs,
-        {k.removeprefix("record/"): v for k, v in arrays.items() if k.startswith("record/")},
-        stats,
-    )
+    records = {k.removeprefix("record/"): v for k, v in arrays.items() if k.startswith("record/")}
+    own = {k.removeprefix("events/"): v for k, v in arrays.items() if k.startswith("events/")}
+    if not own:
+        return Result(outputs, records, stats)
+    names = [name.removesuffix(".time") for name in own if name.endswith(".time")]
+    return EventResult(outputs, records, stats, streams_of(own, names))

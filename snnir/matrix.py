@@ -43,6 +43,7 @@ from snnir.ir import (
 )
 from snnir.loss_report import REFUSED
 from snnir.presets import preset
+from snnir.semantics import Stepping
 from snnir.streams import Kind, Signal
 from snnir.tensors import FrozenDict, Tensor
 
@@ -120,15 +121,20 @@ def graph_for(op: Op, shape: tuple[int, ...], target: str) -> Graph:
     """Return the smallest graph in which a target could have an op."""
     from snnir.registry import lookup
 
-    between = lookup("targets", target, "SNN503").between
-    return _between(op, shape, between) if between else _graph(op, shape)
+    cls = lookup("targets", target, "SNN503")
+    if cls.continuous:
+        params = {n: Tensor(np.float32(_VALUES.get(n, 1.0))) for n in MODELS["lif"].params}
+        return _between(op, shape, Neuron("lif", FrozenDict(params), Stepping()))
+    if not cls.between:
+        return _graph(op, shape)
+    rules = replace(LifStep(), **dict[str, Any](cls.between))
+    params = {name: _value(name) for name, _ in rules.program.params}
+    return _between(op, shape, Step(rules, FrozenDict(params)))
 
 
-def _between(op: Op, shape: tuple[int, ...], attributes: Mapping[str, str]) -> Graph:
+def _between(op: Op, shape: tuple[int, ...], lif: Op) -> Graph:
     """Return the op between small populations; what is analog by nature is the output."""
     size = prod(shape)
-    rules = replace(LifStep(), **dict[str, Any](attributes))
-    lif = Step(rules, FrozenDict({name: _value(name) for name, _ in rules.program.params}))
     nodes: dict[str, tuple[Op, list[str]]] = {
         "input": (Input(Signal(Kind.SPIKES, (3,))), []),
         "in": (Linear(_ones(size, 3)), ["input"]),

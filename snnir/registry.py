@@ -46,7 +46,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "targets": {
         "bss2": "snnir.targets.bss2.target:Bss2Target",
+        "events": "snnir.targets.events.target:EventsTarget",
         "ipu": "snnir.targets.ipu.target:IpuTarget",
+        "jaxsnn": "snnir.targets.jaxsnn_nets.target:JaxsnnTarget",
         "mlir": "snnir.targets.mlir_code.target:MlirTarget",
         "native": "snnir.targets.native.target:NativeTarget",
         "nir": "snnir.targets.nir_file:NirTarget",
@@ -64,11 +66,14 @@ BUILTIN: dict[str, dict[str, str]] = {
     "frontends": {
         "export": "snnir.frontends.step_functions.from_export:load_export",
         "jaxpr": "snnir.frontends.step_functions.load:load_jax",
+        "jaxsnn": "snnir.frontends.jaxsnn_nets.load:load_jaxsnn",
         "nir": "snnir.frontends.from_nir:load_nir",
         "snnir": "snnir.ir.file:read_snnir",
         "torch": "snnir.frontends.torch_nets.load:load_torch",
     },
     "live": {
+        "events": "snnir.targets.events.jax_function:EventFunction",
+        "jaxsnn": "snnir.frontends.jaxsnn_nets.live:LiveTopology",
         "export": "snnir.frontends.step_functions.export_live:LiveExport",
         "jaxpr": "snnir.frontends.step_functions.live:LiveStep",
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",

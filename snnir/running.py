@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.errors import error
+from snnir.events import Events, streams_of
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.streams import Kind, Signal
@@ -41,6 +42,20 @@ class Result:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.asarray(self.output, dtype)
+
+
+@dataclass(frozen=True)
+class EventResult(Result):
+    """What a run in continuous time gave; outputs and records are on the grid of steps.
+
+    Attributes:
+        events: When spikes were, for every population that fires and every output of spikes.
+        records: What fired in each sample in order of time, with the states gradients need;
+            empty where a folder was run.
+    """
+
+    events: dict[str, Events] = field(default_factory=dict)
+    records: tuple[Any, ...] = field(default=(), repr=False)
 
 
 def spike_stats(
@@ -105,6 +120,27 @@ def check_inputs(
     if not leads:
         raise error("SNN601", "the model has no input, so the number of steps is unknown")
     return checked
+
+
+def check_streams(x: Any, wanted: Mapping[str, Signal]) -> dict[str, Any]:
+    """Return `Events` or an array [T, B, *shape] per input, for what takes events.
+
+    Args:
+        x: `Events` or an array, or one per input name; `NAME.time`, `NAME.index` and
+            `NAME.sample` are events as well.
+        wanted: The inputs.
+
+    Raises:
+        SnnirError: SNN601 naming what does not fit.
+    """
+    given = x if isinstance(x, Mapping) else _single(x, wanted)
+    streams: dict[str, Any] = dict(streams_of(given, wanted))
+    own = {f"{name}.{part}" for name in streams for part in ("time", "index", "sample")}
+    rest = {name: value for name, value in given.items() if name not in own | set(streams)}
+    missing = {name: signal for name, signal in wanted.items() if name not in streams}
+    if missing or rest or not streams:
+        streams |= check_inputs(rest, missing)
+    return {name: streams[name] for name in wanted}
 
 
 def check_batch(batch: int, known: int | None) -> None:

@@ -40,7 +40,9 @@ class Side(Protocol):
 
 
 def side_of(model: Any) -> Side:
-    """Return a graph, a path, or a live torch module as a side.
+    """Return a graph, a path or a live model as a side.
+
+    Live models: a torch module, (jaxsnn topology, params), (step function, state, example).
 
     Raises:
         SnnirError: SNN601 for anything else.
@@ -54,11 +56,14 @@ def side_of(model: Any) -> Side:
         return FolderSide(path) if is_artefact(path) else FileSide(path)
     if callable(getattr(model, "forward", None)) and hasattr(model, "named_modules"):
         return LiveSide(model)
+    if isinstance(model, tuple) and len(model) == 2 and is_topology(model[0]):
+        return TopologySide(*model)
     if is_step(model):
         return StepSide(model)
     raise error(
         "SNN601", f"cannot compare a {type(model).__name__}",
-        hint="give a graph, a file, an artefact folder, a recording (.npz) or a torch module",
+        hint="give a graph, a file, an artefact folder, a recording (.npz), a torch module, "
+        "(jaxsnn topology, params) or (step function, state, example)",
     )  # fmt: skip
 
 
@@ -184,6 +189,30 @@ class LiveSide:
 
 
 @dataclass
+class TopologySide:
+    """A discrete topology of jaxsnn with its parameters, run by jaxsnn."""
+
+    topology: Any
+    params: Any
+
+    @cached_property
+    def live(self) -> Any:
+        """The topology as something that runs."""
+        from snnir.registry import lookup
+
+        return lookup("live", "jaxsnn", "SNN101")(self.topology, self.params)
+
+    def populations(self, x: Any) -> list[str] | None:
+        """Return the neurons."""
+        return list(self.live.names)
+
+    def run(self, x: Any, record: Sequence[str]) -> Traces:
+        """Run it from rest."""
+        outputs, recorded = self.live.run(wanted(x))
+        return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
+
+
+@dataclass
 class StepSide:
     """A step function of JAX or torch with its first state and an example of its input."""
 
@@ -207,6 +236,14 @@ class StepSide:
         """Run it from its first state."""
         outputs, recorded = self.live.run(wanted(x))
         return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
+
+
+def is_topology(model: Any) -> bool:
+    """Whether a model is a jaxsnn topology; nothing is imported to find out."""
+    return any(
+        cls.__name__ == "Topology" and cls.__module__.startswith("jaxsnn.")
+        for cls in type(model).__mro__
+    )
 
 
 def is_step(model: Any) -> bool:

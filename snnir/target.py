@@ -45,11 +45,13 @@ class Target:
         summary: One line for `snnir list targets`.
         between: If streams begin and end in populations, as on chips, attributes of the LIF family
             that such populations have; the support matrix shows ops between two of them.
+        continuous: Whether it takes neurons that no pass has discretised; its populations are such.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str] = ""
     between: ClassVar[Mapping[str, str]] = {}
+    continuous: ClassVar[bool] = False
 
     def pipeline(self, level: int) -> str:
         """Return the passes the target needs before `build`, for an optimisation level."""

@@ -120,7 +120,8 @@ class Writer:
             return not is_output
         if isinstance(node.op, Delay):
             # A user that is itself implied by an edge would lose where the delay was.
-            return node.name in cyclic and node.op.steps == 1 and not is_output
+            is_plain = node.op.steps == 1 and node.op.seconds is None
+            return node.name in cyclic and is_plain and not is_output
         if not isinstance(node.op, Add) or len(users) != 1 or is_output:
             return False
         sources = [value.node for value in node.operands]
@@ -184,7 +185,7 @@ class Writer:
         while key in self.graph.nodes or key in self.entries:
             key += "_"
         signal = self.graph.signals[value]
-        record: Attributes = {"name": name} if key != name else {}
+        record: Attributes = {"output": name} if key != name else {}
         self.entries[key] = Entry("Output", {"shape": signal.shape}, record)
         record.update(self._sources(key, (value,)))
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from snnir.dynamics.lif import FIXED_ONE, LifStep
 from snnir.errors import error
 from snnir.ir.neuron import Step
+from snnir.jaxsnn_neurons import jaxsnn_kind
 
 Array = npt.NDArray[Any]
 
@@ -28,12 +29,31 @@ def lift(op: Step, dt: float | None) -> tuple[str, dict[str, Array]]:
     """Return the continuous model and its parameters.
 
     Raises:
-        SnnirError: SNN501 for programs outside the LIF family.
+        SnnirError: SNN501 for programs outside the LIF family that are not jaxsnn's neurons.
     """
     if not isinstance(op.dynamics, LifStep):
+        kind = jaxsnn_kind(op.dynamics)
+        if kind is not None:
+            return _lift_jaxsnn(kind[0], op, NOMINAL_DT if dt is None else dt)
         message = f"NIR cannot state the step program '{op.program.name}'"
         raise error("SNN501", message, hint="save as .snnir")
     return _Lift(op.dynamics, op, NOMINAL_DT if dt is None else dt).model()
+
+
+def _lift_jaxsnn(kind: str, op: Step, dt: float) -> tuple[str, dict[str, Array]]:
+    """Return the equation of jaxsnn's LIF or LI, whose synaptic current x is added to at once."""
+    p = {name: value.numpy().astype(np.float64) for name, value in op.params.items()}
+    zero = np.float64(0)
+    tau_syn, tau_mem = (dt / np.maximum(k, 1 / _SLOW) for k in (-p["k_syn"], p["k_mem"]))
+    params: dict[str, Any] = {
+        "tau_syn": tau_syn, "tau_mem": tau_mem, "r": np.float64(1),
+        "v_leak": p.get("leak", zero), "w_in": tau_syn / dt,
+    }  # fmt: skip
+    if kind == "LI":
+        return "cubali", params
+    return "cubalif", params | {
+        "v_threshold": p["threshold"], "v_reset": p.get("v_reset", zero),
+    }  # fmt: skip
 
 
 class _Lift:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnir.dynamics.lif import LifStep
+from snnir.dynamics.program import Dynamics
+from snnir.dynamics.record import dynamics_record
 from snnir.ir.graph import Node
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.pooling import AvgPool2d, SumPool2d
@@ -135,6 +138,9 @@ def _delay(writer: Writer, node: Node) -> Entry:
     dt = NOMINAL_DT if writer.graph.dt is None else writer.graph.dt
     shape = writer.graph.signal(node.name).shape
     steps = op.steps if isinstance(op.steps, Tensor) else Tensor(np.int64(op.steps))
+    if op.seconds is not None:  # NIR says how long delays are, the record how many steps
+        record = {**_shapes({"seconds": op.seconds}, shape), "steps": steps.numpy().tolist()}
+        return Entry("Delay", {"delay": full(op.seconds, shape)}, record)
     return Entry(
         "Delay", {"delay": full(steps, shape) * np.float64(dt)}, _shapes({"steps": steps}, shape)
     )
@@ -171,11 +177,16 @@ def _step(writer: Writer, node: Node) -> Entry:
     dtype = np.float64
     fields = {k: full(Tensor(np.asarray(v, dtype)), shape) for k, v in values.items()}
     record: Attributes = {
-        "step": op.dynamics.attributes(),  # type: ignore[union-attr]  # lift refuses others
+        "step": _step_record(op.dynamics),
         "model": op.model,
         "shapes": {name: list(value.shape) for name, value in op.params.items()},
     }
     return Entry(_TYPES[model], fields, record, op.params)
+
+
+def _step_record(dynamics: LifStep | Dynamics) -> Attributes:
+    """Return the attributes of a member of the LIF family, or a program as it is."""
+    return dynamics.attributes() if isinstance(dynamics, LifStep) else dynamics_record(dynamics)
 
 
 MAKERS: dict[type, Callable[[Writer, Node], Entry]] = {

@@ -119,7 +119,8 @@ class _Build:
             name = self.nodes.editor.fresh(variable.name)
             self.values[variable.name] = self.nodes.input(name, kind, variable.shape)
         delayed = [leaf for leaf in step.states if self._reads_old(leaf)]
-        self.unstated = unstated(step, self.group, [leaf.name for leaf in delayed])
+        names = [leaf.name for leaf in delayed]
+        self.unstated = unstated(step, self.group, self.homes, names)
         for leaf in delayed:
             self._promise(leaf)
         self._compute()

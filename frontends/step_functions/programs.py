@@ -152,7 +152,7 @@ class _Writer:
 
     def _param(self, stem: str, values: Array) -> str:
         name = self.names.new(stem)
-        self.params[name] = Tensor(np.ascontiguousarray(values, np.float32))
+        self.params[name] = Tensor(np.array(values, np.float32))
         return name
 
     def _equation(self, equation: Equation) -> None:

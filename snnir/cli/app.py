@@ -18,7 +18,7 @@ from snnir.errors import SnnirError, SnnirWarning, shown
 _COMMANDS = {
     "compile": "snnir.cli.compile_cmd",
     "run": "snnir.cli.run_cmd",
-    "diff": "snnir.cli.run_cmd",
+    "diff": "snnir.cli.diff_cmd",
     "convert": "snnir.cli.convert_cmd",
     "opt": "snnir.cli.convert_cmd",
     "check": "snnir.cli.inspect_cmd",

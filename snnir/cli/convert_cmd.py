@@ -20,7 +20,9 @@ from snnir.registry import lookup
 FILES = ("nir", "snnir", "snn", "mlir", "mlirbc")
 #: Those that keep everything, as `.snnir` does.
 LOSSLESS = ("snn", "mlir", "mlirbc")
-FOLDERS = ("snntorch", "sinabs", "spikingjelly", "norse")
+#: Frameworks of torch, whose nearest layer may be taken where none is equal.
+TORCH = ("snntorch", "sinabs", "spikingjelly", "norse")
+FOLDERS = (*TORCH, "jaxsnn")
 
 
 @click.command("convert")
@@ -40,9 +42,9 @@ def convert_command(
     allow_lossy: bool,
     reading: dict[str, Any],
 ) -> None:
-    """Convert MODEL to a file, or to a torch framework's module in a folder.
+    """Convert MODEL to a file, or to a framework's model in a folder.
 
-    NIR files carry the semantics in their metadata; modules are Python files with safetensors
+    NIR files carry the semantics in their metadata; models are Python files with safetensors
     weights that run without snnir.
 
     Example: snnir convert model.nir --semantics snntorch --to sinabs -o digits_sinabs
@@ -52,9 +54,9 @@ def convert_command(
         raise error("SNN701", f"--to {form} writes .{form}, got '{output}'", hint=hint)
     graph = load_model(model, reading)
     options: dict[str, Any] = dict(pairs(settings, "--set"))
-    if form in FOLDERS:
+    if form in TORCH:
         options["allow_lossy"] = allow_lossy
-    elif options:
+    elif options and form not in FOLDERS:
         raise error("SNN503", f"--to {form} has no options", hint="leave out --set")
     found = snnir.losses(graph, "snnir" if form in LOSSLESS else form, **options)
     if loss_report:

@@ -34,7 +34,8 @@ class Node:
         name: Path from the source model, such as `block1.lif`; unique in the graph.
         op: What is computed.
         operands: The values it consumes at each step.
-        metadata: Strings and numbers a file carried for this node; kept, never interpreted.
+        metadata: Strings and numbers a file or model carried for this node; kept, and read by
+            nothing but the way back to where they are from.
     """
 
     name: str

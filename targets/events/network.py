@@ -6,7 +6,7 @@ A neuron has a membrane v and, if `has_synapse`, a synaptic current i:
     dv/dt = -rate_mem * (v - leak) + push_mem * (i or x)
 
 where x = bias + what is held at the moment. An arriving spike of weight w adds `kick * w` to i
-(to v without a synapse) at once, or adds w to x for `pulse` seconds if that is positive. Between
+(to v without a synapse) at once; where `kick` is 0, it adds w to x for `pulse` seconds. Between
 events both are sums of exponentials, so that the next crossing of the threshold is found without
 steps.
 """
@@ -59,7 +59,7 @@ class Neurons:
         push_mem, push_syn: See the module.
         leak: What v decays towards.
         bias: Constant part of x.
-        kick: What a spike of weight 1 adds.
+        kick: What a spike of weight 1 adds; 0 where it is held for `EventNetwork.pulse` instead.
         threshold: Infinity for what never fires. Crossing it from below fires; a kick that lifts
             v beyond it (or onto it, if `fires_at`) fires at once.
         fires_at: bool, whether v equal to the threshold fires.
@@ -119,7 +119,8 @@ class EventNetwork:
         synapses: All connections.
         tensors: Paths of trainable tensors in the graph, such as `fc1.weight`, by number.
         outputs: Output name to block name.
-        pulse: Seconds for which an arriving spike is held; 0: it kicks.
+        pulse: Seconds for which an arriving spike is held by neurons whose `kick` is 0; 0 if all
+            are kicked.
         dt: Seconds per step of inputs and outputs on a grid.
     """
 

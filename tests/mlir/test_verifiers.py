@@ -108,8 +108,8 @@ BROKEN = {
         "type '!snn.",
     ),
     "number of operands": (
-        '"snn.delay"(%lif) {node = "late", steps = 1 : i64, metadata = []} : (!snn.spikes<tensor<4xf32>>)',
-        '"snn.delay"() {node = "late", steps = 1 : i64, metadata = []} : ()', "operands",
+        '"snn.delay"(%lif) {node = "late", steps = 1 : i64, seconds = unit, metadata = []} : (!snn.spikes<tensor<4xf32>>)',
+        '"snn.delay"() {node = "late", steps = 1 : i64, seconds = unit, metadata = []} : ()', "operands",
     ),
     "result's type": (
         "-> !snn.analog<tensor<4xf32>>", "-> tensor<4xf32>", "tensor<4xf32>",

@@ -24,7 +24,9 @@ def test_every_op_and_model_has_a_row() -> None:
     assert set(rows["linear"]) == {
         "op",
         "bss2",
+        "events",
         "ipu",
+        "jaxsnn",
         "mlir",
         "native",
         "nir",
@@ -41,6 +43,8 @@ def test_every_op_and_model_has_a_row() -> None:
     }
     assert rows["max_pool2d"]["nir"] == "refused"
     assert rows["lif"]["sinabs"] == "exact"
+    assert rows["lif"]["events"] == rows["conv2d"]["events"] == "exact in real arithmetic"
+    assert rows["winner"]["events"] == rows["step (LIF family)"]["events"] == "refused"
     assert rows["batch_norm"]["norse"] == "exact in real arithmetic"
 
 

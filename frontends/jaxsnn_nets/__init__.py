@@ -1,0 +1,1 @@
+"""Reading jaxsnn's topologies."""
