@@ -145,6 +145,7 @@ def read(exported: Any, x: Tree, state: Tree, order: str) -> Program:
     Raises:
         SnnirError: SNN801 if it is not a step of the state and the example given.
     """
+    _inputs(exported, x, state, order)  # before the work of writing it out
     core = _core(exported)
     signature = core.graph_signature
     inputs = _inputs(core, x, state, order)

@@ -88,20 +88,10 @@ CASES: dict[str, tuple[Callable[[], Any], Any, list[str]]] = {
         (zeros(6),),
         ["cell:v_0"],
     ),
-    "snntorch synaptic": (
-        lambda: cells.Functional(snn.Synaptic(alpha=0.8, beta=0.9)),
-        (zeros(6), zeros(6)),
-        ["cell:v_0", "cell:v_1"],
-    ),
     "snntorch alpha": (
         lambda: cells.Functional(snn.Alpha(alpha=0.9, beta=0.8)),
         (zeros(6), zeros(6), zeros(6)),
         ["cell:v_0", "cell:v_1", "cell:v_2"],
-    ),
-    "norse lif": (
-        lambda: cells.Functional(norse.LIFCell(), named=True),
-        LIFFeedForwardState(zeros(6), zeros(6)),
-        ["cell:v", "cell:i"],
     ),
     "norse sequence": (
         lambda: norse.SequentialState(

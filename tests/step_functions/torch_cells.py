@@ -206,15 +206,12 @@ class Attribute(nn.Module):
 class Functional(nn.Module):
     """A linear layer and a cell of some library that is given its state and returns it."""
 
-    def __init__(self, cell: Any, named: bool = False) -> None:
+    def __init__(self, cell: Any) -> None:
         super().__init__()
         self.fc = nn.Linear(12, 6)
         self.cell = cell
-        self.named = named
 
     def forward(self, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
-        if self.named:
-            return self.cell(self.fc(x), state)  # type: ignore[no-any-return]
         z, *new = self.cell(self.fc(x), *state)
         return z, tuple(new)
 
