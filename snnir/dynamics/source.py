@@ -59,7 +59,7 @@ class Expressions:
             self.argument(arg, op.precedence, i, is_method, let.op)
             for i, arg in enumerate(let.args)
         ]
-        text = form.format(*args).replace("dtype", "kind")
+        text = form.replace("dtype", "kind").format(*args)
         if self.guarded and let.op in ("mul", "div"):
             return f"{let.op}({args[0]}, {args[1]}, low)", 10
         if self.guarded and let.op == "fma":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from snnir import folder_program, kernels
 from snnir.bounds import precision_for
 from snnir.dynamics.program import Dynamics
-from snnir.dynamics.source import Expressions
+from snnir.dynamics.source import Expressions, renamed
 from snnir.embedding import function_sources, module_body
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
@@ -28,6 +29,11 @@ from snnir.tensors import Tensor
 
 WEIGHTS = "weights.npz"
 PROGRAM = "model.py"
+
+#: What step functions use besides the names of the program.
+_WORDS = frozenset(
+    ("dtype", "full", "inf", "kind", "nan", "np", "snn_fma", "state", *keyword.kwlist)
+)
 
 _HEAD = '''\
 """A spiking network as a NumPy program, written by snnir.
@@ -206,7 +212,9 @@ class _Writer:
         program = op.program
         inner = f"np.{np.dtype(step_dtype(op, self.dtype)).name}"
         params = {k: f"{self.weight(f'{node.name}.{k}', v)}" for k, v in op.params.items()}
-        arguments = ", ".join(f"{k}={inner_cast(v, inner)}" for k, v in params.items())
+        words = zip(program.params, safe_names(program).params, strict=True)
+        named = {own: params[given] for (given, _), (own, _) in words}
+        arguments = ", ".join(f"{k}={inner_cast(v, inner)}" for k, v in named.items())
         function = f"partial({self.step(program, inner)}{', ' if arguments else ''}{arguments})"
         results = tuple(value_name(Value(node.name, i)) for i in range(len(program.outputs)))
         initial = ", ".join(
@@ -244,8 +252,15 @@ def _comment(name: str) -> str:
     return ascii(name)[:80].replace("\\", "/").replace('"', "'")
 
 
+def safe_names(program: Dynamics) -> Dynamics:
+    """Return the program with the names that Python or its function uses changed."""
+    return renamed(program, lambda name: f"{name}_" if name in _WORDS else name)
+
+
 def step_source(program: Dynamics, name: str, inner: str) -> str:
     """Print a step program as a Python function of the inputs and the states."""
+    keys = [state.name for state in program.states]
+    program = safe_names(program)
     params = "".join(f", {param}" for param, _ in program.params)
     printer = Expressions(program, "python", "kind({!r})")
     lines = [f"\ndef {name}({', '.join(program.inputs)}, state{params}):"]
@@ -254,10 +269,11 @@ def step_source(program: Dynamics, name: str, inner: str) -> str:
     if inner != "np.float32":
         lines += [f"    {x} = {x}.astype({inner}, copy=False)" for x in program.inputs]
     lines.append(f"    kind = {inner}")
-    lines += [f'    {state.name} = state["{state.name}"]' for state in program.states]
+    key_of = dict(zip((state.name for state in program.states), keys, strict=True))
+    lines += [f'    {name} = state["{key}"]' for name, key in key_of.items()]
     lines += [f"    {line}" for line in printer.statements()]
     lines += [
-        f'    state["{state}"] = full({printer.value(value)}, {program.inputs[0]}, kind)'
+        f'    state["{key_of[state]}"] = full({printer.value(value)}, {program.inputs[0]}, kind)'
         for state, value in program.updates
     ]
     results = ", ".join(f"full({o}, {program.inputs[0]}, dtype)" for o, _ in program.outputs)
