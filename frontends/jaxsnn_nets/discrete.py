@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from snnir import jaxsnn_neurons as neurons
 from snnir.errors import error
-from snnir.frontends.jaxsnn_nets.wiring import Wiring, size_of
+from snnir.frontends.jaxsnn_nets.wiring import Wiring, numbers, size_of
 from snnir.ir.graph import Editor, Graph, Value
 from snnir.ir.neuron import Step
 from snnir.ir.structure import Add, Current, Input
@@ -141,6 +141,8 @@ class DiscreteReader:
         kind = self.wiring.kinds[node]
         given = self.wiring.module(node).parameters[f"{kind}_params"]
         taus = (given.tau_mem, given.tau_syn)
+        for name in ("tau_mem", "tau_syn", "v_leak", "v_th", "v_reset"):
+            numbers(node, name, getattr(given, name, 0.0))
         for name, value in zip(("tau_mem", "tau_syn"), taus, strict=True):
             if not np.all(np.asarray(value) > 0):
                 raise error("SNN105", f"{name} is {value}, must be positive", node=node)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.errors import Diagnostic, SnnirError, error
-from snnir.frontends.jaxsnn_nets.wiring import Wiring, size_of
+from snnir.frontends.jaxsnn_nets.wiring import Wiring, numbers, size_of
 from snnir.ir.graph import Editor, Graph, Node, Value
 from snnir.ir.neuron import Neuron
 from snnir.ir.structure import Add, Input
@@ -171,7 +171,7 @@ class EventReader:
     def _neuron(self, node: str) -> Neuron:
         given = self.wiring.module(node).parameters["lif_params"]
         values = {
-            name: np.asarray(getattr(given, field), f32)
+            name: numbers(node, field, getattr(given, field))
             for name, field in {
                 "tau_syn": "tau_syn", "tau_mem": "tau_mem", "v_leak": "v_leak",
                 "v_threshold": "v_th", "v_reset": "v_reset",

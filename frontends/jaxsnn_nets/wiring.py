@@ -165,7 +165,10 @@ def _weight(wiring: Wiring, node: str, params: Mapping[str, Any]) -> Array:
     value = params.get(node)
     if value is None:
         raise error("SNN801", "has no weights in params", node=node)
-    data = np.asarray(value)
+    try:
+        data = np.asarray(value)
+    except (TypeError, ValueError):
+        raise error("SNN807", "has weights that are no array", node=node) from None
     if data.dtype.name not in ("float32", "float16", "bfloat16"):
         raise error(
             "SNN807", f"has weights of type {data.dtype.name}, must be float32", node=node,
@@ -181,7 +184,21 @@ def _weight(wiring: Wiring, node: str, params: Mapping[str, Any]) -> Array:
             message = f"has weights {list(data.shape)} between {sources[0]} and {target}"
             hint = f"they must be {list(wanted)}"
             raise error("SNN807", message, node=node, hint=hint)
+    if not np.isfinite(data.astype(np.float32)).all():
+        raise error("SNN105", "has weights that are NaN or infinite", node=node)
     return np.array(data, np.float32)
+
+
+def numbers(node: str, name: str, value: Any) -> Array:
+    """Return a parameter of a population as float32 numbers.
+
+    Raises:
+        SnnirError: SNN105 if it is none.
+    """
+    try:
+        return np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        raise error("SNN105", f"{name} is {value!r}, no number", node=node) from None
 
 
 def size_of(wiring: Wiring, node: str) -> int:

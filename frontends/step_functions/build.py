@@ -11,6 +11,7 @@ from snnir.dynamics.program import Dynamics, Let, State
 from snnir.errors import error
 from snnir.frontends.step_functions.clusters import clusters
 from snnir.frontends.step_functions.kinds import stream_kinds
+from snnir.frontends.step_functions.limits import whole_numbers
 from snnir.frontends.step_functions.lookahead import looked_ahead
 from snnir.frontends.step_functions.nodes import Nodes, structural
 from snnir.frontends.step_functions.paths import identifier
@@ -132,7 +133,7 @@ class _Build:
             outputs=outputs,
             dt=dt,
             name=identifier(step.name, "main"),
-            provenance=Provenance(source=step.source, notes=step.notes),
+            provenance=Provenance(source=step.source, notes=(*step.notes, *whole_numbers(step))),
         ).verify()
         return Built(graph, tuple(self._places()))
 

@@ -105,6 +105,8 @@ def _checked(leaf: Any, name: str) -> torch.Tensor:
         dtype = str(leaf.dtype).removeprefix("torch.")
         message = f"{name} is {dtype}, graphs compute in float32"
         raise error("SNN807", message, hint="convert it with .float()")
+    if not leaf.numel():
+        raise error("SNN801", f"{name} has an empty axis")
     return leaf.detach().clone()
 
 

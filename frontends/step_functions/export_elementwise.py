@@ -26,7 +26,7 @@ _SAME = {
 _ALIKE = ("clone", "alias", "detach", "contiguous", "lift_fresh_copy", "lift_fresh", "positive")
 
 
-def _typed(low: Lowering, result: Value, example: Any) -> Value:
+def typed_as(low: Lowering, result: Value, example: Any) -> Value:
     """Return a result as the type torch gives it."""
     wanted = dtype_of(example)
     if isinstance(result, Stream) and result.dtype == "float" and wanted == "int":
@@ -38,7 +38,7 @@ def _same(op: str) -> Any:
     def lower(low: Lowering, example: Any, *args: Value, **_: Any) -> Value:
         if op == "mul" and dtype_of(example) == "bool":
             return low.op("and", *args)
-        return _typed(low, low.op(op, *args), example)
+        return typed_as(low, low.op(op, *args), example)
 
     return lower
 
@@ -72,10 +72,10 @@ def _sum(low: Lowering, example: Any, a: Value, b: Value, alpha: float) -> Value
     if dtype_of(example) == "bool":
         return low.op("or", a, b)
     if alpha == 1:
-        return _typed(low, low.op("add", a, b), example)
+        return typed_as(low, low.op("add", a, b), example)
     if alpha == -1:
-        return _typed(low, low.op("sub", a, b), example)
-    return _typed(low, low.fused(b, float(alpha), a), example)
+        return typed_as(low, low.op("sub", a, b), example)
+    return typed_as(low, low.fused(b, float(alpha), a), example)
 
 
 @rule("add")
@@ -91,29 +91,6 @@ def _sub(low: Lowering, example: Any, a: Value, b: Value, alpha: float = 1, **_:
 @rule("rsub")
 def _rsub(low: Lowering, example: Any, a: Value, b: Value, alpha: float = 1, **_: Any) -> Value:
     return _sum(low, example, b, a, -alpha)
-
-
-@rule("div", "true_divide")
-def _div(
-    low: Lowering, example: Any, a: Value, b: Value, rounding_mode: str | None = None, **_: Any
-) -> Value:
-    quotient = low.op("div", a, b)
-    if rounding_mode is not None:
-        quotient = low.op(rounding_mode, quotient)
-    return _typed(low, quotient, example)
-
-
-@rule("floor_divide")
-def _floor_divide(low: Lowering, example: Any, a: Value, b: Value) -> Value:
-    return _div(low, example, a, b, "floor")
-
-
-@rule("remainder", "fmod")
-def _remainder(low: Lowering, example: Any, a: Value, b: Value) -> Value:
-    mode = "floor" if "remainder" in low.what else "trunc"
-    _differs(low, f"{mode} of a quotient for a remainder")
-    whole = low.op("mul", low.op(mode, low.op("div", a, b)), b)
-    return _typed(low, low.op("sub", a, whole), example)
 
 
 @rule("addcmul")
@@ -150,9 +127,9 @@ def _lerp(low: Lowering, example: Any, start: Value, end: Value, weight: Value) 
 def _pow(low: Lowering, example: Any, a: Value, b: Value) -> Value:
     exponent = b if isinstance(b, (int, float)) else None
     if exponent == 2:
-        return _typed(low, low.op("mul", a, a), example)
+        return typed_as(low, low.op("mul", a, a), example)
     if exponent == 3:
-        return _typed(low, low.op("mul", low.op("mul", a, a), a), example)
+        return typed_as(low, low.op("mul", low.op("mul", a, a), a), example)
     if exponent == 0.5:
         return low.op("sqrt", a)
     if exponent == -0.5:
@@ -161,12 +138,12 @@ def _pow(low: Lowering, example: Any, a: Value, b: Value) -> Value:
         return low.op("div", 1.0, a)
     if exponent == -2:
         return low.op("div", 1.0, low.op("mul", a, a))
-    return _typed(low, low.op("pow", a, b), example)
+    return typed_as(low, low.op("pow", a, b), example)
 
 
 @rule("square")
 def _square(low: Lowering, example: Any, x: Value) -> Value:
-    return _typed(low, low.op("mul", x, x), example)
+    return typed_as(low, low.op("mul", x, x), example)
 
 
 @rule("reciprocal")
@@ -205,7 +182,7 @@ def _frac(low: Lowering, example: Any, x: Value) -> Value:
 def _sign(low: Lowering, example: Any, x: Value) -> Value:
     up = low.typed(low.op("gt", x, 0.0), "float")
     down = low.typed(low.op("lt", x, 0.0), "float")
-    return _typed(low, low.op("sub", up, down), example)
+    return typed_as(low, low.op("sub", up, down), example)
 
 
 def _differs(low: Lowering, what: str) -> None:
@@ -259,7 +236,7 @@ def _where(low: Lowering, example: Any, condition: Value, yes: Value, no: Value)
     if wanted == "bool":
         one = low.op("and", condition, yes)
         return low.op("or", one, low.op("and", low.op("not", condition), no))
-    return _typed(low, low.op("select", condition, yes, no), example)
+    return typed_as(low, low.op("select", condition, yes, no), example)
 
 
 def _uniform(condition: Value) -> bool | None:
@@ -300,7 +277,7 @@ def _clamp(low: Lowering, example: Any, x: Value, *bounds: Value, **named: Value
         x = low.op("max", x, low_end)
     if high_end is not None:
         x = low.op("min", x, high_end)
-    return _typed(low, x, example)
+    return typed_as(low, x, example)
 
 
 def _bounds(low: Lowering, given: list[Value], named: dict[str, Value]) -> tuple[Value, Value]:
@@ -315,7 +292,7 @@ def _bounds(low: Lowering, given: list[Value], named: dict[str, Value]) -> tuple
 
 @rule("relu")
 def _relu(low: Lowering, example: Any, x: Value) -> Value:
-    return _typed(low, low.op("max", x, 0.0), example)
+    return typed_as(low, low.op("max", x, 0.0), example)
 
 
 @rule("leaky_relu")

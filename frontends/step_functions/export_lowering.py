@@ -19,6 +19,7 @@ from snnir.frontends.step_functions.export_values import (
     Refused,
     Stream,
     Value,
+    check_width,
     dtype_of,
 )
 from snnir.frontends.step_functions.traced import ELEMENTWISE, Array, Equation, Operand, Shape
@@ -240,6 +241,8 @@ class Lowering:
             raise Refused("makes a Python number of data", hint, "SNN804")
         if name not in RULES:
             raise Refused("has no counterpart in a graph", "see docs/torch.md for what has one")
+        if name not in _MOVES and not all(_is_truth(values[s]) for s in streams):
+            check_width(example)
         kwargs = {key: v for key, v in kwargs.items() if key not in _IGNORED}
         return RULES[name](self, example, *args, **kwargs)
 
@@ -289,6 +292,13 @@ class Lowering:
         return self.emit(op, [stream.name], tuple(shape), stream.dtype, **attributes)
 
 
+#: Operations that only move elements, of any type.
+_MOVES = frozenset(
+    (
+        *("view", "_unsafe_view", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze"),
+        *("slice", "select", "expand", "clone", "alias", "flip", "cat", "stack", "split", "detach"),
+    )
+)
 #: Arguments that say where or how a tensor lies, not what it is.
 _IGNORED = ("layout", "device", "pin_memory", "memory_format", "non_blocking", "out_dtype")
 
@@ -322,6 +332,10 @@ def _array(tensor: torch.Tensor) -> Array:
     if array.dtype.kind == "f":
         return np.array(array, np.float32)
     return np.array(array, bool if array.dtype.kind == "b" else np.int32)
+
+
+def _is_truth(value: Value) -> bool:
+    return isinstance(value, Stream) and value.dtype == "bool"
 
 
 def _has_stream(value: Value) -> bool:

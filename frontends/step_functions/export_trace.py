@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253  (this module is imported when a torch step function is)
 
+import snnir.frontends.step_functions.export_division
 import snnir.frontends.step_functions.export_elementwise
 import snnir.frontends.step_functions.export_layers
-import snnir.frontends.step_functions.export_moves  # noqa: F401  (all three define rules)
+import snnir.frontends.step_functions.export_moves  # noqa: F401  (all four define rules)
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.frontends.step_functions.export_call import own_name
 from snnir.frontends.step_functions.export_lines import module_of

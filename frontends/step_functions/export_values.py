@@ -9,6 +9,8 @@ import torch  # noqa: TID253  (this module is imported when a torch step functio
 
 from snnir.frontends.step_functions.traced import Shape
 
+#: Whole numbers that wrap around within what float32 holds.
+_NARROW = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.uint32)
 #: What is refused of one program at most, before the rest is left out.
 MOST_FINDINGS = 20
 
@@ -77,3 +79,10 @@ def dtype_of(tensor: Any) -> str:
         return "int"
     kind = str(tensor.dtype).removeprefix("torch.")
     raise Refused(f"computes in {kind}, graphs compute in float32", "use float32", "SNN807")
+
+
+def check_width(example: Any) -> None:
+    """Raise `Refused` for whole numbers that wrap around within what float32 holds."""
+    if isinstance(example, torch.Tensor) and example.dtype in _NARROW:
+        kind = str(example.dtype).removeprefix("torch.")
+        raise Refused(f"computes in {kind}, which wraps around", "use int32 or int64", "SNN807")

@@ -99,10 +99,10 @@ def _integer_pow(
     total: Value | None = None
     while power:
         if power & 1:
-            total = base if total is None else low.emit("mul", total, base)
+            total = base if total is None else low.emit("mul", total, base, dtype=base.dtype)
         power >>= 1
         if power:
-            base = low.emit("mul", base, base)
+            base = low.emit("mul", base, base, dtype=base.dtype)
     if total is None:
         return Known(np.ones(_shape(outs), np.float32))
     return low.emit("div", 1.0, total) if params["y"] < 0 else total
@@ -144,7 +144,8 @@ def _sign(low: Lowering, values: Sequence[Value], params: Any, outs: Sequence[An
     x = values[0]
     below = low.emit("lt", x, 0.0, dtype="bool")
     above = low.emit("gt", x, 0.0, dtype="bool")
-    return low.emit("select", above, 1.0, low.emit("select", below, -1.0, x), shape=x.shape)
+    rest = low.emit("select", below, -1.0, x, shape=x.shape, dtype=x.dtype)
+    return low.emit("select", above, 1.0, rest, shape=x.shape, dtype=x.dtype)
 
 
 @rule("clamp")
@@ -252,12 +253,16 @@ def _convert(low: Lowering, values: Sequence[Value], params: Any, outs: Sequence
     x = values[0]
     assert isinstance(x, Stream)
     wanted = dtype_of(outs[0].dtype)
-    if wanted == x.dtype:
+    if wanted == "bool" == x.dtype:
         return x
     if wanted == "bool":
         return low.emit("not", low.emit("eq", x, 0.0, dtype="bool"), dtype="bool")
+    if wanted == "int" and x.dtype != "bool" and str(outs[0].dtype) != "int32":
+        raise Refused("SNN807", f"makes {outs[0].dtype}, which wraps around", "use int32")
     if x.dtype == "bool":
         return low.emit("cast", x, dtype=wanted)
+    if wanted == x.dtype:
+        return x
     if wanted == "int":
         return low.emit("trunc", x, dtype="int")
     return Stream(x.name, x.shape, "float")

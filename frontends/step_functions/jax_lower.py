@@ -22,6 +22,9 @@ LONGEST_LOOP = 64
 _DTYPES = {"float32": "float", "bool": "bool"}
 #: Name of what comes of random numbers: refused once, where they are drawn.
 _RANDOM = "random"
+_NARROW = ("int8", "int16", "uint8", "uint16", "uint32")
+#: What could exceed them; sums and products are checked where they are lowered.
+_GROWS = ("integer_pow", "square", "pow", "reduce_sum", "dot_general", "conv_general_dilated")
 _WHOLE = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
 
 
@@ -253,6 +256,9 @@ class Lowering:
         if name not in RULES:
             raise Refused("SNN803", "has no counterpart in a graph")
         outs = [var.aval for var in eqn.outvars]
+        if name in _GROWS and str(outs[0].dtype) in _NARROW:
+            hint = "compute in int32 or float32"
+            raise Refused("SNN807", f"computes with {outs[0].dtype}, which wraps around", hint)
         found = RULES[name](self, list(values), dict(eqn.params), outs)
         return found if isinstance(found, list) else [found]
 

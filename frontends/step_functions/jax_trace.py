@@ -256,6 +256,8 @@ def _enter(call: _Call) -> JaxStep | None:
     consts, carry, xs = _parts(eqn, values)
     if not _is_over_time(consts, carry, xs) or eqn.params["reverse"]:
         return None
+    if not carry or (call.states and all(isinstance(value, Known) for value in carry)):
+        return None  # a loop of the step itself, such as jax.lax.map
     return _entered(call, eqn, (consts, carry, xs), results)
 
 

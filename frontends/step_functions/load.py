@@ -13,6 +13,7 @@ from snnir.frontends.step_functions.contract import VARIANTS, contracted
 from snnir.frontends.step_functions.jax_run import JaxRun, probe
 from snnir.frontends.step_functions.jax_trace import JaxStep, jax_step
 from snnir.frontends.step_functions.jax_traced import traced_step
+from snnir.frontends.step_functions.limits import flushed
 from snnir.frontends.step_functions.paths import identifier
 from snnir.frontends.step_functions.samples import per_sample
 from snnir.frontends.step_functions.traced import Traced
@@ -91,7 +92,8 @@ def _confirmed(
     variants: tuple[str, ...],
 ) -> tuple[Built, tuple[str, ...]]:  # fmt: skip
     """Return the first variant whose run equals JAX's, else the first one, and notes on it."""
-    first = built(lowered(variants[0]), dt)
+    traced = lowered(variants[0])
+    first, limits = built(traced, dt), flushed(traced)
     inputs = probe(step, batched, _STEPS)
     steps = len(next(iter(inputs.values())))
     states, outputs = JaxRun(step, batched).run(inputs)
@@ -101,7 +103,7 @@ def _confirmed(
         found = compare(made, inputs, states, step.states, outputs)
         if found.equal:
             note = f"rounding: {variant}; all states equal those of {steps} steps run by JAX"
-            return made, (note,)
+            return made, (*limits, note)
         tried.append((made, found))
     made, found = tried[0]
-    return made, (f"rounding: {variants[0]}; {demand(found, steps)}",)
+    return made, (*limits, f"rounding: {variants[0]}; {demand(found, steps)}")

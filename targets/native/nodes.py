@@ -221,7 +221,8 @@ def _pool(node: Stateless, body: Body) -> None:
                 body.add(f"if (p < 0 || p >= {height} || o < 0 || o >= {width}) continue;")
             element = f"x0[(c * {height} + p) * {width} + o]"
             if largest:
-                body.add(f"if ({element} > total) total = {element};")
+                missing = f" || {element} != {element}" if node.kind not in _LOWEST else ""
+                body.add(f"if ({element} > total{missing}) total = {element};")
             else:
                 body.add(f"total += ({node.kind}){element};")
         divided = f" / ({node.kind}){prod(op.kernel)}" if isinstance(op, AvgPool2d) else ""

@@ -294,6 +294,8 @@ def test_unfinished_and_unfitting() -> None:
     refused("SNN801", "w", net, params={})
     refused("SNN807", "[3, 2]", net, params={**params, "w": np.zeros((2, 3), f32)})
     refused("SNN807", "int64", net, params={**params, "w": np.zeros((3, 2), np.int64)})
+    refused("SNN807", "no array", net, params={**params, "w": [[1.0], [1.0, 2.0]]})
+    refused("SNN105", "infinite", net, params={**params, "w": np.full((3, 2), np.inf, f32)})
     refused("SNN303", "dt", net, params=params, dt=1e-4)
     refused("SNN801", "ties", net, params=params, ties="both")
     with pytest.raises(snnir.SnnirError, match="SNN801"):
@@ -310,6 +312,8 @@ def test_unknown_modules() -> None:
     refused("SNN802", "odd_function", net, params=params)
     net, params = small(lif=steps.LIF(2, LIFParameters(tau_mem=-1.0)))
     refused("SNN105", "tau_mem", net, params=params)
+    net, params = small(lif=steps.LIF(2, LIFParameters(tau_syn="long")))
+    refused("SNN105", "tau_syn is 'long'", net, params=params)
     net, params = small(lif=steps.LIF(2, LIFParameters(v_th=jnp.ones(3))))
     refused("SNN807", "threshold", net, params=params)
     own = steps.LIF(2)

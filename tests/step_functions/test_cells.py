@@ -100,6 +100,28 @@ def test_a_scan_over_time_is_entered() -> None:
     assert np.array_equal(result.outputs["membrane"][:, 0], outputs["membrane"])
 
 
+def test_a_loop_over_the_elements_of_an_input_is_no_time() -> None:
+    def step(v: Any, x: Any) -> Any:
+        return 0.5 * v + jax.lax.map(lambda a: 2.0 * a, x), v
+
+    graph = snnir.from_jax(step, ZERO, jnp.ones(ZERO.shape))
+    assert graph.inputs["input"].shape == ZERO.shape
+
+
+def test_limits_of_float32_are_noted() -> None:
+    def step(s: Any, x: Any) -> Any:
+        return (0.5 * s[0] + x, s[1] + 1), ((s[0] > 0).astype(jnp.float32), s[1])
+
+    graph = snnir.from_jax(step, (ZERO, ZERO.astype(jnp.int32)), jnp.ones(ZERO.shape))
+    whole, small, rounding = graph.provenance.notes
+    assert "below 2^24" in whole
+    assert "1.2e-38" in small
+    assert "test_cells.py:" in small
+    assert "all states equal" in rounding
+    graph = snnir.from_jax(CELLS["leaky"].step, CELLS["leaky"].state, CELLS["leaky"].example)
+    assert len(graph.provenance.notes) == 1
+
+
 @pytest.mark.parametrize("contraction", ["none", "xla-cpu"])
 def test_rounding_can_be_chosen(contraction: str) -> None:
     cell = CELLS["leaky"]

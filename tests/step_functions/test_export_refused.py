@@ -144,6 +144,9 @@ def test_types_other_than_float32() -> None:
     (found,) = refused(doubled, zeros(6), zeros(6))
     assert (found.code, "float64" in found.message) == ("SNN807", True)
     assert refused(doubled, zeros(6).double(), zeros(6))[0].code == "SNN807"
+    for wrapping in (lambda x, n: (x, n + 1), lambda x, n: (x + (n.float() + x).byte(), n)):
+        (found,) = refused(wrapping, zeros(6).byte(), zeros(6))
+        assert (found.code, "wraps around" in found.message) == ("SNN807", True)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,7 @@ def test_types_other_than_float32() -> None:
         (zeros(1), zeros(12), "becomes [3, 6]"),
         ((zeros(6), zeros(6)), zeros(12), "the step raised TypeError"),
         (zeros(6), "text", "a str, not a tensor"),
+        (zeros(6)[:0], zeros(12)[:0], "has an empty axis"),
     ],
 )
 def test_state_and_example_that_do_not_fit(state: Any, example: Any, said: str) -> None:

@@ -56,6 +56,18 @@ def squared(s: Any, x: Any) -> Any:
     return s, jnp.outer(s, x) @ s
 
 
+def narrow(s: Any, x: Any) -> Any:
+    return s + 1, s.astype(jnp.uint8)
+
+
+def narrow_squared(s: Any, x: Any) -> Any:
+    return s, x.astype(bool).astype(jnp.uint8) ** 2
+
+
+def divided(s: Any, x: Any) -> Any:
+    return s, jax.lax.div(jnp.sign(jnp.int32(x)) * jnp.int32(s) ** 2, jnp.int32(3))
+
+
 EQUATIONS: list[tuple[Callable[..., Any], str, str]] = [
     (noisy, "SNN806", "random_bits"),
     (until, "SNN804", "while"),
@@ -63,6 +75,9 @@ EQUATIONS: list[tuple[Callable[..., Any], str, str]] = [
     (branched, "SNN804", "cond"),
     (indexed, "SNN804", "dynamic_slice"),
     (squared, "SNN803", "dot_general"),
+    (narrow, "SNN807", "convert_element_type"),
+    (narrow_squared, "SNN807", "integer_pow"),
+    (divided, "SNN803", "div"),
 ]
 
 
