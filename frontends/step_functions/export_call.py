@@ -315,7 +315,7 @@ def _two_calls(call: Call, watch: Watch | None = None) -> list[torch.Tensor]:
             outputs, states = call.call(xs, [s.clone() for s in states])
         except SnnirError:
             raise
-        except Exception as failure:
+        except (Exception, SystemExit) as failure:
             raise raised(failure) from None
         found += [output.clone() for output in outputs]
         if watch is not None:

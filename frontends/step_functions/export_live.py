@@ -51,7 +51,7 @@ class LiveExport(Live):
             found = self._made.run.steps(rows)
         except SnnirError:
             raise
-        except Exception as failure:
+        except (Exception, SystemExit) as failure:
             message = raised(failure).diagnostics[0].message
             hint = "give as many samples as its example has"
             raise error("SNN601", message, hint=hint) from None

@@ -73,7 +73,7 @@ def export(call: Call) -> Program:
             exported = torch.export.export(call, tuple(given), strict=False)
     except torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode as failure:
         raise _branches(failure) from None
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         if "data-dependent" in str(failure):
             raise _branches(failure) from None
         raise raised(failure, "torch.export does not take it, see the message", "SNN803") from None
@@ -123,7 +123,7 @@ def _core(exported: Any) -> Any:
     try:
         with _quiet(), torch.no_grad():
             return exported.run_decompositions(dict(_table()))
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         text = (str(failure).strip().splitlines() or [type(failure).__name__])[0][:200]
         hint = "state in lists or objects of Python is not seen: make it a buffer, or give it"
         raise error("SNN803", f"torch.export cannot write it out: {text}", hint=hint) from None

@@ -124,7 +124,7 @@ def _trace(step_fn: Any, state: Any, example: Any, params: Any) -> _Call:
         jaxpr, shapes = jax.make_jaxpr(step_fn, return_shape=True)(*arguments)
     except jax.errors.ConcretizationTypeError as failure:
         raise _raised("SNN804", failure, "use jnp.where, which computes both") from None
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         raise _raised("SNN801", failure, "the step function must run on its own first") from None
     new, out, fault = _results(shapes, state)
     return _Call(
@@ -170,7 +170,7 @@ def _leaves(tree: Any, what: str) -> list[tuple[str, Array]]:
     return found
 
 
-def _raised(code: str, failure: Exception, hint: str) -> SnnirError:
+def _raised(code: str, failure: BaseException, hint: str) -> SnnirError:
     """Return the error for an exception of the function, with its line in the user's code."""
     import jax
 

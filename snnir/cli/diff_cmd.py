@@ -10,7 +10,7 @@ import click
 import snnir
 from snnir.cli.arrays import input_options, make_input
 from snnir.cli.printing import emit_json, exit_with, note, printable, table
-from snnir.cli.reading import load_live, load_model, model_options
+from snnir.cli.reading import load_live, load_model, model_options, users_code
 from snnir.cli.run_cmd import open_model, shapes_of
 from snnir.errors import error
 
@@ -75,7 +75,8 @@ def diff_command(
     elif given["given"] or given["poisson"] is not None:
         raise error("SNN701", "two recordings are compared as they are; they take no input")
     one, two = sides
-    found = snnir.diff(one, two, x)
+    with users_code():
+        found = snnir.diff(one, two, x)
     if as_json:
         emit_json(_as_json(found))
     else:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,6 +123,14 @@ def pairs(items: Sequence[str], flag: str) -> dict[str, str]:
     return found
 
 
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """What code of the user's prints is for people: stdout is data."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@users_code()
 def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
     """Return the graph a MODEL argument names: a file, or `module.py:factory`."""
     path, factory = _factory(text)
@@ -153,6 +161,7 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
     return snnir.from_torch(net, shape, layout=layout, dt=reading.get("dt"), name=factory)
 
 
+@users_code()
 def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[int, ...]]] | None:
     """Return a factory's live model and the shapes of its inputs, None for any other MODEL."""
     path, factory = _factory(text)
@@ -230,9 +239,7 @@ def _make(path: Path, factory: str) -> Any:
     """
     source = f"{path}:{factory}"
     try:
-        # What the user's code prints is for people: stdout is data.
-        with contextlib.redirect_stdout(sys.stderr):
-            made = getattr(_module(path), factory)()
+        made = getattr(_module(path), factory)()
     except snnir.SnnirError:
         raise
     except (Exception, SystemExit) as failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ SOURCE = """
 import jax.numpy as jnp
 
 def lif(decay, v, x):
+    print("traced")
     h = decay * v + x
     s = (h > 1.0).astype(jnp.float32)
     return h - s, s
 
 def model():
+    print("made")
     return lif, jnp.zeros(5), jnp.ones(5), {"params": jnp.float32(0.9)}
 
 def other():
@@ -46,9 +49,11 @@ def test_a_step_function_is_a_model(module: str, tmp_path: Path) -> None:
     out = str(tmp_path / "net.snnir")
     made = cli("convert", f"{module}:model", "--to", "snnir", "-o", out)
     assert made.returncode == 0, made.stderr
-    found = cli("diff", f"{module}:model", out, "--poisson", "0.5", "--batch", "2")
+    found = cli("diff", f"{module}:model", out, "--poisson", "0.5", "--batch", "2", "--json")
     assert found.returncode == 0, found.stderr
-    assert "identical" in found.stdout
+    assert json.loads(found.stdout)["identical"], "what the model prints is not on stdout"
+    assert "made" in found.stderr
+    assert "traced" in found.stderr
 
 
 def test_models_are_read_by_factory(module: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -126,6 +127,7 @@ def test_all_of_them_are_listed_but_no_more_than_twenty() -> None:
         (lambda s, x: ((s + x).astype(jnp.int32), s), "int32[5] after it"),
         (lambda s, x: (s + x[:3], s), "TypeError"),
         (lambda s, x: (s, 1 / 0), "ZeroDivisionError"),
+        (lambda s, x: sys.exit(0), "SystemExit"),
         (3, "takes a step function, got int"),
     ],
 )
