@@ -104,9 +104,3 @@ def some_events(seed: int = 0, batch: int = 2) -> Any:
     return Spike(
         jnp.asarray(time), jnp.asarray(index), zeros, zeros.astype(int), jnp.ones((batch, 5), bool)
     )
-
-
-def same_events(one: Any, other: Any) -> bool:
-    """Whether two populations did the same at the same times."""
-    fields = ("time", "idx", "internal")
-    return all(np.array_equal(getattr(one, f), getattr(other, f)) for f in fields)

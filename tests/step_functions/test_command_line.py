@@ -14,6 +14,7 @@ pytest.importorskip("jax", reason="needs jax")
 import jax.numpy as jnp
 
 import snnir
+from snnir.cli import main
 from snnir.cli.reading import load_live, load_model
 from tests.helpers import ROOT, cli
 
@@ -47,8 +48,9 @@ def module(tmp_path: Path) -> str:
 
 def test_a_step_function_is_a_model(module: str, tmp_path: Path) -> None:
     out = str(tmp_path / "net.snnir")
-    made = cli("convert", f"{module}:model", "--to", "snnir", "-o", out)
-    assert made.returncode == 0, made.stderr
+    with pytest.raises(SystemExit) as ended:
+        main(["convert", f"{module}:model", "--to", "snnir", "-o", out])
+    assert ended.value.code == 0
     found = cli("diff", f"{module}:model", out, "--poisson", "0.5", "--batch", "2", "--json")
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["identical"], "what the model prints is not on stdout"

@@ -131,7 +131,7 @@ def test_states_in_and_out_are_equal_in_every_bit(name: str) -> None:
     places = CASES[name][2]
     assert ["2^24" in note for note in graph.provenance.notes] == [True] * (name == "adaptive")
     spiked = 0.0
-    for seed in range(3):
+    for seed in range(2):
         x = spikes((STEPS, BATCH, 12), rate=0.5, seed=seed)
         outputs, states = by_torch(step, state, x)
         result = snnir.run(graph, x, record=[place for place in places if place])
@@ -141,7 +141,7 @@ def test_states_in_and_out_are_equal_in_every_bit(name: str) -> None:
                 continue  # a delay line: its values are in delays
             np.testing.assert_array_equal(result.recorded[place], expected, err_msg=place)
         spiked += float(np.mean(outputs != 0))
-    assert spiked / 3 > 0.01
+    assert spiked / 2 > 0.01
 
 
 @pytest.mark.parametrize("make", [cells.Buffered, cells.Stacked, cells.hidden_snntorch])
@@ -153,7 +153,7 @@ def test_what_modules_keep_is_state(make: Callable[[], Any]) -> None:
     assert not graph.provenance.notes
     assert graph.inputs["input"].shape == shape
     assert kept(step) == kept(before), "the module is left as it was"
-    for seed in range(3):
+    for seed in range(2):
         x = spikes((STEPS, BATCH, *shape), rate=0.4, seed=seed)
         outputs, _ = by_torch(copy.deepcopy(step), None, x)
         np.testing.assert_array_equal(snnir.run(graph, x).output, outputs)
