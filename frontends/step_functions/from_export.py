@@ -37,7 +37,7 @@ class Imported:
 
 
 def load_export(step: Any, state: Any, example: Any, **options: Any) -> Graph:
-    """Return the graph of a step function; see `snnir.from_export`."""
+    """Read a step function in plain torch, exported; see `snnir.from_export`."""
     return imported(step, state, example, **options).graph
 
 

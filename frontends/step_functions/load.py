@@ -44,7 +44,7 @@ class Imported:
 
 
 def load_jax(step_fn: Callable[..., Any], state: Any, example: Any, **options: Any) -> Graph:
-    """Return the graph of a step function; see `snnir.from_jax`."""
+    """Read a JAX step function from its jaxpr; see `snnir.from_jax`."""
     known = ("params", "batched", "dt", "name", "contraction")
     unknown = [name for name in options if name not in known]
     if unknown:
