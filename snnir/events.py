@@ -13,6 +13,9 @@ from snnir.errors import error
 
 Array = npt.NDArray[Any]
 
+#: Indices and samples are below this.
+_MOST = 2**63
+
 
 def _whole(count: int) -> Array:
     return np.zeros(count, np.int64)
@@ -42,8 +45,8 @@ class Events:
             if values.shape != time.shape or (values.size and values.dtype.kind not in "iu"):
                 message = f"events have {time.size} times; {name} must be as many whole numbers"
                 raise error("SNN601", message)
-            if values.size and int(values.min()) < 0:
-                raise error("SNN601", f"events have a negative {name}")
+            if values.size and not 0 <= int(values.min()) <= int(values.max()) < _MOST:
+                raise error("SNN601", f"events have a negative {name}, or one beyond 2**63 - 1")
         if not np.isfinite(time).all() or (time < 0).any():
             raise error("SNN601", "event times must be finite and not negative")
         object.__setattr__(self, "time", time)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.targets.events.network import EventNetwork, EventRecord
+from snnir.targets.events.plan import LONGEST, SAME
 
 Array = npt.NDArray[Any]
 
@@ -142,6 +143,14 @@ class Plan:
         return np.ascontiguousarray(rows), np.ascontiguousarray(law_of.reshape(-1), np.int64)
 
 
+def on_steps(t: Array, dt: float) -> Array:
+    """Return times, or starts of steps where they are those but for rounding, as the engines do."""
+    known = np.abs(t) / dt < LONGEST
+    near = np.where(known, t, 0.0)
+    start = np.floor(near / dt + 0.5) * dt
+    return np.where(known & (np.abs(near - start) <= SAME * near), start, t)
+
+
 @dataclass(frozen=True)
 class Deliveries:
     """Arrivals at synapses, by sample and time; those that come with a spike itself are not here.
@@ -174,8 +183,11 @@ class Deliveries:
         is_current = plan.is_current[unit[event]]
         late = (plan.delay[group] > 0) | (source[event] < 0)
         ends = ~is_current & plan.holds[group]
-        at = time[event] + plan.delay[group]
-        ended = np.concatenate([at[late], at[ends] + plan.network.pulse])
+        dt = plan.network.dt
+        at = np.where(
+            plan.delay[group] > 0, on_steps(time[event] + plan.delay[group], dt), time[event]
+        )
+        ended = np.concatenate([at[late], on_steps(at[ends] + plan.network.pulse, dt)])
         place = np.concatenate([np.flatnonzero(late), np.flatnonzero(ends)])
         kind = np.where(is_current, CURRENT, SPIKE)[place]
         amount = amount[event][place]

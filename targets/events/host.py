@@ -71,7 +71,8 @@ class Simulator:
     def plan(self) -> Plan:
         """The network as engines take it."""
         neurons, synapses = vars(self.network.neurons), vars(self.network.synapses)
-        return plan_of(neurons, synapses, self.network.input_units, self.network.pulse)
+        own = self.network
+        return plan_of(neurons, synapses, own.input_units, own.pulse, own.dt)
 
     @cached_property
     def inputs(self) -> dict[str, Block]:

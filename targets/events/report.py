@@ -23,7 +23,11 @@ from snnir.targets.events.plan import FORMS, LAW, plan_of
 def tables(graph: Graph, network: EventNetwork) -> dict[str, Table]:
     """Return the sections: populations, and the synapses between blocks."""
     plan = plan_of(
-        vars(network.neurons), vars(network.synapses), network.input_units, network.pulse
+        vars(network.neurons),
+        vars(network.synapses),
+        network.input_units,
+        network.pulse,
+        network.dt,
     )
     forms = plan.laws[plan.law_of, LAW.index("form")].astype(int)
     rows = []
