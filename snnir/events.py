@@ -74,13 +74,20 @@ class Events:
     def on_grid(self, steps: int, batch: int, shape: tuple[int, ...], dt: float) -> Array:
         """Return counts [T, B, *shape] of the events in each step [k dt, (k + 1) dt), float32.
 
-        A time within one part in 10**9 of a step's start belongs to that step.
+        A time within a billionth of a step before a step's start belongs to that step, but for the
+        end of the last one: what comes before it is in the last step. Later events are left out.
         """
         counts = np.zeros((steps, batch, int(np.prod(shape, dtype=np.int64))), np.float32)
-        step = np.floor(self.time / dt + 1e-9).astype(np.int64)
-        kept = step < steps
+        kept = self.time < steps * dt
+        step = np.floor(np.where(kept, self.time, 0.0) / dt + 1e-9).astype(np.int64)
+        step = np.minimum(step, steps - 1)
         np.add.at(counts, (step[kept], self.sample[kept], self.index[kept]), 1.0)
         return counts.reshape(steps, batch, *shape)
+
+    def before(self, time: float) -> Events:
+        """Return the events before a time."""
+        kept = self.time < time
+        return Events(self.time[kept], self.index[kept], self.sample[kept])
 
 
 def streams_of(entries: Mapping[str, Any], names: Iterable[str]) -> dict[str, Events]:

@@ -203,7 +203,10 @@ def law_of_row(  # noqa: PLR0913, PLR0917  (a neuron has this many)
     if a == 0:
         highest = 1.0 / b
     else:
-        peak = math.log1p(gap / b) / gap if gap else 1.0 / b
+        ratio = gap / b  # log1p is exact where rates are close, and fails where they are far apart
+        far_apart = not -0.5 < ratio < 1e9
+        logarithm = math.log(a) - math.log(b) if far_apart else math.log1p(ratio)
+        peak = logarithm / gap if gap else 1.0 / b
         highest = math.exp(-a * peak) / b  # where phi' is 0, a phi is exp(-b s)
         highest = max(highest, math.exp(-b * peak) / a)
     form = 1.0 if gap == 0 else 2.0 if b == 2 * a else 3.0 if a == 2 * b else 0.0
