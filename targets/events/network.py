@@ -122,6 +122,8 @@ class EventNetwork:
         pulse: Seconds for which an arriving spike is held by neurons whose `kick` is 0; 0 if all
             are kicked.
         dt: Seconds per step of inputs and outputs on a grid.
+        products: Paths of tensors whose elements are multiplied by those of another before they
+            reach a neuron; such weights belong to no tensor.
     """
 
     blocks: tuple[Block, ...]
@@ -131,6 +133,7 @@ class EventNetwork:
     outputs: Mapping[str, str]
     pulse: float
     dt: float
+    products: tuple[str, ...] = ()
 
     @property
     def input_units(self) -> int:
