@@ -116,6 +116,15 @@ def test_errors() -> None:
         snnir.diff(net, spikes(), against="eternity")  # type: ignore[call-overload]
     with pytest.raises(snnir.SnnirError, match="SNN601.*duration"):
         snnir.diff(net, Events(np.array([1e-3]), np.array([0])), against="events")
+    one = Events(np.array([1e-3]), np.array([0]))
+    for x, options in (
+        (Events(np.array([1e-3]), np.array([6])), {"duration": 0.01}),
+        (Events(np.array([1e-3]), np.array([0]), np.array([2**40])), {"duration": 0.01}),
+        *((one, {"duration": wrong}) for wrong in (np.nan, -1.0, np.inf, 1e15)),
+        *((one, {"duration": 0.01, "tolerance": wrong}) for wrong in (np.nan, -1.0)),
+    ):
+        with pytest.raises(snnir.SnnirError, match="SNN601"):
+            snnir.diff(net, x, against="events", **options)
     with pytest.raises(snnir.SnnirError, match="SNN503.*no option"):
         snnir.diff(net, spikes(), against="events", speed=3)
 

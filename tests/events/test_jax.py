@@ -189,6 +189,32 @@ def test_errors() -> None:
         jax.jit(f)({"fc1.weight": f.params["fc1.weight"] + 10.0}, times)
 
 
+def test_what_has_no_gradients_is_refused() -> None:
+    """Weights that are products, whole numbers; and inputs that would be taken for others."""
+    first, second = random_layers(3, 3, 3)
+    chain = graph_of([first, second])
+    editor = chain.edit()
+    operands = (Value("fc1"),)
+    chained = {**chain.nodes, "fc2": Node("fc2", chain.nodes["fc2"].op, operands)}
+    del chained["lif1"]
+    with pytest.raises(snnir.SnnirError, match="SNN501.*products of fc1.weight and fc2.weight"):
+        snnir.to_jax(Graph(chained, chain.outputs, dt=1e-3), duration=0.1)
+    whole = Linear(snnir.tensor(np.ones((3, 3), np.int8)), zero=snnir.tensor(np.array(2)))
+    editor.set_op("fc1", whole)
+    with pytest.raises(snnir.SnnirError, match="SNN501.*fc1.weight is not of real numbers"):
+        snnir.to_jax(editor.graph(), duration=0.1)
+    editor = graph_of([first]).edit()
+    f = snnir.to_jax(editor.graph(), duration=0.1)
+    with pytest.raises(snnir.SnnirError, match="SNN601.*no samples"):
+        f(f.params, np.zeros((0, 3)))
+    with pytest.raises(snnir.SnnirError, match="SNN601.*fixed shape"):
+        f(f.params, snnir.events.Events(np.zeros(1), np.zeros(1, int)))
+    editor.set_op("input", Input(snnir.Signal(snnir.Kind.ANALOG, (3,))))
+    currents = snnir.to_jax(editor.graph(), duration=0.1)
+    with pytest.raises(snnir.SnnirError, match="SNN601.*not of spikes"):
+        currents(f.params, Spikes(np.zeros((1, 3)), np.zeros((1, 3), int)))
+
+
 def test_trained_is_a_graph() -> None:
     graph = graph_of(random_layers(5, 6))
     f = snnir.to_jax(graph, duration=0.05)
