@@ -16,7 +16,7 @@ from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import EXACT, EXACT_REAL
 from snnir.target import Table
 from snnir.targets.events.network import EventNetwork
-from snnir.targets.events.neurons import ignored
+from snnir.targets.events.neurons import ignored, otherwise
 from snnir.targets.events.plan import FORMS, LAW, plan_of
 
 
@@ -86,6 +86,7 @@ def loss_report(
             spike = "held for a step" if held else "an impulse"
             told = f"exact in continuous time; a spike is {spike}"
             told += f"; not of continuous time: {', '.join(left)}" if left else ""
+            told += "".join(f"; {what}" for what in otherwise(node.op))
             entries.append(NodeLoss(node.name, EXACT_REAL, told))
         elif isinstance(node.op, Delay):
             own = "its seconds" if node.op.seconds is not None else "its steps times dt"

@@ -142,6 +142,9 @@ def test_command(tmp_path: Path) -> None:
     found = json.loads(cli(*base, *given, "--json").stdout)
     assert found["identical"] is False
     assert found["nodes"][0]["matched"] > 0
+    np.savez(tmp_path / "e.npz", **{"input.time": [1e-3], "input.index": [0]})
+    short = cli(*base, "--input", tmp_path / "e.npz", "--duration", "0.005")
+    assert short.returncode == 0, short.stderr
     silent = cli(*base, "--poisson", "0", "--steps", "5")
     assert silent.returncode == 0
     assert "every spike is in the same step" in silent.stdout

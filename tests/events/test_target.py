@@ -310,6 +310,11 @@ def test_reports_say_what_has_no_meaning_in_continuous_time() -> None:
     assert "exact in continuous time" in entry.what
     assert "integrator euler" in entry.what
     assert not report.losses
+    for reset, what in (("none", "not in every step"), ("subtract", "not in turn")):
+        one = single("lif", stepping=snnir.Stepping(reset=reset))
+        assert what in next(e.what for e in snnir.losses(one, "events").nodes if e.node == "n")
+    several = single("lif", stepping=snnir.Stepping(reset="subtract", spikes="multi"))
+    assert "multi" not in str(snnir.losses(several, "events").nodes)
     tables = compiled(model).tables
     assert tables["Populations in continuous time"][1][0][3].startswith("quadratic")
     assert tables["Synapses"][1] == [("x", "n", 1, "0", "w.weight")]
