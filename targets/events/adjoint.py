@@ -248,8 +248,8 @@ class Backward:
             return
         by_time, last = self._take(n), self._last[n]
         refractory = self.plan.network.neurons.refractory[n]
-        end = self.sample.record.time[last] + refractory if last >= 0 else np.nan
-        if time == on_steps(end, self.plan.network.dt):
+        ends = self.sample.record.time[last : last + 1] + refractory if last >= 0 else np.zeros(0)
+        if (on_steps(ends, self.plan.network.dt) == time).any():
             self._by_time[last] += by_time
         else:
             self._v[n] -= by_time * min(1 / self._slope[n], self.clip)

@@ -38,7 +38,8 @@ def ignored(op: Neuron) -> list[str]:
 
 def otherwise(op: Neuron) -> list[str]:
     """Return what fires more or less often here than in steps, however short they are."""
-    how, found = stepping_of(op), []
+    how = stepping_of(op)
+    found: list[str] = []
     if not op.definition.spikes:
         return found
     if how.reset == "none":
