@@ -23,10 +23,10 @@ from snnir.targets.events.adjoint_plan import (
     Gradients,
     Plan,
     Sample,
-    on_steps,
 )
 from snnir.targets.events.flow import level_gain, mean_decay, membrane_gain
 from snnir.targets.events.network import RESETS
+from snnir.targets.events.plan import on_steps
 
 Array = npt.NDArray[Any]
 

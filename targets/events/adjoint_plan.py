@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.targets.events.network import EventNetwork, EventRecord
-from snnir.targets.events.plan import LONGEST, SAME
+from snnir.targets.events.plan import on_steps
 
 Array = npt.NDArray[Any]
 
@@ -141,14 +141,6 @@ class Plan:
         table = np.stack([np.asarray(c, np.float64) for c in columns], axis=1)
         rows, law_of = np.unique(table, axis=0, return_inverse=True)
         return np.ascontiguousarray(rows), np.ascontiguousarray(law_of.reshape(-1), np.int64)
-
-
-def on_steps(t: Array, dt: float) -> Array:
-    """Return times, or starts of steps where they are those but for rounding, as the engines do."""
-    known = np.abs(t) / dt < LONGEST
-    near = np.where(known, t, 0.0)
-    start = np.floor(near / dt + 0.5) * dt
-    return np.where(known & (np.abs(near - start) <= SAME * near), start, t)
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,14 @@ def on_step(t: float, dt: float) -> float:
     return start if abs(t - start) <= SAME * t else t
 
 
+def on_steps(t: Any, dt: float) -> Any:
+    """Return the same of an array of times."""
+    known = np.abs(t) / dt < LONGEST
+    near = np.where(known, t, 0.0)
+    start = np.floor(near / dt + 0.5) * dt
+    return np.where(known & (np.abs(near - start) <= SAME * near), start, t)
+
+
 def plan_of(
     neurons: Mapping[str, Any], synapses: Mapping[str, Any], inputs: int, pulse: float, dt: float
 ) -> Plan:

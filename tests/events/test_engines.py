@@ -208,6 +208,10 @@ def test_times_of_one_step_meet_however_they_are_summed(engine: str) -> None:
     found = compiled.run(x).output[:, 0]
     assert not found[:, 0].any()  # an excitation and an inhibition in every step
     np.testing.assert_array_equal(np.flatnonzero(found[:, 1]), np.arange(2, 100, 3))
+    assert 9e-3 != 9 * 1e-3
+    both = at([7e-3, 9e-3], [1, 0])  # of two inputs, one in time and one late
+    found = compiled.run(both, duration=0.02).events["y"]
+    assert found.index.tolist() == [1]
 
 
 @pytest.mark.parametrize("ratio", [1.0, 2.0])
