@@ -44,6 +44,7 @@ _PUBLIC = {
     "check": "snnir.driver",
     "check_picture": "snnir.plotting",
     "compile": "snnir.driver",
+    "delayed_linear": "snnir.delayed",
     "diff": "snnir.diffing",
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
@@ -115,6 +116,7 @@ __all__ = [
     "check",
     "check_picture",
     "compile",
+    "delayed_linear",
     "diff",
     "export",
     "flow_model",
@@ -157,6 +159,7 @@ __all__ = [
 if TYPE_CHECKING:
     from snnir.artefact import open_artefact, populations, replacing, semantics_of
     from snnir.bisecting import bisect
+    from snnir.delayed import delayed_linear
     from snnir.diffing import Diff, diff
     from snnir.driver import (
         check,
