@@ -176,10 +176,10 @@ class Deliveries:
         late = (plan.delay[group] > 0) | (source[event] < 0)
         ends = ~is_current & plan.holds[group]
         dt = plan.network.dt
-        at = np.where(
-            plan.delay[group] > 0, on_steps(time[event] + plan.delay[group], dt), time[event]
-        )
-        ended = np.concatenate([at[late], on_steps(at[ends] + plan.network.pulse, dt)])
+        sent, delay = time[event], plan.delay[group]
+        at = np.where(delay > 0, np.maximum(sent, on_steps(sent + delay, dt)), sent)
+        stopped = np.maximum(at[ends], on_steps(at[ends] + plan.network.pulse, dt))
+        ended = np.concatenate([at[late], stopped])
         place = np.concatenate([np.flatnonzero(late), np.flatnonzero(ends)])
         kind = np.where(is_current, CURRENT, SPIKE)[place]
         amount = amount[event][place]

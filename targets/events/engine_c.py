@@ -211,7 +211,7 @@ static void deliver(run *r, const arrival *e) {
     if (e->kind == SPIKE && holds) {
         arrival stop = *e;
         stop.kind = END;
-        stop.time = on_step(t + net->pulse, net->dt);
+        stop.time = fmax(t, on_step(t + net->pulse, net->dt));
         stop.value = -e->value;
         stop.change = -1;
         push(r, stop);
@@ -222,7 +222,7 @@ static void deliver(run *r, const arrival *e) {
 static void arrive(run *r, arrival e) {
     deliver(r, &e);
     if (e.kind != END && ++e.group < r->net->group_first[e.unit + 1]) {
-        e.time = on_step(e.origin + r->net->group_delay[e.group], r->net->dt);
+        e.time = fmax(e.origin, on_step(e.origin + r->net->group_delay[e.group], r->net->dt));
         push(r, e);
     }
 }
@@ -232,7 +232,7 @@ static void launch(run *r, int32_t unit, double t, double value, int kind, int c
     e.group = r->net->group_first[unit];
     if (e.group == r->net->group_first[unit + 1]) return;
     if (r->net->group_delay[e.group] > 0) {
-        e.time = on_step(t + r->net->group_delay[e.group], r->net->dt);
+        e.time = fmax(t, on_step(t + r->net->group_delay[e.group], r->net->dt));
         push(r, e);
     } else arrive(r, e);
 }

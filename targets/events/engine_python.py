@@ -95,7 +95,7 @@ class Run:
             return
         delay = self.delay[group]
         item = (
-            on_step(t + delay, self.plan.dt) if delay > 0 else t,
+            max(t, on_step(t + delay, self.plan.dt)) if delay > 0 else t,
             0,
             t,
             value,
@@ -115,7 +115,7 @@ class Run:
         _, _, origin, value, unit, group, kind, change = item
         group += 1
         if kind != END and group < self.first[unit + 1]:
-            time = on_step(origin + self.delay[group], self.plan.dt)
+            time = max(origin, on_step(origin + self.delay[group], self.plan.dt))
             self.push((time, 0, origin, value, unit, group, kind, change))
 
     def deliver(self, item: Arrival) -> None:
@@ -142,7 +142,7 @@ class Run:
         self.delivered += end - first
         self.arrived += 1
         if kind == SPIKE and holds:
-            end_of_pulse = on_step(t + pulse, self.plan.dt)
+            end_of_pulse = max(t, on_step(t + pulse, self.plan.dt))
             self.push((end_of_pulse, 0, origin, -value, unit, group, END, -1))
 
     # --- Spikes ----------------------------------------------------------------------------------

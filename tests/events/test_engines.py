@@ -237,6 +237,26 @@ def test_rates_that_are_far_apart() -> None:
             np.testing.assert_allclose(found, kicks, rtol=1e-12)
 
 
+@pytest.mark.parametrize("engine", ["c", "python"])
+def test_delays_below_rounding_do_not_lead_back_in_time(engine: str) -> None:
+    """Crossings a little after a step's start, and a delay that adds nothing to them."""
+    steps = np.arange(1, 80)
+    size = len(steps)
+    nodes = {
+        "x": source(), "w": (linear(np.zeros((size, 1)), 1 / (steps * 1e-3)), ["x"]),
+        "a": (neuron("if", snnir.Stepping(reset="none")), ["w"]),
+        "late": (seconds(1e-30), ["a"]), "w2": (linear(np.eye(size) * 3), ["late"]),
+        "b": (neuron("lif", snnir.Stepping(input_gain="unit")), ["w2"]),
+    }  # fmt: skip
+    network = build_network(graph(nodes, "b"))
+    found = Simulator(network, engine).run({"x": at([], [])}, 1, 0.1)[0]
+    assert len(found.time) == 2 * size
+    assert np.all(np.diff(found.time) >= 0)
+    first, second = (found.time[k::2] for k in (0, 1))
+    np.testing.assert_allclose(second, first, rtol=1e-15)
+    assert np.any(first != steps * 1e-3)
+
+
 def test_threads_share_samples() -> None:
     net = recurrent(20, 2, delay=1e-3)
     x = poisson(200, 0.02, samples=7)
