@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from snnir.errors import error
 from snnir.events import Events
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron
-from snnir.running import EventResult, Result, check_inputs
+from snnir.running import EventResult, Result, check_streams
 from snnir.streams import Kind
 
 Array = npt.NDArray[Any]
 
 #: Steps within which spikes of both runs are taken for the same, unless said otherwise.
 TOLERANCE = 5
+
+#: Elements of the largest array on the grid.
+LARGEST = 1 << 31
 
 #: A time this part of a step before the next one is in that one, as for `Events.on_grid`.
 _ON_GRID = 1e-9
@@ -136,6 +140,8 @@ def diff_events(
     """
     from snnir.driver import compile, restep
 
+    if tolerance is not None and not 0 <= tolerance < np.inf:
+        raise error("SNN601", f"the tolerance is {tolerance}, must be seconds from 0 on")
     inputs = _Inputs.of(graph, x, duration)
     if dt is not None and dt != graph.dt:
         graph = restep(graph, None, dt, {})
@@ -146,7 +152,7 @@ def diff_events(
         if isinstance(op := graph.nodes[name].op, Neuron) and op.definition.spikes
     ]
     assert graph.dt is not None
-    steps = max(1, int(np.ceil(inputs.duration / graph.dt - _ON_GRID)))
+    steps = inputs.steps(graph)
     stepped = compile(graph, "numpy", level=0).run(inputs.on_grid(graph, steps), names)
     given: Any = inputs.in_time(graph, steps)
     exact: Any = target.run(given, duration=steps * graph.dt, samples=inputs.samples)  # type: ignore[call-arg]
@@ -189,31 +195,48 @@ class _Inputs:
 
     @classmethod
     def of(cls, graph: Graph, x: Any, duration: float | None) -> _Inputs:
-        wanted = graph.inputs
         if graph.dt is None:
             raise error("SNN303", "the graph has no dt", hint="set one with --dt or dt=")
-        given = x if isinstance(x, Mapping) else {next(iter(wanted), "input"): x}
-        rest = {name: value for name, value in given.items() if not isinstance(value, Events)}
-        needed = {name: signal for name, signal in wanted.items() if name in rest}
-        arrays = check_inputs(rest, needed) if rest or not given else {}
-        if set(given) != set(wanted):
-            raise error("SNN601", f"inputs are {', '.join(wanted)}, got {', '.join(given)}")
-        leads = [array.shape[:2] for array in arrays.values()]
+        wanted = graph.inputs
+        given = check_streams(x, wanted)
+        leads = [v.shape[:2] for v in given.values() if not isinstance(v, Events)]
         if duration is None:
             if not leads:
                 raise error("SNN601", "events do not say how long the run is", hint="give duration")
             duration = leads[0][0] * graph.dt
+        if not 0 < duration < np.inf:
+            message = f"the duration is {duration}, must be a positive number of seconds"
+            raise error("SNN601", message)
         streams: dict[str, Events | Array] = {}
         for name, value in given.items():
-            is_array = name in arrays and wanted[name].kind is Kind.ANALOG
-            streams[name] = (
-                arrays[name] if is_array
-                else Events.of_grid(arrays[name], graph.dt) if name in arrays
-                else value
-            )  # fmt: skip
+            is_ready = isinstance(value, Events) or wanted[name].kind is Kind.ANALOG
+            streams[name] = value if is_ready else Events.of_grid(value, graph.dt)
         lasts = [int(e.sample.max(initial=0)) for e in streams.values() if isinstance(e, Events)]
         samples = leads[0][1] if leads else 1 + max(lasts, default=0)
-        return cls(streams, graph.dt, duration, samples)
+        if max(lasts, default=0) >= samples:
+            raise error("SNN601", f"events are of sample {max(lasts)}, there are {samples}")
+        for name, stream in streams.items():
+            last = int(stream.index.max(initial=-1)) if isinstance(stream, Events) else -1
+            if last >= prod(wanted[name].shape):
+                message = f"events are at position {last}, it has {prod(wanted[name].shape)}"
+                raise error("SNN601", message, node=name)
+        return cls(streams, graph.dt, float(duration), samples)
+
+    def steps(self, graph: Graph) -> int:
+        """Return the number of steps of the graph.
+
+        Raises:
+            SnnirError: SNN601 if there are too many for an array on the grid.
+        """
+        assert graph.dt is not None
+        number = np.ceil(self.duration / graph.dt - _ON_GRID)
+        largest = max((prod(signal.shape) for signal in graph.signals.values()), default=1)
+        if not number * self.samples * largest <= LARGEST:
+            message = (
+                f"{number:g} steps of {graph.dt:g} s times {self.samples} samples are too many"
+            )
+            raise error("SNN601", message)
+        return max(1, int(number))
 
     def on_grid(self, graph: Graph, steps: int) -> dict[str, Array]:
         """Return the input on the graph's steps."""

@@ -13,6 +13,9 @@ from snnir.errors import error
 
 Array = npt.NDArray[Any]
 
+#: Indices and samples are below this.
+_MOST = 2**63
+
 
 def _whole(count: int) -> Array:
     return np.zeros(count, np.int64)
@@ -42,8 +45,8 @@ class Events:
             if values.shape != time.shape or (values.size and values.dtype.kind not in "iu"):
                 message = f"events have {time.size} times; {name} must be as many whole numbers"
                 raise error("SNN601", message)
-            if values.size and int(values.min()) < 0:
-                raise error("SNN601", f"events have a negative {name}")
+            if values.size and not 0 <= int(values.min()) <= int(values.max()) < _MOST:
+                raise error("SNN601", f"events have a negative {name}, or one beyond 2**63 - 1")
         if not np.isfinite(time).all() or (time < 0).any():
             raise error("SNN601", "event times must be finite and not negative")
         object.__setattr__(self, "time", time)
@@ -71,13 +74,20 @@ class Events:
     def on_grid(self, steps: int, batch: int, shape: tuple[int, ...], dt: float) -> Array:
         """Return counts [T, B, *shape] of the events in each step [k dt, (k + 1) dt), float32.
 
-        A time within one part in 10**9 of a step's start belongs to that step.
+        A time within a billionth of a step before a step's start belongs to that step, but for the
+        end of the last one: what comes before it is in the last step. Later events are left out.
         """
         counts = np.zeros((steps, batch, int(np.prod(shape, dtype=np.int64))), np.float32)
-        step = np.floor(self.time / dt + 1e-9).astype(np.int64)
-        kept = step < steps
+        kept = self.time < steps * dt
+        step = np.floor(np.where(kept, self.time, 0.0) / dt + 1e-9).astype(np.int64)
+        step = np.minimum(step, steps - 1)
         np.add.at(counts, (step[kept], self.sample[kept], self.index[kept]), 1.0)
         return counts.reshape(steps, batch, *shape)
+
+    def before(self, time: float) -> Events:
+        """Return the events before a time."""
+        kept = self.time < time
+        return Events(self.time[kept], self.index[kept], self.sample[kept])
 
 
 def streams_of(entries: Mapping[str, Any], names: Iterable[str]) -> dict[str, Events]:

@@ -49,7 +49,8 @@ class EventResult(Result):
     """What a run in continuous time gave; outputs and records are on the grid of steps.
 
     Attributes:
-        events: When spikes were, for every population that fires and every output of spikes.
+        events: When spikes were, for every population that fires, and for every output of spikes
+            whose name is not that of another population.
         records: What fired in each sample in order of time, with the states gradients need;
             empty where a folder was run.
     """

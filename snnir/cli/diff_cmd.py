@@ -28,6 +28,9 @@ from snnir.errors import error
     "--tolerance", type=float, metavar="S", help="With --against: seconds between partners."
 )
 @click.option(
+    "--duration", type=float, metavar="S", help="With --against: seconds, if only events are given."
+)
+@click.option(
     "--pulse",
     type=click.Choice(["kick", "held"]),
     default="kick",
@@ -35,13 +38,14 @@ from snnir.errors import error
     help="With --against: what a spike is in continuous time.",
 )
 @model_options
-def diff_command(
+def diff_command(  # noqa: PLR0913, PLR0917  (one for each option)
     a: str,
     b: str | None,
     as_json: bool,
     against: str | None,
     sweep: str | None,
     tolerance: float | None,
+    duration: float | None,
     pulse: str,
     reading: dict[str, Any],
     **given: Any,
@@ -58,12 +62,14 @@ def diff_command(
     if against is not None:
         if b is not None:
             raise error("SNN701", "--against takes one model")
-        _against_events(a, as_json, sweep, reading, given, tolerance=tolerance, pulse=pulse)
+        options = {"tolerance": tolerance, "duration": duration, "pulse": pulse}
+        _against_events(a, as_json, sweep, reading, given, **options)
         return
     if b is None:
         raise error("SNN701", "two models are compared", hint="give a second, or --against events")
-    if sweep is not None or tolerance is not None or pulse != "kick":
-        raise error("SNN701", "--sweep, --tolerance and --pulse need --against events")
+    if (sweep, tolerance, duration, pulse) != (None, None, None, "kick"):
+        message = "--sweep, --tolerance, --duration and --pulse need --against events"
+        raise error("SNN701", message)
     sides, shapes = [], []
     for text in (a, b):
         side, shape = _side(text, reading)

@@ -26,6 +26,7 @@ from snnir.targets.events.adjoint_plan import (
 )
 from snnir.targets.events.flow import level_gain, mean_decay, membrane_gain
 from snnir.targets.events.network import RESETS
+from snnir.targets.events.plan import on_steps
 
 Array = npt.NDArray[Any]
 
@@ -102,7 +103,8 @@ class Backward:
         own = self.plan.network.neurons
         last = self._last[neurons]
         fired = np.append(self.sample.record.time, -np.inf)[last]
-        until = np.where(own.refractory[neurons] > 0, fired + own.refractory[neurons], -np.inf)
+        ends = on_steps(fired + own.refractory[neurons], self.plan.network.dt)
+        until = np.where(own.refractory[neurons] > 0, ends, -np.inf)
         since = np.maximum(self._at[neurons], time)
         free = np.maximum(since - np.maximum(until, time), 0.0)
         held = np.maximum(since - time, 0.0) - free
@@ -246,7 +248,8 @@ class Backward:
             return
         by_time, last = self._take(n), self._last[n]
         refractory = self.plan.network.neurons.refractory[n]
-        if last >= 0 and time == self.sample.record.time[last] + refractory:
+        ends = self.sample.record.time[last : last + 1] + refractory if last >= 0 else np.zeros(0)
+        if (on_steps(ends, self.plan.network.dt) == time).any():
             self._by_time[last] += by_time
         else:
             self._v[n] -= by_time * min(1 / self._slope[n], self.clip)

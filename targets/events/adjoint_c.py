@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-SOURCE = r"""
-#include <math.h>
+from snnir.targets.events.plan import LONGEST, SAME
+
+SOURCE = (
+    f"#define SAME {SAME!r}\n#define LONGEST {LONGEST!r}\n"
+    + r"""#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +32,7 @@ typedef struct {
     const int64_t *target;
     const double *weight;
     const uint8_t *is_held;
-    double clip;
+    double clip, dt;
 } network;
 
 typedef struct {                                   /* samples one after the other */
@@ -59,6 +62,14 @@ typedef struct {
     const double *time;
     double *weight, *delay;
 } run;
+
+/* The start of a step that a time is but for rounding, else the time itself; as the engine's. */
+static double on_step(double t, double dt) {
+    double number = t / dt, start;
+    if (!(number < LONGEST)) return t;
+    start = floor(number + 0.5) * dt;
+    return fabs(t - start) <= SAME * t ? start : t;
+}
 
 static double mean_decay(double z) { return z == 0 ? 1 : -expm1(-z) / z; }
 
@@ -99,13 +110,18 @@ static void flow(const law *c, memo *m, neuron *p, double h, int is_held) {
     p->v = v * m->em;
 }
 
+/* When the refractory period after a neuron's latest spike ends. */
+static double ending_of(const run *r, const neuron *p, const law *c) {
+    return on_step(r->time[p->last] + c->refractory, r->net->dt);
+}
+
 /* Bring a neuron to an earlier time; the end of the refractory period it is in, or -infinity. */
 static double advance(run *r, int64_t n, double time) {
     const law *c = &r->net->law[r->net->law_of[n]];
     memo *m = &r->memos[r->net->law_of[n]];
     neuron *p = &r->all[n];
     double until = -INFINITY, stop = time;
-    if (p->last >= 0 && c->refractory > 0) until = r->time[p->last] + c->refractory;
+    if (p->last >= 0 && c->refractory > 0) until = ending_of(r, p, c);
     if (p->alive) {
         if (until > stop) stop = until < p->at ? until : p->at;
         flow(c, m, p, p->at - stop, 0);
@@ -122,7 +138,7 @@ static void settle(run *r, int64_t n) {
     double time = p->pending_at;
     if (time < 0) return;
     p->pending_at = -1;
-    if (p->last >= 0 && time == r->time[p->last] + c->refractory) {
+    if (p->last >= 0 && time == ending_of(r, p, c)) {
         r->by_time[p->last] += p->pending;
         return;
     }
@@ -281,3 +297,4 @@ int snn_backward(const network *net, const batch *job, int64_t first, int64_t la
     return (int)k;
 }
 """
+)

@@ -33,6 +33,7 @@ class CNetwork(ctypes.Structure):
             "law", "law_of", "kick", "groups_of", "first", "delay", "target", "weight", "is_held",
         )),
         ("clip", ctypes.c_double),
+        ("dt", ctypes.c_double),
     )  # fmt: skip
 
 
@@ -90,6 +91,7 @@ def gradients_c(plan: Plan, samples: Sequence[Sample], clip: float, threads: int
         kept.real(rows), kept.whole(law_of), kept.real(plan.network.neurons.kick),
         kept.whole(plan.groups_of), kept.whole(plan.first), kept.real(plan.delay),
         kept.whole(plan.target), kept.real(plan.weight), kept.array(plan.is_held, np.uint8), clip,
+        plan.network.dt,
     )  # fmt: skip
     events = np.cumsum([0, *(len(sample.stimulus.time) for sample in samples)])
     batch = _batch(plan, samples, events, kept)

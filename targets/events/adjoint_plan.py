@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.targets.events.network import EventNetwork, EventRecord
+from snnir.targets.events.plan import on_steps
 
 Array = npt.NDArray[Any]
 
@@ -174,8 +175,11 @@ class Deliveries:
         is_current = plan.is_current[unit[event]]
         late = (plan.delay[group] > 0) | (source[event] < 0)
         ends = ~is_current & plan.holds[group]
-        at = time[event] + plan.delay[group]
-        ended = np.concatenate([at[late], at[ends] + plan.network.pulse])
+        dt = plan.network.dt
+        sent, delay = time[event], plan.delay[group]
+        at = np.where(delay > 0, np.maximum(sent, on_steps(sent + delay, dt)), sent)
+        stopped = np.maximum(at[ends], on_steps(at[ends] + plan.network.pulse, dt))
+        ended = np.concatenate([at[late], stopped])
         place = np.concatenate([np.flatnonzero(late), np.flatnonzero(ends)])
         kind = np.where(is_current, CURRENT, SPIKE)[place]
         amount = amount[event][place]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from snnir.errors import error
 from snnir.targets.events.adjoint_plan import Stimulus
 from snnir.targets.events.network import Block, EventNetwork, EventRecord
+from snnir.targets.events.plan import on_steps
 
 Array = npt.NDArray[Any]
 
@@ -72,7 +73,7 @@ def stimuli_of(network: EventNetwork, values: Sequence[Array], indices: Sequence
             parts.append(_currents(block, value, offset, network.dt))
         else:
             batch, shape = len(value), value.shape
-            parts.append(_events(block, value, np.asarray(index), offset))
+            parts.append(_events(block, value, np.asarray(index), offset, network.dt))
         shapes.append(shape)
         offset += prod(shape)
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -85,7 +86,7 @@ def stimuli_of(network: EventNetwork, values: Sequence[Array], indices: Sequence
     return Stimuli(samples, np.split(origin[order], ends), shapes, is_current)
 
 
-def _events(block: Block, time: Array, index: Array, offset: int) -> tuple[Array, ...]:
+def _events(block: Block, time: Array, index: Array, offset: int, dt: float) -> tuple[Array, ...]:
     there = np.isfinite(time)
     if np.isnan(time).any() or (time < 0).any():
         message = "event times must be seconds from 0 on, or infinity for none"
@@ -96,7 +97,7 @@ def _events(block: Block, time: Array, index: Array, offset: int) -> tuple[Array
         raise error("SNN601", message, node=block.name)
     sample = np.nonzero(there)[0]
     origin = np.flatnonzero(there) + offset
-    return sample, time[there], channel + block.start, np.ones(len(sample)), origin
+    return sample, on_steps(time[there], dt), channel + block.start, np.ones(len(sample)), origin
 
 
 def _currents(block: Block, value: Array, offset: int, dt: float) -> tuple[Array, ...]:

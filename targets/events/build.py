@@ -133,7 +133,7 @@ def build_network(graph: Graph, *, held: bool = False, keep_zeros: bool = False)
     synapses = _synapses(Paths.joined(paths), at, keep_zeros)
     return EventNetwork(
         tuple(blocks), neurons, synapses, tuple(folder.tensors), outputs,
-        pulse if not neurons.kick.all() else 0.0, graph.dt,
+        pulse if not neurons.kick.all() else 0.0, graph.dt, tuple(sorted(folder.products)),
     )  # fmt: skip
 
 

@@ -77,7 +77,9 @@ def main() -> None:
     folder = pathlib.Path(__file__).parent
     try:
         network, facts = read_network(folder)
-        most = arguments.max_events or int(facts["max_events"])
+        most = facts["max_events"] if arguments.max_events is None else arguments.max_events
+        if not 1 <= most < 2**62:
+            raise BadRun(f"--max-events is {most}, must be 1 or more")
         source = (folder / FILE).read_text(encoding="utf-8")
         sim = Simulator(network, arguments.engine, most, max(1, arguments.threads), source)
         if sim.kind != arguments.engine and sim.kind == "python":

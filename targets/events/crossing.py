@@ -123,7 +123,7 @@ class Law:
             return -1.0
         exponent = -self.a * c / d
         z = self.a * k / d * (math.exp(exponent) if exponent < 709.0 else INF)
-        if not math.isfinite(z) or z < -0.36787944117144233:
+        if not math.isfinite(z) or z < -0.36787944117144233 or z == 0:
             return -1.0
         return -_lambert(z, d < 0) / self.a - c / d
 

@@ -7,6 +7,7 @@ where both use the same mathematical library.
 from __future__ import annotations
 
 from snnir.targets.events.engine_c_neurons import NEURONS
+from snnir.targets.events.plan import LONGEST, SAME
 
 #: Its name in emitted folders.
 FILE = "engine.c"
@@ -21,7 +22,7 @@ typedef struct {
     const double *group_delay;
     const int32_t *target;
     const double *weight;
-    double pulse;
+    double pulse, dt;
 } network;
 
 typedef struct {
@@ -78,6 +79,14 @@ typedef struct {
 
 static int sooner(const arrival *a, const arrival *b) {
     return a->time < b->time || (a->time == b->time && a->order < b->order);
+}
+
+/* The start of a step that a time is but for rounding, else the time itself. */
+static double on_step(double t, double dt) {
+    double number = t / dt, start;
+    if (!(number < LONGEST)) return t;
+    start = floor(number + 0.5) * dt;
+    return fabs(t - start) <= SAME * t ? start : t;
 }
 
 static void push(run *r, arrival item) {
@@ -202,7 +211,7 @@ static void deliver(run *r, const arrival *e) {
     if (e->kind == SPIKE && holds) {
         arrival stop = *e;
         stop.kind = END;
-        stop.time = t + net->pulse;
+        stop.time = fmax(t, on_step(t + net->pulse, net->dt));
         stop.value = -e->value;
         stop.change = -1;
         push(r, stop);
@@ -213,7 +222,7 @@ static void deliver(run *r, const arrival *e) {
 static void arrive(run *r, arrival e) {
     deliver(r, &e);
     if (e.kind != END && ++e.group < r->net->group_first[e.unit + 1]) {
-        e.time = e.origin + r->net->group_delay[e.group];
+        e.time = fmax(e.origin, on_step(e.origin + r->net->group_delay[e.group], r->net->dt));
         push(r, e);
     }
 }
@@ -223,7 +232,7 @@ static void launch(run *r, int32_t unit, double t, double value, int kind, int c
     e.group = r->net->group_first[unit];
     if (e.group == r->net->group_first[unit + 1]) return;
     if (r->net->group_delay[e.group] > 0) {
-        e.time = t + r->net->group_delay[e.group];
+        e.time = fmax(t, on_step(t + r->net->group_delay[e.group], r->net->dt));
         push(r, e);
     } else arrive(r, e);
 }
@@ -317,7 +326,7 @@ static void fire(run *r, int32_t n, double t) {
         record(r, n, t);
         if (c->reset == TO) p->v = c->v_reset;
         else if (c->reset == SUBTRACT) p->v -= c->threshold;
-        if (c->refractory > 0) p->until = t + c->refractory;
+        if (c->refractory > 0) p->until = on_step(t + c->refractory, r->net->dt);
     } while (!r->failure && c->reset == SUBTRACT && !(p->until > t) && is_beyond(c, p->v));
 }
 
@@ -443,4 +452,4 @@ void snn_free(trace *o) {
 }
 """
 
-ENGINE = NEURONS + _LOOP
+ENGINE = f"#define SAME {SAME!r}\n#define LONGEST {LONGEST!r}\n{NEURONS}{_LOOP}"

@@ -130,7 +130,7 @@ static double guess(const law *c, const course *w, double threshold, double low,
     if (c->form == 3) return root_of(w->c - w->d / c->b, w->d / c->b, k, c->b, low, high);
     if (c->form != 1 || w->d == 0) return -1;
     z = c->a * k / w->d * exp(-c->a * w->c / w->d);
-    if (!(fabs(z) <= DBL_MAX) || z < -0.36787944117144233) return -1;
+    if (!(fabs(z) <= DBL_MAX) || z < -0.36787944117144233 || z == 0) return -1;
     return -lambert(z, w->d < 0) / c->a - w->c / w->d;
 }
 

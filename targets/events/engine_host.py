@@ -25,6 +25,7 @@ class CNetwork(ctypes.Structure):
             "group_delay", "target", "weight",
         )),
         ("pulse", _REAL),
+        ("dt", _REAL),
     )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def run_c(plan: Plan, job: Job, source: str = ENGINE) -> Trace:
         *(_lent(a, real, kept) for a in (plan.bias, plan.kick, plan.v_start, plan.i_start)),
         _lent(plan.group_first, whole, kept), _lent(plan.group_start, whole, kept),
         _lent(plan.group_delay, real, kept), _lent(plan.target, number, kept),
-        _lent(plan.weight, real, kept), plan.pulse,
+        _lent(plan.weight, real, kept), plan.pulse, plan.dt,
     )  # fmt: skip
     states = np.zeros((2, len(job.probe_time), len(job.probe_neuron)))
     probe_v, probe_i = states[0], states[1]

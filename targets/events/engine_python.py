@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from snnir.targets.events.crossing import INF, NONE, SUBTRACT, TO, Law
-from snnir.targets.events.plan import REASONS, Job, Plan, RunError, Trace
+from snnir.targets.events.plan import REASONS, Job, Plan, RunError, Trace, on_step
 
 SPIKE, END, CURRENT = 0, 1, 2
 
@@ -94,7 +94,16 @@ class Run:
         if group == self.first[unit + 1]:
             return
         delay = self.delay[group]
-        item = (t + delay if delay > 0 else t, 0, t, value, unit, group, kind, change)
+        item = (
+            max(t, on_step(t + delay, self.plan.dt)) if delay > 0 else t,
+            0,
+            t,
+            value,
+            unit,
+            group,
+            kind,
+            change,
+        )
         if delay > 0:
             self.push(item)
         else:
@@ -106,7 +115,7 @@ class Run:
         _, _, origin, value, unit, group, kind, change = item
         group += 1
         if kind != END and group < self.first[unit + 1]:
-            time = origin + self.delay[group]
+            time = max(origin, on_step(origin + self.delay[group], self.plan.dt))
             self.push((time, 0, origin, value, unit, group, kind, change))
 
     def deliver(self, item: Arrival) -> None:
@@ -133,7 +142,8 @@ class Run:
         self.delivered += end - first
         self.arrived += 1
         if kind == SPIKE and holds:
-            self.push((t + pulse, 0, origin, -value, unit, group, END, -1))
+            end_of_pulse = max(t, on_step(t + pulse, self.plan.dt))
+            self.push((end_of_pulse, 0, origin, -value, unit, group, END, -1))
 
     # --- Spikes ----------------------------------------------------------------------------------
 
@@ -219,7 +229,7 @@ class Run:
             elif law.reset == SUBTRACT:
                 cell.v -= law.threshold
             if law.refractory > 0:
-                cell.until = t + law.refractory
+                cell.until = on_step(t + law.refractory, self.plan.dt)
             if law.reset != SUBTRACT or cell.until > t or not law.is_beyond(cell.v):
                 return
 

@@ -148,11 +148,16 @@ class Folder:
     Args:
         graph: The graph.
         starts: First unit of every input and population by name.
+
+    Attributes:
+        tensors: Paths of tensors that weights are elements of, by number.
+        products: Those with elements that are multiplied by elements of another.
     """
 
     def __init__(self, graph: Graph, starts: Mapping[str, int]) -> None:
         self.graph, self.starts = graph, starts
         self.tensors: list[str] = []
+        self.products: set[str] = set()
         self._known: dict[str, Form] = {}
 
     def fold(self, name: str) -> None:
@@ -181,7 +186,11 @@ class Folder:
             return Form(first.paths, constant, is_late)
         if isinstance(op, _MOVES):
             return Form(self._moved(node, forms), constant, is_late)
-        paths = self._matrix(node).after(first.paths, first.constant.size).merged()
+        matrix = self._matrix(node)
+        if matrix.tensor >= 0 and (first.paths.tensor >= 0).any():
+            numbers = np.unique(first.paths.tensor[first.paths.tensor >= 0]).tolist()
+            self.products |= {self.tensors[number] for number in (*numbers, matrix.tensor)}
+        paths = matrix.after(first.paths, first.constant.size).merged()
         return Form(paths, constant, is_late)
 
     def _delayed(self, node: Node, op: Delay, paths: Paths) -> Paths:

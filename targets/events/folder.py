@@ -64,11 +64,15 @@ def read_network(folder: pathlib.Path) -> tuple[EventNetwork, dict[str, Any]]:
         facts = json.loads((folder / INTERFACE).read_text(encoding="utf-8"))
         given = read_weights(folder / ARRAYS)
         network = _network(facts, given)
+        check_network(network)
+        most = facts["max_events"]
+        _must(isinstance(most, int) and 1 <= most < 2**62, f"max_events is {most!r}")
+    except BadFolder:
+        raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as problem:
         raise BadFolder(f"{folder} holds no network of events: {problem!r}") from None
     except Exception as problem:  # struct.error of a file that is cut off
         raise BadFolder(f"{folder} holds no network of events: {problem!r}") from None
-    check_network(network)
     return network, facts
 
 
@@ -99,6 +103,7 @@ def check_network(network: EventNetwork) -> None:
     count = units - network.input_units
     for item in fields(Neurons):
         values = getattr(neurons, item.name)
+        _check_type(item.name, values)
         _must(values.shape == (count,), f"{item.name} must be [{count}], is {list(values.shape)}")
         known = np.isfinite(values) | (item.name == "threshold")
         _must(bool(np.all(known)) and not np.isnan(values).any(), f"{item.name} is not finite")
@@ -119,11 +124,17 @@ def check_network(network: EventNetwork) -> None:
     _must(bool(rising), f"first does not rise from 0 to {total}")
     for item in fields(Synapses):
         values = getattr(synapses, item.name)
+        _check_type(item.name, values)
         _must(item.name == "first" or values.shape == (total,), f"{item.name} must be [{total}]")
         _must(values.dtype.kind != "f" or bool(np.isfinite(values).all()), f"{item.name} is nan")
     inside = (synapses.target >= 0) & (synapses.target < count)
     _must(bool(np.all(inside)), f"a target is not among the {count} neurons")
     _must(bool(np.all(synapses.delay >= 0)), "a delay is negative")
+
+
+def _check_type(name: str, values: Any) -> None:
+    wanted = TYPES.get(name, "float64")
+    _must(values.dtype == wanted, f"{name} must be {wanted}, is {values.dtype}")
 
 
 def _check_blocks(network: EventNetwork) -> int:

@@ -16,7 +16,7 @@ from snnir.targets.events.engine_c import ENGINE
 from snnir.targets.events.engine_host import engine, run_c
 from snnir.targets.events.engine_python import run_python
 from snnir.targets.events.network import Block, EventNetwork, EventRecord
-from snnir.targets.events.plan import Job, Plan, RunError, Trace, plan_of
+from snnir.targets.events.plan import Job, Plan, RunError, Trace, on_steps, plan_of
 
 #: Spikes of neurons in one sample after which a run is given up, unless it is told otherwise.
 MOST_EVENTS = 10_000_000
@@ -71,7 +71,8 @@ class Simulator:
     def plan(self) -> Plan:
         """The network as engines take it."""
         neurons, synapses = vars(self.network.neurons), vars(self.network.synapses)
-        return plan_of(neurons, synapses, self.network.input_units, self.network.pulse)
+        own = self.network
+        return plan_of(neurons, synapses, own.input_units, own.pulse, own.dt)
 
     @cached_property
     def inputs(self) -> dict[str, Block]:
@@ -131,8 +132,8 @@ class Simulator:
         events = x if isinstance(x, Events) else Events.of_grid(x, self.network.dt)
         count = len(events)
         return (
-            events.sample, events.time, block.start + events.index, np.ones(count),
-            np.zeros(count, np.int8), np.ones(count, np.int8),
+            events.sample, on_steps(events.time, self.network.dt), block.start + events.index,
+            np.ones(count), np.zeros(count, np.int8), np.ones(count, np.int8),
         )  # fmt: skip
 
     def _held(self, block: Block, x: Any) -> tuple[Any, ...]:

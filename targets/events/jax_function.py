@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from snnir.errors import error
+from snnir.events import Events
 from snnir.ir.graph import Graph
 from snnir.targets.events.build import build_network
 from snnir.targets.events.host_function import Given, HostFunction
@@ -57,8 +58,18 @@ class EventFunction:
         if pulse not in ("kick", "held"):
             raise error("SNN503", f"pulse is '{pulse}'", hint="use kick or held")
         network = build_network(graph, held=pulse == "held", keep_zeros=True)
+        if network.products:
+            message = f"weights are products of {' and '.join(network.products)}"
+            hint = "multiply the matrices into one, or put a population between them"
+            node = network.products[0].rpartition(".")[0]
+            raise error("SNN501", f"{message}, which have no gradients here", node=node, hint=hint)
         self._host = HostFunction(network, duration, clip, max_events, threads)
         tensors = graph.tensors()
+        for path in network.tensors:
+            if not tensors[path].dtype.startswith("f"):
+                node = path.rpartition(".")[0]
+                hint = "use the weights before they were quantized"
+                raise error("SNN501", f"{path} is not of real numbers", node=node, hint=hint)
         self.params = {path: jnp.asarray(tensors[path].numpy()) for path in network.tensors}
         self._inputs = [b for b in network.blocks if b.kind in ("input", "current")]
         self._outputs = tuple(
@@ -135,9 +146,13 @@ class EventFunction:
             )
             raise error("SNN601", message)
         pairs = [self._input(block, by_name[block.name]) for block in self._inputs]
-        if len({value.shape[block.kind == "current"] for (value, _), block
-                in zip(pairs, self._inputs, strict=True)}) > 1:  # fmt: skip
-            raise error("SNN601", "inputs have different numbers of samples")
+        counts = {
+            value.shape[block.kind == "current"]
+            for (value, _), block in zip(pairs, self._inputs, strict=True)
+        }
+        if len(counts) > 1 or 0 in counts:
+            what = "inputs have different numbers of samples" if 0 not in counts else "no samples"
+            raise error("SNN601", what)
         return weight, tuple(v for v, _ in pairs), tuple(i for _, i in pairs)
 
     def _weight(self, params: Mapping[str, Any]) -> Any:
@@ -154,7 +169,12 @@ class EventFunction:
         return weight
 
     def _input(self, block: Any, given: Any) -> tuple[Any, Any]:
-        if isinstance(given, Spikes) and block.kind == "input":
+        if isinstance(given, Events):
+            hint = "give times [B, *shape], or Spikes(time, index) [B, K]"
+            raise error("SNN601", "events have no fixed shape", node=block.name, hint=hint)
+        if isinstance(given, Spikes) and block.kind == "current":
+            raise error("SNN601", "is an input of real numbers, not of spikes", node=block.name)
+        if isinstance(given, Spikes):
             time, index = jnp.asarray(given.time), jnp.asarray(given.index)
             if time.ndim == 2 and time.shape == index.shape and index.dtype.kind in "iu":
                 return time.astype(float), index

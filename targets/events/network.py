@@ -13,11 +13,11 @@ steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
@@ -46,7 +46,7 @@ class Block:
     @property
     def size(self) -> int:
         """Number of units."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,8 @@ class EventNetwork:
         pulse: Seconds for which an arriving spike is held by neurons whose `kick` is 0; 0 if all
             are kicked.
         dt: Seconds per step of inputs and outputs on a grid.
+        products: Paths of tensors whose elements are multiplied by those of another before they
+            reach a neuron; such weights belong to no tensor.
     """
 
     blocks: tuple[Block, ...]
@@ -131,6 +133,7 @@ class EventNetwork:
     outputs: Mapping[str, str]
     pulse: float
     dt: float
+    products: tuple[str, ...] = ()
 
     @property
     def input_units(self) -> int:

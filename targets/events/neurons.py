@@ -32,8 +32,25 @@ def stepping_of(op: Neuron) -> Stepping:
 def ignored(op: Neuron) -> list[str]:
     """Return `name value` of every attribute that has no meaning here and is not the default."""
     how, plain = stepping_of(op), Stepping()
-    names = [*ONLY_STEPS, "spikes"] + (["input_gain"] if how.input_gain != "unit" else [])
+    names = [*ONLY_STEPS] + (["input_gain"] if how.input_gain != "unit" else [])
     return [f"{n} {getattr(how, n)}" for n in names if getattr(how, n) != getattr(plain, n)]
+
+
+def otherwise(op: Neuron) -> list[str]:
+    """Return what fires more or less often here than in steps, however short they are."""
+    how = stepping_of(op)
+    found: list[str] = []
+    if not op.definition.spikes:
+        return found
+    if how.reset == "none":
+        found.append(
+            "without reset it fires where v rises through the threshold, not in every step"
+        )
+    if how.reset == "subtract" and how.spikes == "single" and len(op.definition.filters) == 1:
+        found.append(
+            "what is left beyond the threshold after subtraction fires at once, not in turn"
+        )
+    return found
 
 
 def problems_of(node: Node, op: Neuron) -> list[Diagnostic]:

@@ -30,7 +30,8 @@ class Outcome:
         outputs: [T, B, *shape] float32 by output name: counts of spikes that fell into a step, v
             at the end of a step for populations that do not fire (float64), or the input itself.
         recorded: The same by the names asked for.
-        events: When spikes were, for every output and population that fires.
+        events: When spikes were, for every population that fires, and for every output whose name
+            is not that of another population.
         sums: Spikes by population.
         traces: What the engine gave, by sample.
         steps, samples: Extents of the grid.
@@ -78,11 +79,20 @@ def extents(
             raise BadRun(f"events of '{name}' are of sample {x.sample.max()}, there are {batch}")
     if leads and samples not in (None, batch):
         raise BadRun(f"arrays have {batch} samples, not {samples}")
-    steps = max(1, math.ceil(duration / dt - 1e-9))
+    steps = _steps(sim, duration, batch)
+    return min(float(duration), steps * dt), steps, batch
+
+
+def _steps(sim: Simulator, duration: float, batch: int) -> int:
+    """Return the number of steps; a billionth of one more than that is rounding."""
+    dt = sim.network.dt
     most = max((block.size for block in sim.network.blocks), default=1)
+    if not duration / dt <= LARGEST:
+        raise BadRun(f"{duration / dt:g} steps of {dt:g} s are too many")
+    steps = max(1, math.ceil(duration / dt - 1e-9))
     if steps * batch * most > LARGEST:
         raise BadRun(f"{steps} steps of {dt:g} s times {batch} samples times {most} are too many")
-    return float(duration), steps, batch
+    return steps
 
 
 def _fits(name: str, events: Events, block: Block) -> None:
@@ -135,12 +145,13 @@ def run_network(
     traces = sim.run(given, batch, seconds, Readings(ends if neurons else np.zeros(0), probes))
     states = np.array([[t.probe_v, t.probe_i] for t in traces]) if neurons else None
     events = {b.name: sim.events(traces, b) for b in network.blocks if b.kind == "spiking"}
+    events |= {n: x.before(seconds) for n, x in given.items() if isinstance(x, Events)}
     grid: dict[str, Any] = {}
     for key, name in wanted.items():
         owner, _, state = (name, "", "") if name in blocks else name.rpartition(":")
         block = blocks[owner]
         if block.name in sim.inputs:
-            grid[key] = _on_grid(given[block.name], block, steps, batch, network.dt)
+            grid[key] = _on_grid(events.get(name, given[name]), block, steps, batch, network.dt)
         elif block.kind == "spiking" and not state:
             grid[key] = events[block.name].on_grid(steps, batch, block.shape, network.dt)
         else:
@@ -148,16 +159,13 @@ def run_network(
             first = sum(other.size for other in read[: read.index(block)])
             cut = states[:, 1 if state == "i" else 0, :, first : first + block.size]
             grid[key] = np.moveaxis(cut, 0, 1).reshape(steps, batch, *block.shape)
-    for name, block_name in network.outputs.items():
-        if block_name in events:
-            events[name] = events[block_name]
-        elif isinstance(given.get(block_name), Events):
-            events[name] = given[block_name]
     spiking = [block.name for block in network.blocks if block.kind == "spiking"]
+    told = {name: events[name] for name in spiking}  # a population has its name before an output
+    told = {o: events[name] for o, name in network.outputs.items() if name in events} | told
     return Outcome(
         {key[7:]: y for key, y in grid.items() if key.startswith("output/")},
         {key[7:]: y for key, y in grid.items() if key.startswith("record/")},
-        events, {name: float(len(events[name])) for name in spiking}, traces, steps, batch,
+        told, {name: float(len(events[name])) for name in spiking}, traces, steps, batch,
     )  # fmt: skip
 
 

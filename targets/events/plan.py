@@ -21,6 +21,10 @@ FORMS = (
 )  # fmt: skip
 #: Exponents beyond which nothing is left of an exponential.
 GONE = 700.0
+#: Times that differ by less than this part, a few units in the last place, from the start of a step
+#: are that start; and the number of steps from which on there is no telling.
+SAME = 1e-15
+LONGEST = 2.0**51
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Plan:
         group_first: [units + 1] int64: groups of synapses of one unit and delay.
         group_start: [groups + 1] int64; group_delay: [groups] float64.
         target: [synapses] int32; weight: [synapses] float64.
-        pulse: See `EventNetwork`.
+        pulse, dt: See `EventNetwork`.
     """
 
     inputs: int
@@ -51,6 +55,7 @@ class Plan:
     target: Any
     weight: Any
     pulse: float
+    dt: float
 
 
 @dataclass(frozen=True)
@@ -124,8 +129,29 @@ REASONS = (
 )  # fmt: skip
 
 
+def on_step(t: float, dt: float) -> float:
+    """Return the start of a step that a time is but for rounding, else the time itself.
+
+    Step 3 plus a delay of 4 steps is step 7, though 3 dt + 4 dt may not be 7 dt in floating point:
+    what comes at one time is to come together.
+    """
+    number = t / dt
+    if not number < LONGEST:
+        return t
+    start = math.floor(number + 0.5) * dt
+    return start if abs(t - start) <= SAME * t else t
+
+
+def on_steps(t: Any, dt: float) -> Any:
+    """Return the same of an array of times."""
+    known = np.abs(t) / dt < LONGEST
+    near = np.where(known, t, 0.0)
+    start = np.floor(near / dt + 0.5) * dt
+    return np.where(known & (np.abs(near - start) <= SAME * near), start, t)
+
+
 def plan_of(
-    neurons: Mapping[str, Any], synapses: Mapping[str, Any], inputs: int, pulse: float
+    neurons: Mapping[str, Any], synapses: Mapping[str, Any], inputs: int, pulse: float, dt: float
 ) -> Plan:
     """Return the plan of a network.
 
@@ -134,6 +160,7 @@ def plan_of(
         synapses: Arrays `first`, `target`, `weight`, `delay`, as the fields of `Synapses`.
         inputs: Number of units that are channels of inputs.
         pulse: Seconds for which spikes are held by neurons without a kick.
+        dt: Seconds per step.
     """
     own = ("has_synapse", "rate_mem", "rate_syn", "push_mem", "push_syn", "leak", "threshold",
            "fires_at", "reset_kind", "v_reset", "refractory")  # fmt: skip
@@ -159,6 +186,7 @@ def plan_of(
         np.append(start, len(order)).astype(np.int64), np.ascontiguousarray(delay[start]),
         np.asarray(synapses["target"])[order].astype(np.int32),
         np.ascontiguousarray(np.asarray(synapses["weight"], np.float64)[order]), float(pulse),
+        float(dt),
     )  # fmt: skip
 
 
@@ -183,7 +211,10 @@ def law_of_row(  # noqa: PLR0913, PLR0917  (a neuron has this many)
     if a == 0:
         highest = 1.0 / b
     else:
-        peak = math.log1p(gap / b) / gap if gap else 1.0 / b
+        ratio = gap / b  # log1p is exact where rates are close, and fails where they are far apart
+        far_apart = not -0.5 < ratio < 1e9
+        logarithm = math.log(a) - math.log(b) if far_apart else math.log1p(ratio)
+        peak = logarithm / gap if gap else 1.0 / b
         highest = math.exp(-a * peak) / b  # where phi' is 0, a phi is exp(-b s)
         highest = max(highest, math.exp(-b * peak) / a)
     form = 1.0 if gap == 0 else 2.0 if b == 2 * a else 3.0 if a == 2 * b else 0.0

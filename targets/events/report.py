@@ -16,14 +16,18 @@ from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import EXACT, EXACT_REAL
 from snnir.target import Table
 from snnir.targets.events.network import EventNetwork
-from snnir.targets.events.neurons import ignored
+from snnir.targets.events.neurons import ignored, otherwise
 from snnir.targets.events.plan import FORMS, LAW, plan_of
 
 
 def tables(graph: Graph, network: EventNetwork) -> dict[str, Table]:
     """Return the sections: populations, and the synapses between blocks."""
     plan = plan_of(
-        vars(network.neurons), vars(network.synapses), network.input_units, network.pulse
+        vars(network.neurons),
+        vars(network.synapses),
+        network.input_units,
+        network.pulse,
+        network.dt,
     )
     forms = plan.laws[plan.law_of, LAW.index("form")].astype(int)
     rows = []
@@ -82,6 +86,7 @@ def loss_report(
             spike = "held for a step" if held else "an impulse"
             told = f"exact in continuous time; a spike is {spike}"
             told += f"; not of continuous time: {', '.join(left)}" if left else ""
+            told += "".join(f"; {what}" for what in otherwise(node.op))
             entries.append(NodeLoss(node.name, EXACT_REAL, told))
         elif isinstance(node.op, Delay):
             own = "its seconds" if node.op.seconds is not None else "its steps times dt"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import snnir
 from snnir.c_build import NoCompiler, compiler
+from snnir.ir import Delay
 from snnir.targets.events import adjoint, adjoint_host
 from snnir.targets.events.adjoint_host import gradients_c
-from snnir.targets.events.adjoint_plan import Plan, Sample
+from snnir.targets.events.adjoint_plan import Plan, Sample, Stimulus
+from snnir.targets.events.build import build_network
+from tests.events.nets import graph, linear, neuron, source
 from tests.events.random_networks import network, stimulus
 from tests.events.test_gradients import KINDS, run_of
 
@@ -35,6 +39,24 @@ def test_c_equals_python(name: str) -> None:
                      *zip(one.inputs, two.inputs, strict=True)]:  # fmt: skip
             np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-11 * np.abs(a).max(initial=1e-9))
     assert np.abs(one.weight).max() > 0 or np.abs(one.inputs[0]).max() > 0
+
+
+def test_times_of_one_step_meet_as_in_the_engines() -> None:
+    """Inputs at 6 dt and 9 dt, 2 dt late: the second comes as 3 steps of refractory time end."""
+    stepping = snnir.Stepping(input_gain="unit", refractory=3)
+    nodes = {
+        "x": source(), "late": (Delay(2), ["x"]), "w": (linear([[3.0]]), ["late"]),
+        "n": (neuron("lif", stepping), ["w"]),
+    }  # fmt: skip
+    net = build_network(graph(nodes, "n"))
+    time = np.array([6, 9]) * 1e-3
+    given = Stimulus(time, np.zeros(2, np.int64), np.ones(2))
+    record = run_of(net, given)
+    assert record.time.tolist() == [8e-3, 11e-3]
+    plan, samples = Plan.of(net), [Sample(given, record, np.array([2.0, 5.0]))]
+    for found in (adjoint.gradients(plan, samples), gradients_c(plan, samples, np.inf, 1)):
+        assert found.inputs[0].tolist() == [2.0, 5.0]
+        assert found.delay.tolist() == [7.0]
 
 
 def test_no_samples() -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import snnir
+from snnir.cli import main
 from snnir.event_diff import partners
 from snnir.events import Events
 from snnir.ir import FrozenDict, Graph, Input, Linear, Neuron, Node, Value
-from tests.helpers import cli
 
 
 def graph(kind: snnir.Kind = snnir.Kind.SPIKES, dt: float = 1e-3) -> Graph:
@@ -116,27 +117,47 @@ def test_errors() -> None:
         snnir.diff(net, spikes(), against="eternity")  # type: ignore[call-overload]
     with pytest.raises(snnir.SnnirError, match="SNN601.*duration"):
         snnir.diff(net, Events(np.array([1e-3]), np.array([0])), against="events")
+    one = Events(np.array([1e-3]), np.array([0]))
+    for x, options in (
+        (Events(np.array([1e-3]), np.array([6])), {"duration": 0.01}),
+        (Events(np.array([1e-3]), np.array([0]), np.array([2**40])), {"duration": 0.01}),
+        *((one, {"duration": wrong}) for wrong in (np.nan, -1.0, np.inf, 1e15)),
+        *((one, {"duration": 0.01, "tolerance": wrong}) for wrong in (np.nan, -1.0)),
+    ):
+        with pytest.raises(snnir.SnnirError, match="SNN601"):
+            snnir.diff(net, x, against="events", **options)
     with pytest.raises(snnir.SnnirError, match="SNN503.*no option"):
         snnir.diff(net, spikes(), against="events", speed=3)
 
 
-def test_command(tmp_path: Path) -> None:
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def cli(*arguments: Any) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        told = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, told.out, told.err
+
     snnir.save(graph(), tmp_path / "net.snnir")
     np.save(tmp_path / "x.npy", spikes())
     net = tmp_path / "net.snnir"
     base = ["diff", net, "--against", "events"]
     given = ["--input", tmp_path / "x.npy"]
-    done = cli(*base, *given, "--sweep", "1e-3,1e-4")
-    assert done.returncode == 1
-    assert done.stdout.count(": first ") == 2
-    assert [line.split()[1] for line in done.stdout.splitlines()[1:5]] == ["n1", "n2"] * 2
-    found = json.loads(cli(*base, *given, "--json").stdout)
+    code, told, _ = cli(*base, *given, "--sweep", "1e-3,1e-4")
+    assert code == 1
+    assert told.count(": first ") == 2
+    assert [line.split()[1] for line in told.splitlines()[1:5]] == ["n1", "n2"] * 2
+    found = json.loads(cli(*base, *given, "--json")[1])
     assert found["identical"] is False
     assert found["nodes"][0]["matched"] > 0
-    silent = cli(*base, "--poisson", "0", "--steps", "5")
-    assert silent.returncode == 0
-    assert "every spike is in the same step" in silent.stdout
+    one: dict[str, Any] = {"input.time": np.array([1e-3]), "input.index": np.array([0])}
+    np.savez(tmp_path / "e.npz", **one)
+    code, _, problem = cli(*base, "--input", tmp_path / "e.npz", "--duration", "0.005")
+    assert code == 0, problem
+    code, told, _ = cli(*base, "--poisson", "0", "--steps", "5")
+    assert code == 0
+    assert "every spike is in the same step" in told
     for wrong in (["--against", "events", "--sweep", "-1"], ["--pulse", "held"], []):
-        done = cli("diff", net, *wrong, *given)
-        assert done.returncode == 1
-        assert "SNN701" in done.stderr
+        code, _, problem = cli("diff", net, *wrong, *given)
+        assert code == 1
+        assert "SNN701" in problem

@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import snnir
-from snnir.ir import Add, Graph
+from snnir.ir import Add, Delay, Graph
 from snnir.streams import Kind
 from snnir.targets.events.build import build_network
 from snnir.targets.events.host import Simulator
@@ -189,6 +189,72 @@ def test_one_spike_kicks_some_and_is_held_by_others(engine: str) -> None:
     np.testing.assert_allclose(found.outputs["y"].ravel()[1:], kicked, rtol=1e-12)
     held = 5 * (1 - np.exp(-0.1)) * np.exp(-(s - 1e-3) / 10e-3)
     np.testing.assert_allclose(found.outputs["y1"].ravel()[1:], held, rtol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["c", "python"])
+def test_times_of_one_step_meet_however_they_are_summed(engine: str) -> None:
+    """Steps k dt, delays and refractory times: 9 dt + 2 dt is not 11 dt in floating point."""
+    assert 9 * 1e-3 + 2 * 1e-3 != 11 * 1e-3
+    unit = snnir.Stepping(input_gain="unit", refractory=3)
+    nodes = {
+        "x": source(2), "late": (Delay(2), ["x"]), "w": (linear([[3.0, 0.0], [3.0, 0.0]]), ["x"]),
+        "stop": (linear([[0.0, -3.0], [0.0, 0.0]]), ["late"]), "sum": (Add(), ["w", "stop"]),
+        "n": (neuron("lif", unit), ["sum"]),
+    }  # fmt: skip
+    compiled: Any = snnir.compile(graph(nodes, "n"), "events", engine=engine)
+    x = np.ones((100, 1, 2))
+    x[-2:, 0, 1] = 0
+    x[:2, 0, 0] = 0
+    found = compiled.run(x).output[:, 0]
+    assert not found[:, 0].any()  # an excitation and an inhibition in every step
+    np.testing.assert_array_equal(np.flatnonzero(found[:, 1]), np.arange(2, 100, 3))
+    assert 9e-3 != 9 * 1e-3
+    both = at([7e-3, 9e-3], [1, 0])  # of two inputs, one in time and one late
+    found = compiled.run(both, duration=0.02).events["y"]
+    assert found.index.tolist() == [1]
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0])
+def test_currents_that_have_nearly_settled(ratio: float) -> None:
+    """What is left of an exponential gets so small that closed forms underflow."""
+    stepping = snnir.Stepping()
+    nodes = {"x": source(), "w": (linear([[0.0]], [1.5]), ["x"])}
+    made = graph({**nodes, "n": (neuron("cubalif", stepping, tau_syn=10e-3 / ratio), ["w"])}, "n")
+    runs: list[Any] = [snnir.compile(made, "events", engine=e) for e in ("c", "python")]
+    one, two = (run.run(at([], []), duration=1.0).events["y"].time for run in runs)
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_allclose(np.diff(one)[-40:], 10e-3 * np.log(3.0), rtol=1e-12)
+
+
+def test_rates_that_are_far_apart() -> None:
+    """A synapse of no duration gives no charge, one that lasts for ever a constant current."""
+    for engine in ("c", "python"):
+        for tau, wanted in ((1e-300, 0), (1e300, 2)):
+            compiled: Any = snnir.compile(single(weight=3.0, tau_syn=tau), "events", engine=engine)
+            found = compiled.run(at([1e-3], [0]), duration=0.01).events["y"].time
+            assert len(found) == wanted
+            kicks = 1e-3 + 10e-3 * np.log(1.5) * np.arange(1, wanted + 1)
+            np.testing.assert_allclose(found, kicks, rtol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["c", "python"])
+def test_delays_below_rounding_do_not_lead_back_in_time(engine: str) -> None:
+    """Crossings a little after a step's start, and a delay that adds nothing to them."""
+    steps = np.arange(1, 80)
+    size = len(steps)
+    nodes = {
+        "x": source(), "w": (linear(np.zeros((size, 1)), 1 / (steps * 1e-3)), ["x"]),
+        "a": (neuron("if", snnir.Stepping(reset="none")), ["w"]),
+        "late": (seconds(1e-30), ["a"]), "w2": (linear(np.eye(size) * 3), ["late"]),
+        "b": (neuron("lif", snnir.Stepping(input_gain="unit")), ["w2"]),
+    }  # fmt: skip
+    network = build_network(graph(nodes, "b"))
+    found = Simulator(network, engine).run({"x": at([], [])}, 1, 0.1)[0]
+    assert len(found.time) == 2 * size
+    assert np.all(np.diff(found.time) >= 0)
+    first, second = (found.time[k::2] for k in (0, 1))
+    np.testing.assert_allclose(second, first, rtol=1e-15)
+    assert np.any(first != steps * 1e-3)
 
 
 def test_threads_share_samples() -> None:

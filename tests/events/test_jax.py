@@ -93,7 +93,7 @@ def test_one_layer_is_the_closed_form(ratio: int) -> None:
     def first(weight: Any, times: Any) -> Any:
         return f.first_spikes({"fc1.weight": weight}, times)["output"][0, 0]
 
-    when, (by_weight, by_time) = jax.value_and_grad(first, (0, 1))(weight, times)
+    when, (by_weight, by_time) = jax.jit(jax.value_and_grad(first, (0, 1)))(weight, times)
     expected = closed_form(ratio, weight[0], times[0])
     assert times.max() < expected[0] < 0.02
     np.testing.assert_allclose(when, expected[0], rtol=1e-12)
@@ -102,7 +102,7 @@ def test_one_layer_is_the_closed_form(ratio: int) -> None:
 
 
 def test_layers_against_differences() -> None:
-    f = snnir.to_jax(graph_of(random_layers(6, 8, 7, 4), 1.5), duration=0.05)
+    f = snnir.to_jax(graph_of(random_layers(6, 8, 7, 4), 1.5), duration=0.05, capacity=400)
     times = np.random.default_rng(1).uniform(1e-3, 0.02, (3, 6))
     times[1, 2] = np.inf
 
@@ -111,7 +111,6 @@ def test_layers_against_differences() -> None:
         there = jnp.isfinite(spikes.time)
         return jnp.sum(jnp.where(there, jnp.sin(100 * spikes.time) * (1 + spikes.index), 0.0))
 
-    f(f.params, times)
     both = jax.jit(jax.value_and_grad(loss, (0, 1)))
     _, (by_params, by_times) = both(f.params, times)
     rng = np.random.default_rng(2)
@@ -187,6 +186,32 @@ def test_errors() -> None:
         f(f.params, -times)
     with pytest.raises(Exception, match="there is room for 1"):
         jax.jit(f)({"fc1.weight": f.params["fc1.weight"] + 10.0}, times)
+
+
+def test_what_has_no_gradients_is_refused() -> None:
+    """Weights that are products, whole numbers; and inputs that would be taken for others."""
+    first, second = random_layers(3, 3, 3)
+    chain = graph_of([first, second])
+    editor = chain.edit()
+    operands = (Value("fc1"),)
+    chained = {**chain.nodes, "fc2": Node("fc2", chain.nodes["fc2"].op, operands)}
+    del chained["lif1"]
+    with pytest.raises(snnir.SnnirError, match="SNN501.*products of fc1.weight and fc2.weight"):
+        snnir.to_jax(Graph(chained, chain.outputs, dt=1e-3), duration=0.1)
+    whole = Linear(snnir.tensor(np.ones((3, 3), np.int8)), zero=snnir.tensor(np.array(2)))
+    editor.set_op("fc1", whole)
+    with pytest.raises(snnir.SnnirError, match="SNN501.*fc1.weight is not of real numbers"):
+        snnir.to_jax(editor.graph(), duration=0.1)
+    editor = graph_of([first]).edit()
+    f = snnir.to_jax(editor.graph(), duration=0.1)
+    with pytest.raises(snnir.SnnirError, match="SNN601.*no samples"):
+        f(f.params, np.zeros((0, 3)))
+    with pytest.raises(snnir.SnnirError, match="SNN601.*fixed shape"):
+        f(f.params, snnir.events.Events(np.zeros(1), np.zeros(1, int)))
+    editor.set_op("input", Input(snnir.Signal(snnir.Kind.ANALOG, (3,))))
+    currents = snnir.to_jax(editor.graph(), duration=0.1)
+    with pytest.raises(snnir.SnnirError, match="SNN601.*not of spikes"):
+        currents(f.params, Spikes(np.zeros((1, 3)), np.zeros((1, 3), int)))
 
 
 def test_trained_is_a_graph() -> None:

@@ -141,7 +141,10 @@ def test_wrong_records_and_resume() -> None:
         compiled().run(np.zeros((5, 1, 3)), ["n:w"])
     with pytest.raises(snnir.SnnirError, match="SNN601.*rest"):
         compiled().run(np.zeros((5, 1, 3)), resume=True)
-    for wrong in ((np.array([np.nan]), [0]), ([-1.0], [0]), ([0.0, 1.0], [0])):
+    high = np.array([2**64 - 1], np.uint64)
+    wrongs: Any = (([np.nan], [0]), ([-1.0], [0]), ([0.0, 1.0], [0]), ([0.0], high),
+                   ([0.0], [0], high))  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(snnir.SnnirError, match="SNN601"):
             Events(*wrong)
 
@@ -156,6 +159,40 @@ def test_events_and_counts_of_a_grid_are_one() -> None:
         np.testing.assert_array_equal(one.recorded[name], two.recorded[name])
     np.testing.assert_array_equal(one.output, one.events["y"].on_grid(40, 2, (8,), 1e-3))
     assert one.stats["n"]["spikes"] == len(one.events["n"])
+
+
+def test_outputs_named_as_other_populations() -> None:
+    """A population keeps its name in `events`; outputs are by their own names."""
+    unit = snnir.Stepping(input_gain="unit")
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": source(), "w": (linear([[3.0]]), ["x"]), "a": (neuron("lif", unit), ["w"]),
+        "w2": (linear([[0.1]]), ["a"]), "b": (neuron("lif", unit), ["w2"]),
+    }  # fmt: skip
+    made = graph(nodes, "a", "b")
+    a, b = made.outputs.values()
+    found = compiled(replace(made, outputs={"a": b, "b": a})).run(at([1e-3], [0]), duration=5e-3)
+    assert {name: len(events) for name, events in found.events.items()} == {"a": 1, "b": 0}
+    assert [found.stats[name]["spikes"] for name in "ab"] == [1, 0]
+    assert [found.outputs[name].sum() for name in "ab"] == [0, 1]
+
+
+def test_the_end_of_a_run() -> None:
+    """What comes just before the end is counted; what comes later is not, nor does it crash."""
+    unit = snnir.Stepping(input_gain="unit")
+    nodes: dict[str, tuple[Op, list[str]]] = {
+        "x": source(), "w": (linear([[3.0]]), ["x"]), "n": (neuron("lif", unit), ["w"]),
+    }  # fmt: skip
+    made = compiled(graph(nodes, "n", "x"))
+    for duration in (0.01, 0.01 + 1e-14):
+        given = at([0.01 - 1e-14, 0.01 + 1e-13, 1e300], [0, 0, 0])
+        found = made.run(given, duration=duration)
+        for name in ("y", "y1"):
+            assert len(found.events[name]) == 1
+            assert np.flatnonzero(found.outputs[name]).tolist() == [9]
+    assert made.run(at([5.2e-3, 5.7e-3], [0, 0]), duration=5.5e-3).outputs["y1"].sum() == 1
+    tiny = compiled(replace(graph(nodes, "n"), dt=1e-300))
+    with pytest.raises(snnir.SnnirError, match="SNN601.*too many"):
+        tiny.run(at([1e-3], [0]), duration=1e10)
 
 
 # --- The folder ----------------------------------------------------------------------------------
@@ -221,6 +258,8 @@ BROKEN: dict[str, tuple[str, Any]] = {
     "stuck": ("neurons.v_reset", np.full(8, 5.0)),
     "first": ("synapses.first", np.arange(12)[::-1].copy()),
     "a table": ("neurons.leak", np.zeros((8, 1))),
+    "half a kind": ("neurons.reset_kind", np.full(8, 0.5)),
+    "single": ("neurons.leak", np.zeros(8, np.float32)),
 }
 
 
@@ -249,7 +288,13 @@ def test_hostile_interfaces_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "interface.json").write_text(text)
     with pytest.raises(BadFolder):
         read_network(tmp_path)
-    (tmp_path / "interface.json").write_text(json.dumps(interface(network, 10)))
+    facts = interface(network, 10)
+    large = [{**facts["blocks"][0], "shape": [2**70]}, *facts["blocks"][1:]]
+    for change in ({"max_events": "many"}, {"max_events": 0}, {"blocks": large}):
+        (tmp_path / "interface.json").write_text(json.dumps({**facts, **change}))
+        with pytest.raises(BadFolder):
+            read_network(tmp_path)
+    (tmp_path / "interface.json").write_text(json.dumps(facts))
     (tmp_path / "network.safetensors").write_bytes(b"\xff" * 20)
     with pytest.raises(BadFolder):
         read_network(tmp_path)
@@ -265,6 +310,11 @@ def test_reports_say_what_has_no_meaning_in_continuous_time() -> None:
     assert "exact in continuous time" in entry.what
     assert "integrator euler" in entry.what
     assert not report.losses
+    for reset, what in (("none", "not in every step"), ("subtract", "not in turn")):
+        one = single("lif", stepping=snnir.Stepping(reset=reset))
+        assert what in next(e.what for e in snnir.losses(one, "events").nodes if e.node == "n")
+    several = single("lif", stepping=snnir.Stepping(reset="subtract", spikes="multi"))
+    assert "multi" not in str(snnir.losses(several, "events").nodes)
     tables = compiled(model).tables
     assert tables["Populations in continuous time"][1][0][3].startswith("quadratic")
     assert tables["Synapses"][1] == [("x", "n", 1, "0", "w.weight")]
