@@ -79,7 +79,7 @@ FRAMEWORKS = (
         "spyx",
         "Spyx",
         (
-            ("flax", "optax", "absl-py", "etils", "cloudpickle"),
+            ("flax", "optax", "absl-py", "etils", "cloudpickle", "portpicker"),
             ("--no-deps", "spyx==1.0.0", "grain", "array_record"),
         ),
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -29,8 +31,10 @@ def sequence(features: int, seed: int = 0) -> Any:
 
 @pytest.fixture(scope="module")
 def spyx() -> Any:
-    pytest.importorskip("flax", reason="needs flax")
-    return pytest.importorskip("spyx.nn", reason="needs spyx")
+    for name in ("flax", "spyx"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs {name}")
+    return importlib.import_module("spyx.nn")  # where it is installed it has to work
 
 
 def layer(spyx: Any, name: str) -> Any:
