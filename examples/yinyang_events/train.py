@@ -16,12 +16,15 @@ samples are raised a little, and those of outputs that should have fired and did
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for the points of the other example
 
 import snnir
 from examples.yinyang.train import TEST, TEST_SEED, TRAIN, TRAIN_SEED, points

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from examples.yinyang_events.train import (
     train,
     untrained,
 )
+from tests.helpers import ROOT
 
 
 def right(graph: snnir.Graph, samples: int) -> float:
@@ -47,6 +51,16 @@ def test_the_committed_network() -> None:
     for one, two in zip(coarse.nodes, fine.nodes, strict=True):
         assert one.continuous == two.continuous > 0
         assert two.mean_error < one.mean_error
+
+
+def test_the_check_runs_as_a_script(tmp_path: Path) -> None:
+    script = ROOT / "examples" / "yinyang_events" / "train.py"
+    line = [sys.executable, str(script), "--check"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    accuracy = done.stdout.partition(": ")[2].partition("%")[0]
+    assert 94.0 < float(accuracy) < 96.0
+    assert "in steps of 0.0001 s" in done.stdout
 
 
 def test_a_short_training() -> None:
