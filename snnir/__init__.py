@@ -54,6 +54,8 @@ _PUBLIC = {
     "from_mlir": "snnir.mlir.text",
     "from_step": "snnir.driver",
     "from_torch": "snnir.driver",
+    "is_step": "snnir.sides",
+    "is_topology_pair": "snnir.sides",
     "LossReport": "snnir.loss_report",
     "load": "snnir.driver",
     "losses": "snnir.driver",
@@ -126,6 +128,8 @@ __all__ = [
     "from_mlir",
     "from_step",
     "from_torch",
+    "is_step",
+    "is_topology_pair",
     "load",
     "losses",
     "membrane",
@@ -193,6 +197,7 @@ if TYPE_CHECKING:
     from snnir.running import Result
     from snnir.schedule import schedule
     from snnir.semantics import Semantics, Stepping
+    from snnir.sides import is_step, is_topology_pair
     from snnir.streams import Kind, Signal
     from snnir.target import Compiled, Target, register_target
     from snnir.tensors import Tensor, tensor

@@ -69,6 +69,15 @@ def follow_reads(
     return reads, [name for name in nodes if name not in reads]
 
 
+def applied(graph: Graph, node: Node, operands: list[Array]) -> Array:
+    """Return what an op without state makes of arrays [rows, *shape], in float64."""
+    call = node.op.call([graph.signals[value] for value in node.operands])
+    given: dict[str, Any] = {key: value.numpy() for key, value in call.tensors.items()}
+    given |= call.options
+    result: Array = getattr(kernels, call.function)(*operands, **given)
+    return np.asarray(result, np.float64)
+
+
 @dataclass(frozen=True)
 class Form:
     """constant + the sum over sources of events @ matrix; how late events are is known elsewhere.
@@ -109,20 +118,13 @@ class LinearForms:
         forms = [self.of(value) for value in node.operands]
         if isinstance(node.op, Delay):
             return forms[0]
-        constant = self._apply(node, [form.constant[None] for form in forms])
-        without = self._apply(node, [np.zeros_like(form.constant)[None] for form in forms])
+        constant = applied(self.graph, node, [form.constant[None] for form in forms])
+        without = applied(self.graph, node, [np.zeros_like(form.constant)[None] for form in forms])
         parts = {}
         for source in sorted({source for form in forms for source in form.parts}):
             events = self.graph.signal(source).size
             operands = [
                 form.parts.get(source, np.zeros((events, *form.constant.shape))) for form in forms
             ]
-            parts[source] = self._apply(node, operands) - without
+            parts[source] = applied(self.graph, node, operands) - without
         return Form(parts, constant[0])
-
-    def _apply(self, node: Node, operands: list[Array]) -> Array:
-        call = node.op.call([self.graph.signals[value] for value in node.operands])
-        given: dict[str, Any] = {key: value.numpy() for key, value in call.tensors.items()}
-        given |= call.options
-        result: Array = getattr(kernels, call.function)(*operands, **given)
-        return np.asarray(result, np.float64)

@@ -56,10 +56,11 @@ def side_of(model: Any) -> Side:
         return FolderSide(path) if is_artefact(path) else FileSide(path)
     if callable(getattr(model, "forward", None)) and hasattr(model, "named_modules"):
         return LiveSide(model)
-    if isinstance(model, tuple) and len(model) == 2 and is_topology(model[0]):
-        return TopologySide(*model)
+    if is_topology_pair(model):
+        return OwnSide("jaxsnn", model)
     if is_step(model):
-        return StepSide(model)
+        kind = "export" if is_torch_step(model) else "jaxpr"
+        return OwnSide(kind, model[:3], *model[3:])
     raise error(
         "SNN601", f"cannot compare a {type(model).__name__}",
         hint="give a graph, a file, an artefact folder, a recording (.npz), a torch module, "
@@ -189,51 +190,31 @@ class LiveSide:
 
 
 @dataclass
-class TopologySide:
-    """A discrete topology of jaxsnn with its parameters, run by jaxsnn."""
+class OwnSide:
+    """A model that its framework runs without being asked how: a topology, a step function.
 
-    topology: Any
-    params: Any
+    Attributes:
+        kind: What runs it, of the group `live`.
+        arguments, options: What that takes.
+    """
+
+    kind: str
+    arguments: Sequence[Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def live(self) -> Any:
-        """The topology as something that runs."""
+        """The model as something that runs."""
         from snnir.registry import lookup
 
-        return lookup("live", "jaxsnn", "SNN101")(self.topology, self.params)
+        return lookup("live", self.kind, "SNN101")(*self.arguments, **self.options)
 
     def populations(self, x: Any) -> list[str] | None:
-        """Return the neurons."""
+        """Return what is known of its populations."""
         return list(self.live.names)
 
     def run(self, x: Any, record: Sequence[str]) -> Traces:
         """Run it from rest."""
-        outputs, recorded = self.live.run(wanted(x))
-        return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
-
-
-@dataclass
-class StepSide:
-    """A step function of JAX or torch with its first state and an example of its input."""
-
-    model: tuple[Any, ...]
-
-    @cached_property
-    def live(self) -> Any:
-        """The step function as something that runs."""
-        from snnir.registry import lookup
-
-        step_fn, state, example, *rest = self.model
-        options = rest[0] if rest else {}
-        kind = "export" if is_torch_step(self.model) else "jaxpr"
-        return lookup("live", kind, "SNN101")(step_fn, state, example, **options)
-
-    def populations(self, x: Any) -> list[str] | None:
-        """Return the populations that are outputs."""
-        return list(self.live.names)
-
-    def run(self, x: Any, record: Sequence[str]) -> Traces:
-        """Run it from its first state."""
         outputs, recorded = self.live.run(wanted(x))
         return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
 
@@ -244,6 +225,11 @@ def is_topology(model: Any) -> bool:
         cls.__name__ == "Topology" and cls.__module__.startswith("jaxsnn.")
         for cls in type(model).__mro__
     )
+
+
+def is_topology_pair(model: Any) -> bool:
+    """Whether a model is (jaxsnn topology, params)."""
+    return isinstance(model, tuple) and len(model) == 2 and is_topology(model[0])
 
 
 def is_step(model: Any) -> bool:

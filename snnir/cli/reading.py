@@ -141,7 +141,7 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
             raise error("SNN701", f"{_flags(torch_options)} is for torch models, not files")
         return snnir.load(text, **reading)
     made = _make(Path(path), factory)
-    if isinstance(made, snnir.Graph) or _is_topology(made):
+    if isinstance(made, snnir.Graph) or snnir.is_topology_pair(made):
         applied = () if isinstance(made, snnir.Graph) else ("dt",)
         rest = {key: value for key, value in reading.items() if key not in applied}
         unused = [*_flags(torch_options).split(), *_unused(rest)]
@@ -152,9 +152,9 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
         warn(Diagnostic("SNN701", message, source=text))
     if isinstance(made, snnir.Graph):
         return made.verify()
-    if _is_topology(made):
+    if snnir.is_topology_pair(made):
         return _from_topology(made, reading, factory)
-    if _is_step(made):
+    if snnir.is_step(made):
         return _from_step(made, reading, factory)
     net, shape = _net_and_shape(made, torch_options, text)
     layout = torch_options.get("layout")
@@ -168,9 +168,9 @@ def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[
     made = _make(Path(path), factory) if factory else None
     if made is None or isinstance(made, snnir.Graph):
         return None
-    if _is_topology(made) or _is_step(made):
-        is_step = _is_step(made)
-        graph = (_from_step if is_step else _from_topology)(made, reading, factory)
+    if snnir.is_topology_pair(made) or snnir.is_step(made):
+        read = _from_step if snnir.is_step(made) else _from_topology
+        graph = read(made, reading, factory)
         return made, {name: signal.shape for name, signal in graph.inputs.items()}
     net, shape = _net_and_shape(made, reading, text)
     return net, {"input": shape}
@@ -209,20 +209,8 @@ def _net_and_shape(made: Any, options: dict[str, Any], source: str) -> tuple[Any
     return net, tuple(shape)
 
 
-def _is_topology(made: Any) -> bool:
-    """Whether a factory returned a jaxsnn topology with its parameters."""
-    is_pair = isinstance(made, tuple) and len(made) == 2
-    return is_pair and hasattr(made[0], "node_index_mapping")
-
-
 def _from_topology(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
     return snnir.from_jax(made[0], params=made[1], dt=reading.get("dt"), name=name)
-
-
-def _is_step(made: Any) -> bool:
-    """Whether a factory returned (step function, state, example), maybe with options."""
-    is_long = isinstance(made, tuple) and len(made) in (3, 4)
-    return is_long and callable(made[0]) and all(isinstance(m, dict) for m in made[3:])
 
 
 def _from_step(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
@@ -247,7 +235,7 @@ def _make(path: Path, factory: str) -> Any:
         raise error("SNN101", f"the factory failed: {reason}", source=source) from failure
     net = made[0] if isinstance(made, tuple) and len(made) == 2 else made
     known = isinstance(net, snnir.Graph) or hasattr(net, "named_modules")
-    if not known and not _is_topology(made) and not _is_step(made):
+    if not known and not snnir.is_topology_pair(made) and not snnir.is_step(made):
         message = (
             f"the factory returned {type(made).__name__}, not a snnir.Graph, a torch module, "
             "(jaxsnn topology, params) or (step function, state, example)"

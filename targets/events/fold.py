@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from snnir import kernels
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op
 from snnir.ir.pooling import AvgPool2d, SumPool2d
@@ -18,6 +17,7 @@ from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Concat, Current, Flatten, Pad, Permute, Reshape, Slice
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.timing import Delay
+from snnir.linear_forms import applied
 from snnir.tensors import Tensor
 
 Array = npt.NDArray[Any]
@@ -179,7 +179,7 @@ class Folder:
         if isinstance(op, Delay):
             paths = self._delayed(node, op, first.paths)
             return Form(paths, first.constant, is_late or bool(first.constant.any()))
-        constant = self._apply(node, [form.constant[None] for form in forms]).squeeze(0)
+        constant = applied(self.graph, node, [form.constant[None] for form in forms]).squeeze(0)
         if isinstance(op, Add):
             return Form(Paths.joined([f.paths for f in forms]).merged(), constant, is_late)
         if isinstance(op, Current):
@@ -210,7 +210,7 @@ class Folder:
             size = form.constant.size
             numbers.append(np.arange(total, total + size).reshape(1, *form.constant.shape))
             total += size
-        moved = self._apply(node, [n.astype(np.float64) for n in numbers])[0].reshape(-1)
+        moved = applied(self.graph, node, [n.astype(np.float64) for n in numbers])[0].reshape(-1)
         source = moved.astype(np.int64)
         target = np.flatnonzero(source)
         found, first = [], 1
@@ -226,7 +226,7 @@ class Folder:
         op = node.op
         shape = self.graph.signals[node.operands[0]].shape
         if isinstance(op, _EACH):
-            one, zero = (self._apply(node, [np.full((1, *shape), x)]) for x in (1.0, 0.0))
+            one, zero = (applied(self.graph, node, [np.full((1, *shape), x)]) for x in (1.0, 0.0))
             each = np.arange(one[0].size)
             source = np.broadcast_to(np.arange(prod(shape)).reshape(shape), one[0].shape)
             weight = (one - zero).reshape(-1)
@@ -281,13 +281,6 @@ class Folder:
         if name not in self.tensors:
             self.tensors.append(name)
         return self.tensors.index(name)
-
-    def _apply(self, node: Node, operands: list[Array]) -> Array:
-        call = node.op.call([self.graph.signals[value] for value in node.operands])
-        given: dict[str, Any] = {key: value.numpy() for key, value in call.tensors.items()}
-        given |= call.options
-        result: Array = getattr(kernels, call.function)(*operands, **given)
-        return np.asarray(result, np.float64)
 
 
 def _is_even(rows: Array, count: int) -> bool:
