@@ -87,7 +87,8 @@ class _Builder:
         except NodeError:
             return Graph({}, {})
         delays = [n for n, node in self.flat.nodes.items() if node.type in (DELAY, "Delay")]
-        for name in flow_order(self.flat.sources, sorted(delays)):
+        late = {name: self.flat.sources[name] for name in sorted(delays)}
+        for name in flow_order({**self.flat.sources, **dict.fromkeys(late, ())}, late):
             try:
                 self.node(name, self.flat.nodes[name])
             except NodeError:

@@ -85,6 +85,7 @@ _PUBLIC = {
     "train_for": "snnir.driver",
     "update": "snnir.driver",
     "with_calibration": "snnir.pipeline_text",
+    "with_lasting": "snnir.lasting",
 }
 
 __all__ = [
@@ -158,6 +159,7 @@ __all__ = [
     "train_for",
     "update",
     "with_calibration",
+    "with_lasting",
 ]
 
 if TYPE_CHECKING:
@@ -187,6 +189,7 @@ if TYPE_CHECKING:
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
+    from snnir.lasting import with_lasting
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
     from snnir.mlir.text import from_mlir, to_mlir

@@ -222,6 +222,24 @@ def max_pool(
     return patches.max(axis=tuple(range(-len(kernel), 0)))
 
 
+def pick_max_pool(
+    scores: Array,
+    x: Array,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+) -> Array:
+    """The element of x where each window of the scores has its first largest."""
+    ones = (1,) * len(kernel)
+    ranked, given = (
+        windows(pad(a, ((0, 0), *padding), fill), kernel, stride, ones)
+        for a, fill in ((scores, -np.inf), (x, 0.0))
+    )
+    lead = given.shape[: -len(kernel)]
+    best = ranked.reshape(*lead, -1).argmax(axis=-1)
+    return np.take_along_axis(given.reshape(*lead, -1), best[..., None], axis=-1)[..., 0]
+
+
 def winner(x: Array) -> Array:
     """1 for the first largest element of each row if it is above 0, else 0."""
     y = np.zeros_like(x)

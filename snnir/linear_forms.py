@@ -56,7 +56,7 @@ def follow_reads(
         for name, node in nodes.items()
     }
     reads: dict[str, frozenset[Read]] = {}
-    for name in flow_order(sources, ()):
+    for name in flow_order(sources):
         node = nodes[name]
         found = (
             reads[value.node] if value.node in nodes else of_source(node, value)

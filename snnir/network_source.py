@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
-from snnir.dynamics import fused
+from snnir.dynamics import batch, fused
 from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.program import Dynamics, Operand
 from snnir.dynamics.source import Expressions, renamed
@@ -72,8 +72,9 @@ def steps_source(
 
 def helper_sources(programs: Iterable[Dynamics]) -> list[str]:
     """Return the functions that step programs call, as text."""
-    wanted = {"snn_fma"} if any(program.is_fused for program in programs) else set()
-    return function_sources(fused, wanted)
+    used = {let.op for program in programs for let in program.body}
+    found = function_sources(fused, {"snn_fma"}) if "fma" in used else []
+    return found + (function_sources(batch, {"snn_batch_sum"}) if "batch_sum" in used else [])
 
 
 def step_source(

@@ -34,6 +34,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "eliminate-reshape": "snnir.passes.eliminate_reshape:EliminateReshape",
         "fold-batchnorm": "snnir.passes.fold_batchnorm:FoldBatchnorm",
         "fold-constants": "snnir.passes.fold_constants:FoldConstants",
+        "freeze": "snnir.passes.freeze:Freeze",
         "fuse-linear": "snnir.passes.fuse_linear:FuseLinear",
         "infer": "snnir.passes.infer:Infer",
         "linear-to-conv": "snnir.passes.lower_synapses:LinearToConv",

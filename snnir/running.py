@@ -16,6 +16,7 @@ from snnir.errors import error
 from snnir.events import Events, streams_of
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
+from snnir.ir.plastic import Plastic
 from snnir.streams import Kind, Signal
 
 Array = npt.NDArray[Any]
@@ -29,11 +30,15 @@ class Result:
         outputs: [T, B, *shape] by output name.
         recorded: [T, B, *shape] by the names asked for.
         stats: For every spiking population: neurons, spikes, and spikes per neuron and step.
+        lasting: What outlives the run, by `node:state`: weights that were learned, thresholds that
+            adapt, counters of random numbers. To go on from it, give it to the next run; to keep
+            it, see `snnir.with_lasting`.
     """
 
     outputs: dict[str, Array]
     recorded: dict[str, Array] = field(default_factory=dict)
     stats: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lasting: dict[str, Array] = field(default_factory=dict, kw_only=True)
 
     @property
     def output(self) -> Array:
@@ -192,8 +197,9 @@ def check_record(names: Sequence[str], graph: Graph) -> None:
             continue
         node, _, state = name.rpartition(":")
         op = graph.nodes[node].op if node in graph.nodes else None
-        if isinstance(op, Step):
-            states = [s.name for s in op.program.states]
+        if isinstance(op, (Step, Plastic)):
+            program = op.program if isinstance(op, Step) else op.rule
+            states = [s.name for s in program.states]
             if state in states:
                 continue
             raise error("SNN602", f"has no state '{state}'", node=node, hint=f"one of {states}")

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnir.errors import shown
-from snnir.ir.graph import Graph
+from snnir.ir.graph import Graph, Node
 from snnir.ir.order import components
+from snnir.ir.plastic import Plastic
 from snnir.ir.timing import Delay
 
 
@@ -23,7 +24,8 @@ class Stage:
     Attributes:
         kind: `batched` (stateless, all steps of a tile at once), `scan` (one neuron population
             over time), `unit` (stateless nodes that nobody else reads, then the population that
-            reads them), `shift` (a delay line) or `loop` (a recurrence, stepped together).
+            reads them), `shift` (a delay line) or `loop` (a recurrence, or synapses that learn,
+            stepped together).
         nodes: Names in dataflow order; more than one only in a unit or a loop.
     """
 
@@ -46,8 +48,8 @@ class Schedule:
 
 def schedule(graph: Graph) -> Schedule:
     """Return the schedule of a verified graph; linear in its size."""
-    if not any(isinstance(node.op, Delay) for node in graph.nodes.values()):
-        # Every cycle has a delay, so there is none: the order is the schedule.
+    if not any(_is_late(node) for node in graph.nodes.values()):
+        # Every cycle has an operand that is taken in late; without one, the order is the schedule.
         stages = [_stage(graph, [name]) for name in graph.order]
     else:
         successors = {
@@ -57,9 +59,14 @@ def schedule(graph: Graph) -> Schedule:
     return Schedule(tuple(_with_units(graph, stages)))
 
 
+def _is_late(node: Node) -> bool:
+    return len(node.op.late_operands(len(node.operands))) > 0
+
+
 def _stage(graph: Graph, names: list[str]) -> Stage:
     node = graph.nodes[names[0]]
-    if len(names) > 1 or any(value.node == node.name for value in node.operands):
+    is_loop = len(names) > 1 or any(value.node == node.name for value in node.operands)
+    if is_loop or isinstance(node.op, Plastic):
         return Stage("loop", tuple(names))
     if isinstance(node.op, Delay):
         return Stage("shift", (node.name,))

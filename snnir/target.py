@@ -20,6 +20,7 @@ import numpy.typing as npt
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron
+from snnir.lasting import is_learning
 from snnir.memory import collection_paused
 from snnir.pipeline import PipelineResult, run_pipeline
 from snnir.pipeline_text import convert_text
@@ -46,12 +47,14 @@ class Target:
         between: If streams begin and end in populations, as on chips, attributes of the LIF family
             that such populations have; the support matrix shows ops between two of them.
         continuous: Whether it takes neurons that no pass has discretised; its populations are such.
+        learns: Whether it takes synapses that learn, and states that outlive a run.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str] = ""
     between: ClassVar[Mapping[str, str]] = {}
     continuous: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     def pipeline(self, level: int) -> str:
         """Return the passes the target needs before `build`, for an optimisation level."""
@@ -78,6 +81,20 @@ def still_continuous(graph: Graph) -> list[Diagnostic]:
         Diagnostic("SNN501", "is still continuous", node.name, hint="run the pass discretize")
         for node in graph.nodes.values()
         if isinstance(node.op, Neuron)
+    ]
+
+
+def still_learning(graph: Graph, name: str) -> list[Diagnostic]:
+    """Return the nodes with states that outlive a run, for a target that has no such."""
+    return [
+        Diagnostic(
+            "SNN501",
+            f"learns while it runs, which target '{name}' does not",
+            node.name,
+            hint="run the pass freeze to take the network as it is",
+        )
+        for node in graph.nodes.values()
+        if is_learning(node.op)
     ]
 
 
@@ -135,6 +152,7 @@ class Compiled:
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Run in memory; see the target's simulator.
 
@@ -208,7 +226,8 @@ def _build(target: Target, graph: Graph, passes: str | None, level: int) -> Comp
     first = run_pipeline(graph, passes) if passes is not None else PipelineResult(graph)
     rest = run_pipeline(first.graph, target.pipeline(0 if passes is not None else level))
     history = PipelineResult(rest.graph, (*first.records, *rest.records))
-    problems = target.check(history.graph)
+    problems = [] if target.learns else still_learning(history.graph, target.name)
+    problems = problems or target.check(history.graph)
     if problems:
         raise SnnirError(problems)
     return target.build(history.graph, history)

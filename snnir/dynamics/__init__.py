@@ -12,6 +12,7 @@ from snnir.dynamics.models import (
 )
 from snnir.dynamics.program import Dynamics, Let, State
 from snnir.dynamics.trace import (
+    batch_sum,
     dynamics,
     exp,
     floor,
@@ -35,6 +36,7 @@ __all__ = [
     "Model",
     "State",
     "all_models",
+    "batch_sum",
     "dynamics",
     "exp",
     "find_model",

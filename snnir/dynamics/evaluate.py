@@ -60,6 +60,8 @@ def neuron_function(
 ) -> Callable[..., list[Array]]:
     """Return the step of a population: (*inputs, states) to outputs; states are updated.
 
+    What it takes must have the shape of the population, or `like` says which that is.
+
     Args:
         program: The step program.
         params: Parameters, broadcastable to the population.
@@ -70,17 +72,21 @@ def neuron_function(
     constants = {name: np.asarray(value, dtype) for name, value in params.items()}
     updates = [(name, _getter(value, dtype)) for name, value in program.updates]
     outputs = [name for name, _ in program.outputs]
+    lasting = program.lasting
 
-    def step(*arguments: Any) -> list[Array]:
+    def step(*arguments: Any, like: Any = None) -> list[Array]:
         *xs, states = arguments
         given = {
             name: x.astype(dtype, copy=False) for name, x in zip(program.inputs, xs, strict=True)
         }
         env: Env = {**constants, **states, **given}
         body(env)
-        shape = xs[0].shape
+        shape = (xs[0] if like is None else like).shape
+        one = (1, *shape[1:])
         results = [_full(env[name], shape, stream) for name in outputs]
-        fresh = {name: _full(get(env), shape, dtype) for name, get in updates}
+        fresh = {
+            name: _full(get(env), one if name in lasting else shape, dtype) for name, get in updates
+        }
         states.update(fresh)
         return results
 

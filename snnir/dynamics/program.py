@@ -29,10 +29,14 @@ class State:
     Attributes:
         name: Its name.
         initial: Its value before the first step: a number, or the name of a parameter.
+        lasting: It belongs to the network, not to a sample: all samples of a batch share it, and
+            it outlives a run, as what was learned does. Its new value may depend on samples only
+            through `batch_sum`.
     """
 
     name: str
     initial: Operand = 0.0
+    lasting: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,23 @@ class Dynamics:
         """Whether some product and sum are rounded together."""
         return any(let.op == "fma" for let in self.body)
 
+    @property
+    def lasting(self) -> frozenset[str]:
+        """Names of the states that all samples share and that outlive a run."""
+        return frozenset(state.name for state in self.states if state.lasting)
+
+    @property
+    def is_pooling(self) -> bool:
+        """Whether the samples of a batch depend on each other."""
+        return bool(self.lasting) or any(let.op == "batch_sum" for let in self.body)
+
     def types(self) -> Mapping[str, str]:
         """Return `float` or `bool` for every name.
 
         Raises:
             SnnirError: SNN201 for an undefined or redefined name, an unknown operation, a wrong
-                number or type of operands, or a state that is not updated.
+                number or type of operands, a state that is not updated, or a lasting state whose
+            new value differs from sample to sample.
         """
         return _Checker(self).run()
 
@@ -113,6 +128,8 @@ class _Checker:
         self.program = program
         self.types: dict[str, str] = {}
         self.problems: list[str] = []
+        states = [state.name for state in program.states if not state.lasting]
+        self.per_sample = {*program.inputs, *states}
 
     def run(self) -> Mapping[str, str]:
         program = self.program
@@ -162,6 +179,15 @@ class _Checker:
             wanted = "bool" if let.op == "select" and index == 0 else op.takes
             self.want(arg, wanted, let.target)
         self.define(let.target, op.gives)
+        self.follow_samples(let)
+
+    def follow_samples(self, let: Let) -> None:
+        """Note whether a value differs from sample to sample."""
+        varies = any(arg in self.per_sample for arg in let.args if isinstance(arg, str))
+        if let.op == "batch_sum" and not varies:
+            self.problems.append(f"'{let.target}' sums what is the same for all samples")
+        elif varies and let.op != "batch_sum":
+            self.per_sample.add(let.target)
 
     def want(self, arg: Operand, wanted: str, target: str) -> None:
         found = self.types.get(arg) if isinstance(arg, str) else "float"
@@ -179,5 +205,10 @@ class _Checker:
             self.problems.append(f"updates {updated} where the states are {states}")
         for name, value in self.program.updates:
             self.want(value, "float", f"new {name}")
+            if name in self.program.lasting and value in self.per_sample:
+                self.problems.append(
+                    f"lasting state {name} becomes '{value}', which differs from sample to sample "
+                    "(see batch_sum)"
+                )
         for name, _ in self.program.outputs:
             self.want(name, "float", "output")

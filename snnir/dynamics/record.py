@@ -20,6 +20,7 @@ def dynamics_record(step: LifStep | Dynamics) -> dict[str, Any]:
         "inputs": list(step.inputs),
         "params": [list(pair) for pair in step.params],
         "states": [[state.name, _operand(state.initial)] for state in step.states],
+        **({"lasting": sorted(step.lasting)} if step.lasting else {}),
         "body": [[let.target, let.op, [_operand(a) for a in let.args]] for let in step.body],
         "updates": [[name, _operand(value)] for name, value in step.updates],
         "outputs": [[name, str(kind)] for name, kind in step.outputs],
@@ -45,7 +46,10 @@ def dynamics_from(record: Mapping[str, Any]) -> LifStep | Dynamics:
             name=str(record["program"]),
             inputs=tuple(map(str, record["inputs"])),
             params=tuple((str(name), str(unit)) for name, unit in record["params"]),
-            states=tuple(State(str(name), _value(value)) for name, value in record["states"]),
+            states=tuple(
+                State(str(name), _value(value), name in record.get("lasting", ()))
+                for name, value in record["states"]
+            ),
             body=tuple(
                 Let(str(target), str(op), tuple(_value(a) for a in args))
                 for target, op, args in record["body"]

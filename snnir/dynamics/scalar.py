@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from snnir.dynamics.batch import snn_batch_sum
 from snnir.dynamics.fused import snn_fma
 
 
@@ -31,6 +32,7 @@ class ScalarOp:
         takes: Type of the operands, `float` or `bool`.
         gives: Type of the result.
         whole: It is defined on integers only; programs in floating point do not have it.
+        across: It joins the samples of a batch; all others act on each element alone.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ScalarOp:
     mlir: str = ""
     mlir_whole: str = ""
     whole: bool = False
+    across: bool = False
 
     @property
     def jax(self) -> str:
@@ -313,12 +316,14 @@ _TABLE = [
         mlir="arith.select",
         mlir_whole="arith.select",
     ),
+    # The samples of a batch added up in their order, beginning with the first; see `State.lasting`.
+    ScalarOp("batch_sum", 1, snn_batch_sum, "snn_batch_sum({0})", c="-", triton="-", across=True),
 ]
 
 #: All scalar operations by name. `select` takes (bool, float, float).
 SCALAR_OPS: dict[str, ScalarOp] = {op.name: op for op in _TABLE}
 #: Those of programs in floating point.
-FLOAT_OPS: dict[str, ScalarOp] = {op.name: op for op in _TABLE if not op.whole}
+FLOAT_OPS: dict[str, ScalarOp] = {op.name: op for op in _TABLE if not op.whole and not op.across}
 #: Those of programs of integers.
 WHOLE_OPS = frozenset(
     (

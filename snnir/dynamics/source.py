@@ -112,7 +112,7 @@ def renamed(program: Dynamics, rename: Callable[[str], str]) -> Dynamics:
         program,
         inputs=tuple(table[name] for name in program.inputs),
         params=tuple((table[name], unit) for name, unit in program.params),
-        states=tuple(State(table[s.name], operand(s.initial)) for s in program.states),
+        states=tuple(State(table[s.name], operand(s.initial), s.lasting) for s in program.states),
         body=tuple(
             Let(table[let.target], let.op, tuple(operand(arg) for arg in let.args))
             for let in program.body

@@ -156,6 +156,7 @@ trunc = _function("trunc")
 rounded = _function("round")
 minimum = _function("min")
 maximum = _function("max")
+batch_sum = _function("batch_sum")
 
 
 def dynamics(
@@ -163,6 +164,7 @@ def dynamics(
     states: Mapping[str, Operand],
     outputs: Sequence[Kind] = (Kind.SPIKES,),
     name: str | None = None,
+    lasting: Mapping[str, Operand] | None = None,
 ) -> Callable[[Callable[..., Any]], Dynamics]:
     """Decorator: trace a step function into a `Dynamics`.
 
@@ -171,26 +173,32 @@ def dynamics(
         states: Initial value of each state, a number or a parameter's name.
         outputs: Kind of each result.
         name: Name of the model; the function's by default.
+        lasting: The same of states that all samples share and that outlive a run.
 
     The function takes inputs, states and parameters by name (anything that is neither a state
-    nor a parameter is an input) and returns `(new states, result)` or `(new states, (results))`.
+    nor a parameter is an input) and returns `(new states, result)` or `(new states, (results))`;
+    with no outputs, only the new states.
 
     Raises:
         SnnirError: SNN201 if the function branches in Python, or its program is not well formed.
     """
+    shared = dict(lasting or {})
 
     def trace(function: Callable[..., Any]) -> Dynamics:
         builder = Builder()
         names = list(inspect.signature(function).parameters)
         symbols = {name: builder.symbol(name) for name in names}
-        updates, results = function(**symbols)
+        updates, results = function(**symbols) if outputs else (function(**symbols), ())
         if not isinstance(results, tuple):
             results = (results,)
         program = Dynamics(
             name=name or function.__name__,
-            inputs=tuple(n for n in names if n not in params and n not in states),
+            inputs=tuple(n for n in names if n not in {*params, *states, *shared}),
             params=tuple(params.items()),
-            states=tuple(State(state, initial) for state, initial in states.items()),
+            states=(
+                *(State(state, initial) for state, initial in states.items()),
+                *(State(state, initial, lasting=True) for state, initial in shared.items()),
+            ),
             updates=tuple((state, builder._operand(v, "float")) for state, v in updates.items()),
             outputs=tuple(
                 (str(builder._operand(result, "float")), kind)

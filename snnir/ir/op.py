@@ -84,6 +84,13 @@ class Op:
         """Number of operands of this op, or None for one or more."""
         return self.arity
 
+    def late_operands(self, count: int) -> range:
+        """Return which of its operands are taken in only when a step ends.
+
+        They may come from what reads its result.
+        """
+        return range(0)
+
     @property
     def is_stateless(self) -> bool:
         """Whether a step depends on nothing but that step's operands."""

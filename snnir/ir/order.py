@@ -1,4 +1,4 @@
-"""Orders and components of a graph; delays are what may be run against the flow."""
+"""Orders and components of a graph; what is taken in late may be run against the flow."""
 
 from __future__ import annotations
 
@@ -7,49 +7,65 @@ from collections.abc import Collection, Iterable, Mapping
 
 from snnir.errors import error
 from snnir.ir.graph import Graph
-from snnir.ir.timing import Delay
 
 
-def flow_order(sources: Mapping[str, Collection[str]], delays: Iterable[str]) -> list[str]:
-    """Order names so that sources come first; a delay may come earlier where it closes a cycle.
+def flow_order(
+    sources: Mapping[str, Collection[str]], late: Mapping[str, Collection[str]] | None = None
+) -> list[str]:
+    """Order names so that sources come first; late ones may follow where they close a cycle.
 
-    Linear in names and edges, and stable. What is in a cycle without a delay is left out.
+    Linear in names and edges, and stable. What is in a cycle without a late source is left out.
 
     Args:
         sources: For every name, the names it depends on.
-        delays: Names that may be placed before their sources, in order of preference.
+        late: Of some names, further sources that it takes in only when a step ends; names in
+            order of preference.
     """
-    users: dict[str, list[str]] = {name: [] for name in sources}
+    late = late or {}
+    users: dict[str, list[tuple[str, bool]]] = {name: [] for name in sources}
     pending: dict[str, int] = {}
+    waiting: dict[str, int] = {}
     for name, needed in sources.items():
+        later = {source for source in late.get(name, ()) if source in users} - set(needed)
         known = {source for source in needed if source in users}
-        pending[name] = len(known)
+        pending[name], waiting[name] = len(known) + len(later), len(known)
         for source in known:
-            users[source].append(name)
+            users[source].append((name, False))
+        for source in later:
+            users[source].append((name, True))
     ready = deque(name for name, count in pending.items() if count == 0)
-    held = deque(delays)
+    early = deque(name for name in late if waiting[name] == 0)
     placed: dict[str, None] = {}
-    while ready or held:
-        name = ready.popleft() if ready else held.popleft()
+    while ready or early:
+        name = ready.popleft() if ready else early.popleft()
         if name in placed:
             continue
         placed[name] = None
-        for user in users[name]:
+        for user, is_late in users[name]:
             pending[user] -= 1
             if pending[user] == 0:
                 ready.append(user)
+            if not is_late:
+                waiting[user] -= 1
+                if waiting[user] == 0 and user in late:
+                    early.append(user)
     return list(placed)
 
 
 def dataflow_order(graph: Graph) -> list[str]:
-    """Order nodes so that operands come first, but for delays that close a cycle.
+    """Order nodes so that operands come first, but for late ones that close a cycle.
 
     Raises:
         SnnirError: SNN204 naming the nodes of a cycle without a delay.
     """
-    sources = {node.name: {v.node for v in node.operands} for node in graph.nodes.values()}
-    delays = [node.name for node in graph.nodes.values() if isinstance(node.op, Delay)]
-    order = flow_order(sources, delays)
+    sources: dict[str, set[str]] = {}
+    late: dict[str, set[str]] = {}
+    for node in graph.nodes.values():
+        later = set(node.op.late_operands(len(node.operands)))
+        sources[node.name] = {v.node for i, v in enumerate(node.operands) if i not in later}
+        if later:
+            late[node.name] = {node.operands[i].node for i in later}
+    order = flow_order(sources, late)
     if len(order) < len(graph.nodes):
         placed = set(order)
         raise _loop_error(graph, [name for name in graph.nodes if name not in placed])
@@ -62,7 +78,11 @@ def _loop_error(graph: Graph, stuck: list[str]) -> Exception:
     name = stuck[0]
     while name not in path:
         path[name] = None
-        name = next(v.node for v in graph.nodes[name].operands if v.node in blocked)
+        node = graph.nodes[name]
+        later = node.op.late_operands(len(node.operands))
+        name = next(
+            v.node for i, v in enumerate(node.operands) if v.node in blocked and i not in later
+        )
     cycle = list(path)[list(path).index(name) :]
     shown = " <- ".join([*cycle[:6], "..." if len(cycle) > 6 else name])
     return error(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from snnir.ir.op import KernelCall, Op, Operands, Results, analog, register_op, want_rank
+from snnir.ir.op import KernelCall, Op, Operands, OpError, Results, analog, register_op, want_rank
 from snnir.ir.synapses import window_extents
 from snnir.streams import Kind, Signal
 
@@ -80,3 +80,31 @@ class MaxPool2d(_Pool):
 
     name: ClassVar[str] = "max_pool2d"
     reduction: ClassVar[str] = "max"
+
+
+@register_op
+@dataclass(frozen=True)
+class PickMax2d(_Pool):
+    """y = in each window, the second operand where the first is largest (first such place).
+
+    Padding never wins.
+    """
+
+    name: ClassVar[str] = "pick_max2d"
+    arity: ClassVar[int | None] = 2
+    reduction: ClassVar[str] = "max"
+
+    def infer(self, operands: Operands) -> Results:
+        """The second operand's kind, with the extents of the windows."""
+        scores, values = operands
+        if scores is not None and values is not None and scores.shape != values.shape:
+            listed = f"{list(scores.shape)} and {list(values.shape)}"
+            raise OpError("SNN202", f"its operands have shapes {listed}")
+        known = scores if values is None else values
+        results = super().infer([known])
+        return results if values is not None else (None,)
+
+    def call(self, operands: Sequence[Signal]) -> KernelCall:
+        """Choice in sliding windows."""
+        options = {"kernel": self.kernel, "stride": self.stride, "padding": self.padding}
+        return KernelCall("pick_max_pool", options=options)

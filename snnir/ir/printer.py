@@ -250,7 +250,8 @@ def program_lines(program: Dynamics, name: str) -> Iterable[str]:
     for param, unit in program.params:
         yield f"  param {identifier(param)} {quoted(unit)}"
     for state in program.states:
-        yield f"  state {identifier(state.name)} = {operand(state.initial)}"
+        word = "lasting" if state.lasting else "state"
+        yield f"  {word} {identifier(state.name)} = {operand(state.initial)}"
     for let in program.body:
         yield f"  {identifier(let.target)} = {let.op} {', '.join(map(operand, let.args))}"
     for state_name, value in program.updates:

@@ -66,8 +66,8 @@ class ProgramReader:
                 inputs = self._joined(self._identifier)
             elif word == "param":
                 params.append((self._identifier(), tokens.string()))
-            elif word == "state":
-                states.append(State(*self._assigned()))
+            elif word in ("state", "lasting"):
+                states.append(State(*self._assigned(), lasting=word == "lasting"))
             elif word == "next":
                 updates.append(self._assigned())
             elif word == "emit":

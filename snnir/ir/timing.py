@@ -62,6 +62,10 @@ class Delay(Op):
                 f"seconds {list(seconds.shape)} do not fit shape {list(operand.shape)}",
             )
 
+    def late_operands(self, count: int) -> range:
+        """It gives what it holds before it takes in."""
+        return range(count)
+
     @property
     def is_even(self) -> bool:
         """Whether it holds as one number for a stream of any shape."""

@@ -127,7 +127,10 @@ class _Reader:
         initial = operation.attributes.get("initial")
         if not isinstance(initial, (str, float)):
             raise WrongAttribute("needs attribute 'initial', a float or the name of a parameter")
-        self.states.append(State(self.define(operation), initial))
+        lasting = operation.attributes.get("lasting", False)
+        if not isinstance(lasting, bool):
+            raise WrongAttribute("needs attribute 'lasting' to be true or false")
+        self.states.append(State(self.define(operation), initial, lasting))
 
     def read_next(self, operation: Operation) -> None:
         name = wanted(operation.attributes, "state", str)

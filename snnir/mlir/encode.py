@@ -163,7 +163,8 @@ class _ProgramEncoder:
         for state in program.states:
             initial = state.initial
             start = initial if isinstance(initial, str) else float(initial)
-            self.define(state.name, tree.PROGRAM_STATE, initial=start)
+            kept: dict[str, Any] = {"lasting": True} if state.lasting else {}
+            self.define(state.name, tree.PROGRAM_STATE, (), initial=start, **kept)
         for let in program.body:
             arguments = tuple(map(self.argument, let.args))
             self.define(let.target, f"{tree.SCALAR}{let.op}", arguments)

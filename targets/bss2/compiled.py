@@ -13,6 +13,7 @@ import numpy.typing as npt
 from snnir.artefact import populations
 from snnir.c_build import NoCompiler
 from snnir.errors import Diagnostic, error, warn
+from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport
 from snnir.running import Result, check_inputs, spike_stats
 from snnir.target import Compiled
@@ -61,6 +62,7 @@ class Bss2Compiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
         **conditions: Any,
     ) -> Result:
         """Run events on the emulated chip, which starts at rest.
@@ -69,6 +71,7 @@ class Bss2Compiled(Compiled):
             x: Counts of events [T, B, *shape] (or [T, *shape]), or one such array per input name.
             record: Populations, for their spikes, and `NAME:v` for their membranes.
             resume: Not possible: what is in a chip's circuits cannot be kept.
+            lasting: Nothing lasts on this target.
             conditions: Fields of `Conditions`: `mode` (`ideal`, `mismatch`, `euler`), `seed` of the
                 virtual chip, `noise_seed` of the trial, `sigmas` (a text such as
                 `threshold=2,tau_mem=0.1`), `arbitrate`, `serial`, `cadc`, `cadc_period`.
@@ -79,6 +82,7 @@ class Bss2Compiled(Compiled):
         Raises:
             SnnirError: SNN601 if x does not fit or a condition is none, SNN602 if a record is none.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         if resume:
             raise error("SNN601", "a chip starts at rest; give the whole input in one run")
         inputs = check_inputs(x, self.inputs)

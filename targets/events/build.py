@@ -82,7 +82,7 @@ def _linear_order(graph: Graph) -> list[str]:
         for name in graph.nodes
         if name in names
     }
-    return list(flow_order(sources, ()))
+    return list(flow_order(sources))
 
 
 def build_network(graph: Graph, *, held: bool = False, keep_zeros: bool = False) -> EventNetwork:

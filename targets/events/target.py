@@ -18,6 +18,7 @@ from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.events import Events
 from snnir.ir.graph import Graph
 from snnir.ir.safetensors_io import write_tensors
+from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport
 from snnir.pipeline import PipelineResult
 from snnir.running import EventResult, check_streams, spike_stats
@@ -158,6 +159,7 @@ class EventsCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
         duration: float | None = None,
         samples: int | None = None,
     ) -> EventResult:
@@ -170,6 +172,7 @@ class EventsCompiled(Compiled):
             record: Populations, for their spikes, and `NAME:v` or `NAME:i` for their states at
                 the end of every step.
             resume: Not possible: a run begins at rest.
+            lasting: Nothing lasts on this target.
             duration: Seconds; that of the arrays if None. What happens at this time or later is
                 left out.
             samples: Number of samples where only events are given; as many as they have if None.
@@ -179,6 +182,7 @@ class EventsCompiled(Compiled):
                 given up (more than max_events spikes, spikes without delay that cause each other
                 for ever, a state that is not finite), SNN503 if there is no compiler.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         if resume:
             raise error("SNN601", "a run of events begins at rest; give the whole input at once")
         sim = self.simulator

@@ -18,6 +18,7 @@ from snnir.artefact import populations
 from snnir.c_build import NoCompiler
 from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
+from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
@@ -185,6 +186,7 @@ class IpuCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Emulate the program.
 
@@ -193,11 +195,13 @@ class IpuCompiled(Compiled):
             record: Nodes to record, as `node` or `node:state`.
             resume: Go on from where the last call ended instead of from rest; what went before is
                 computed again.
+            lasting: Nothing lasts on this target.
 
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a node cannot be recorded, SNN503 if
                 there is no compiler, SNN502 if the program breaks a rule of the machine.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         facts: Facts = self.facts
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)

@@ -13,6 +13,7 @@ from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.safetensors_io import write_tensors
+from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record
@@ -153,6 +154,7 @@ class JaxsnnCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Run the topology by jaxsnn, from rest.
 
@@ -161,11 +163,13 @@ class JaxsnnCompiled(Compiled):
                 counts, each at the start of its step.
             record: Populations.
             resume: Not possible.
+            lasting: Nothing lasts on this target.
 
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 for a record that is no population,
                 SNN501 if a population of events has too few slots.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
         if resume:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from snnir.artefact import populations
 from snnir.errors import error
+from snnir.lasting import check_lasting
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled
 from snnir.targets.mlir_code import host
@@ -82,6 +83,7 @@ class MlirCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Compile the code with IREE if it was not, and run it.
 
@@ -89,11 +91,13 @@ class MlirCompiled(Compiled):
             x: [T, B, *shape] (or [T, *shape], a batch of one), or one such array per input name.
             record: Nodes to record, as `node` or `node:state`.
             resume: Go on from where the last call ended instead of from rest.
+            lasting: Nothing lasts on this target.
 
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist, SNN503
                 without IREE's compiler and runtime.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
         steps, batch = next(iter(inputs.values())).shape[:2]

@@ -22,6 +22,7 @@ from snnir.ir.graph import Graph, Value
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
+from snnir.lasting import check_lasting
 from snnir.network_source import literal
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
@@ -234,6 +235,7 @@ class NativeCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Compile the program if it was not, and run it.
 
@@ -241,11 +243,13 @@ class NativeCompiled(Compiled):
             x: [T, B, *shape] (or [T, *shape], a batch of one), or one such array per input name.
             record: Nodes to record, as `node` or `node:state`.
             resume: Go on from where the last call ended instead of from rest.
+            lasting: What lasts of an earlier run (`Result.lasting`) instead of what the graph has.
 
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist, SNN503
                 if there is no compiler.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
         steps, batch = next(iter(inputs.values())).shape[:2]

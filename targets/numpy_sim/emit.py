@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from snnir import folder_program, kernels
+from snnir import folder_program, kernels, kernels_learning
 from snnir.bounds import precision_for
 from snnir.dynamics.program import Dynamics
 from snnir.dynamics.source import Expressions, renamed
 from snnir.embedding import function_sources, module_body
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
+from snnir.ir.plastic import Plastic
+from snnir.ir.random import Uniform
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
 from snnir.network_source import helper_sources
 from snnir.schedule import schedule
 from snnir.target import Content
 from snnir.targets.numpy_sim import runtime
-from snnir.targets.numpy_sim.build import PRECISIONS, step_dtype, value_name
+from snnir.targets.numpy_sim.build import PRECISIONS, rule_dtype, step_dtype, value_name
 from snnir.tensors import Tensor
 
 WEIGHTS = "weights.npz"
@@ -32,7 +34,10 @@ PROGRAM = "model.py"
 
 #: What step functions use besides the names of the program.
 _WORDS = frozenset(
-    ("dtype", "full", "inf", "kind", "nan", "np", "snn_fma", "state", *keyword.kwlist)
+    (
+        *("dtype", "full", "inf", "kind", "like", "nan", "np", "snn_fma", "snn_batch_sum"),
+        *("state", *keyword.kwlist),
+    )
 )
 
 _HEAD = '''\
@@ -70,12 +75,12 @@ def full(value, like, kind):
     return array if array.shape == like.shape else np.array(np.broadcast_to(array, like.shape))
 
 
-def run(inputs, record=(), state=None):
+def run(inputs, record=(), state=None, lasting=None):
     """Run the network on {input name: [time, batch, *shape]}; see `simulate`."""
     with np.load(pathlib.Path(__file__).parent / WEIGHTS, allow_pickle=False) as weights:
         model = network(weights)
     with np.errstate(all="ignore"):
-        return simulate(model, inputs, record, state)
+        return simulate(model, inputs, record, state, lasting)
 
 
 def main() -> None:
@@ -130,6 +135,7 @@ class _Writer:
         self.steps: dict[str, str] = {}
         self.step_names: list[tuple[Dynamics, str]] = []
         self.functions: set[str] = set()
+        self.learning: set[str] = set()
 
     def source(self) -> str:
         units = [self.unit(node) for node in self.graph.nodes.values()]
@@ -142,6 +148,7 @@ class _Writer:
         helpers = helper_sources(program for program, _ in self.step_names)
         parts += ["\n\n\n".join([*helpers, ""])] if helpers else []
         parts.append("\n\n".join(kernel_sources(self.functions)))
+        parts += ["\n\n\n".join(["", *learning_sources(self.learning)])] if self.learning else []
         files = function_sources(folder_program, {"command_line", "read_inputs", "write_results"})
         parts.append("\n\n\n".join(["", runtime_source(), *files]) + _MAIN)
         return "\n".join(parts)
@@ -193,6 +200,10 @@ class _Writer:
             return self.line(node, [*parts, _literal(shape), str(text)])
         if isinstance(op, Step):
             return self.neuron(node, op, operands, shape)
+        if isinstance(op, Plastic):
+            return self.plastic(node, op, operands)
+        if isinstance(op, Uniform):
+            return self.random(node, op, operands, shape)
         call = op.call([self.graph.signals[value] for value in node.operands])
         arguments = [f"{k}={self.weight(f'{node.name}.{k}', v)}" for k, v in call.tensors.items()]
         arguments += [f"{key}={_literal(value)}" for key, value in call.options.items()]
@@ -211,18 +222,53 @@ class _Writer:
     ) -> str:
         program = op.program
         inner = f"np.{np.dtype(step_dtype(op, self.dtype)).name}"
-        params = {k: f"{self.weight(f'{node.name}.{k}', v)}" for k, v in op.params.items()}
+        function, initial = self.program(node.name, program, op.params, inner)
+        results = tuple(value_name(Value(node.name, i)) for i in range(len(program.outputs)))
+        parts = ["'neuron'", _literal(operands), function, _literal(results), initial]
+        lasting = _literal(dict.fromkeys(sorted(program.lasting), shape))
+        rest = [lasting] if program.lasting else []
+        return self.line(node, [*parts, _literal(shape), "None", inner, *rest])
+
+    def program(
+        self, name: str, program: Dynamics, tensors: Mapping[str, Tensor], inner: str
+    ) -> tuple[str, str]:
+        """Return the source of a step function with its parameters, and of its first states."""
+        params = {k: self.weight(f"{name}.{k}", v) for k, v in tensors.items()}
         words = zip(program.params, safe_names(program).params, strict=True)
         named = {own: params[given] for (given, _), (own, _) in words}
         arguments = ", ".join(f"{k}={inner_cast(v, inner)}" for k, v in named.items())
         function = f"partial({self.step(program, inner)}{', ' if arguments else ''}{arguments})"
-        results = tuple(value_name(Value(node.name, i)) for i in range(len(program.outputs)))
         initial = ", ".join(
             f"{state.name!r}: {params.get(str(state.initial), state.initial)}"
             for state in program.states
         )
-        parts = ["'neuron'", _literal(operands), function, _literal(results), f"{{{initial}}}"]
-        return self.line(node, [*parts, _literal(shape), "None", inner])
+        return function, f"{{{initial}}}"
+
+    def plastic(self, node: Node, op: Plastic, operands: tuple[str, ...]) -> str:
+        """Return the source of synapses that learn."""
+        inner = f"np.{rule_dtype(op, self.dtype).__name__}"
+        function, initial = self.program(node.name, op.rule, op.params, inner)
+        self.learning.add("plastic_sum")
+        normalise = "None"
+        if op.total is not None:
+            self.learning.add("normalised")
+            total = self.weight(f"{node.name}.total", op.total)
+            normalise = f"partial(normalised, total={total}, sums={op.sums!r})"
+        weight = op.weight_state.name
+        rule = f"Rule(plastic_sum, {function}, {_literal(op.reads)}, {weight!r}, {normalise})"
+        lasting = _literal(dict.fromkeys(sorted(op.rule.lasting), op.shape))
+        parts = ["'plastic'", _literal(operands), "None", _literal((node.name,)), initial]
+        return self.line(node, [*parts, _literal(op.shape), "None", inner, lasting, rule])
+
+    def random(
+        self, node: Node, op: Uniform, operands: tuple[str, ...], shape: tuple[int, ...]
+    ) -> str:
+        """Return the source of random numbers."""
+        self.learning.add("uniform")
+        draw = f"partial(uniform, {op.seed}, dtype=dtype)"
+        parts = ["'random'", _literal(operands), draw, _literal((node.name,))]
+        parts += [f"{{'step': {op.step}}}", _literal(shape), "None", "np.int64", "{'step': ()}"]
+        return self.line(node, parts)
 
     @staticmethod
     def line(node: Node, parts: Iterable[Any]) -> str:
@@ -263,20 +309,23 @@ def step_source(program: Dynamics, name: str, inner: str) -> str:
     program = safe_names(program)
     params = "".join(f", {param}" for param, _ in program.params)
     printer = Expressions(program, "python", "kind({!r})")
-    lines = [f"\ndef {name}({', '.join(program.inputs)}, state{params}):"]
+    lines = [f"\ndef {name}({', '.join(program.inputs)}, state{params}, like=None):"]
     outputs = ", ".join(output for output, _ in program.outputs)
     lines.append(f'    """One step of {identifier(program.name)}; yields {outputs}."""  # {inner}')
     if inner != "np.float32":
         lines += [f"    {x} = {x}.astype({inner}, copy=False)" for x in program.inputs]
     lines.append(f"    kind = {inner}")
+    first = f"{program.inputs[0]} if like is None else like"
+    lines += [f"    like = {first}"]
     key_of = dict(zip((state.name for state in program.states), keys, strict=True))
     lines += [f'    {name} = state["{key}"]' for name, key in key_of.items()]
     lines += [f"    {line}" for line in printer.statements()]
     lines += [
-        f'    state["{key_of[state]}"] = full({printer.value(value)}, {program.inputs[0]}, kind)'
+        f'    state["{key_of[state]}"] = full({printer.value(value)}, '
+        f"like{'[:1]' if state in program.lasting else ''}, kind)"
         for state, value in program.updates
     ]
-    results = ", ".join(f"full({o}, {program.inputs[0]}, dtype)" for o, _ in program.outputs)
+    results = ", ".join(f"full({o}, like, dtype)" for o, _ in program.outputs)
     lines.append(f"    return [{results}]")
     return "\n".join(lines)
 
@@ -285,6 +334,12 @@ def kernel_sources(names: set[str]) -> list[str]:
     """Return the source of kernels and of whatever they call, as they stand in the module."""
     sources = function_sources(kernels, names)
     return [f"BLOCK = {kernels.BLOCK}", *(f"\n{source}" for source in sources)]
+
+
+def learning_sources(names: set[str]) -> list[str]:
+    """Return the source of what learning and random numbers need."""
+    constants = f"ROTATIONS = {kernels_learning.ROTATIONS}\nPARITY = 0x{kernels_learning.PARITY:X}"
+    return [constants, *function_sources(kernels_learning, names)]
 
 
 def runtime_source() -> str:

@@ -27,16 +27,18 @@ class Unit:
 
     Attributes:
         name: The node's name.
-        kind: `op` (stateless), `neuron` or `delay`.
+        kind: `op` (stateless), `neuron`, `delay`, `plastic` or `random`.
         operands: Names of the values it reads; result 0 of a node is the node's own name.
         function: For a stateless op: arrays [rows, *shape] to one array. For a neuron: its
             inputs [batch, *shape] and the dict of states, which it updates, to one array per
-            result.
+            result. For random numbers: number of the step, size of the batch and shape to an array.
         results: Names of the values it yields.
-        initial: States of a neuron before the first step, broadcastable to its shape.
-        shape: Shape of one sample of its result.
+        initial: States before the first step, broadcastable to their shape.
+        shape: Shape of one sample of its states: of its result, or [post, pre] of synapses.
         steps: Of a delay: whole steps, an int or an array.
         state_dtype: Element type of the states.
+        lasting: Shape of the states that all samples share and that outlive a run.
+        rule: Of synapses that learn: how they are computed.
     """
 
     name: str
@@ -48,6 +50,27 @@ class Unit:
     shape: tuple[int, ...] = ()
     steps: Any = None
     state_dtype: Any = np.float32
+    lasting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    rule: Rule | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How synapses that learn are computed.
+
+    Attributes:
+        forward: (x [batch, pre], weights [post, pre]) to y [batch, post].
+        learn: The inputs of the rule, broadcastable to [batch, post, pre], and the states.
+        reads: For every input, `pre`, `post` or `all`.
+        weight: The state that is the weight.
+        normalise: Weights to weights when a run ends, if they are.
+    """
+
+    forward: Callable[..., Array]
+    learn: Callable[..., Any]
+    reads: tuple[str, ...]
+    weight: str
+    normalise: Callable[..., Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,20 +113,46 @@ def check_record(model: Model, record: Sequence[str]) -> None:
             raise UnknownRecord(f"there is nothing called {name!r} to record{hint}")
 
 
-def initial_state(model: Model, batch: int) -> State:
-    """Return the state of every neuron and delay line before the first step."""
+def initial_state(model: Model, batch: int, lasting: Mapping[str, Array] | None = None) -> State:
+    """Return the state of everything that remembers before the first step.
+
+    Args:
+        model: The network.
+        batch: Samples.
+        lasting: `node:state` to what lasts of an earlier run, by default what the network has.
+    """
+    lasting = lasting or {}
     state: State = {}
     for unit in model.units.values():
         full = (batch, *unit.shape)
         if unit.kind == "delay":
             longest = int(np.max(unit.steps, initial=0))
             state[unit.name] = {"history": np.zeros((longest, *full), model.dtype)}
-        elif unit.kind == "neuron":
-            state[unit.name] = {
-                key: np.array(np.broadcast_to(np.asarray(value, unit.state_dtype), full))
-                for key, value in unit.initial.items()
-            }
+        elif unit.kind != "op":
+            state[unit.name] = own = {}
+            for key, value in unit.initial.items():
+                shape = (1, *unit.lasting[key]) if key in unit.lasting else full
+                given = lasting.get(f"{unit.name}:{key}", value)
+                own[key] = np.array(np.broadcast_to(np.asarray(given, unit.state_dtype), shape))
     return state
+
+
+def lasting_state(model: Model, state: State) -> dict[str, Array]:
+    """Return what lasts of a run, by `node:state`."""
+    return {
+        f"{unit.name}:{key}": state[unit.name][key][0].copy()
+        for unit in model.units.values()
+        for key in unit.lasting
+    }
+
+
+def end_run(model: Model, state: State) -> None:
+    """Normalise the weights that are normalised when a run ends."""
+    for unit in model.units.values():
+        rule = unit.rule
+        if rule is not None and rule.normalise is not None:
+            own = state[unit.name]
+            own[rule.weight] = rule.normalise(own[rule.weight][0])[None]
 
 
 def delayed(steps: Any, history: Array, x: Array) -> tuple[Array, Array]:
@@ -135,7 +184,6 @@ def run_scan(unit: Unit, values: dict[str, Array], state: State, watch: set[str]
     """Step one neuron population through the tile."""
     assert unit.function is not None
     inputs = [values[name] for name in unit.operands]
-    x = inputs[0]
     own = state[unit.name]
     collected: dict[str, list[Array]] = {}
     for now in zip(*inputs, strict=True):
@@ -145,7 +193,7 @@ def run_scan(unit: Unit, values: dict[str, Array], state: State, watch: set[str]
             if f"{unit.name}:{key}" in watch:
                 collected.setdefault(f"{unit.name}:{key}", []).append(own[key].copy())
     for name, steps in collected.items():
-        values[name] = np.stack(steps).reshape(len(x), *x.shape[1:])
+        values[name] = np.stack(steps)
 
 
 def run_unit(
@@ -168,6 +216,42 @@ def run_shift(unit: Unit, values: dict[str, Array], state: State) -> None:
     )
 
 
+def run_random(unit: Unit, values: dict[str, Array], state: State) -> None:
+    """Draw random numbers for every step of the tile."""
+    assert unit.function is not None
+    time, batch = values[unit.operands[0]].shape[:2]
+    own = state[unit.name]
+    first = int(own["step"][0])
+    draws = [unit.function(first + t, batch, unit.shape) for t in range(time)]
+    values[unit.results[0]] = np.stack(draws)
+    own["step"] = (own["step"] + time) % (1 << 32)
+
+
+def run_synapses(unit: Unit, now: dict[str, Array], state: State) -> None:
+    """Pass one step through synapses as they are."""
+    rule = unit.rule
+    assert rule is not None
+    weight = state[unit.name][rule.weight][0]
+    x = now[unit.operands[0]]
+    now[unit.results[0]] = rule.forward(x[0], weight)[None].astype(x.dtype, copy=False)
+
+
+def run_rule(unit: Unit, now: dict[str, Array], state: State, watch: set[str]) -> None:
+    """Let synapses learn from what this step was."""
+    rule, own = unit.rule, state[unit.name]
+    assert rule is not None
+    axes = {"pre": (slice(None), None), "post": (slice(None), slice(None), None)}
+    axes["all"] = axes["post"]
+    names = zip(unit.operands[1:], rule.reads, strict=True)
+    given = [now[name][0][axes[read]] for name, read in names]
+    batch = len(now[unit.operands[0]][0])
+    like = np.broadcast_to(np.zeros((), unit.state_dtype), (batch, *unit.shape))
+    rule.learn(*given, own, like=like)
+    for key in own:
+        if f"{unit.name}:{key}" in watch:
+            now[f"{unit.name}:{key}"] = own[key][None].copy()
+
+
 def run_loop(
     units: Sequence[Unit], values: dict[str, Array], state: State, watch: set[str]
 ) -> None:
@@ -179,22 +263,38 @@ def run_loop(
     for t in range(time):
         now = {name: values[name][t : t + 1] for name in outside}
         for unit in units:
-            if unit.kind == "delay":
-                history = state[unit.name]["history"]
-                now[unit.results[0]] = delayed(unit.steps, history, history[:1])[0]
-            elif unit.kind == "neuron":
-                run_scan(unit, now, state, watch)
-            else:
-                run_batched(unit, now)
+            give(unit, now, state, watch)
         for unit in units:
-            if unit.kind == "delay":
-                own = state[unit.name]
-                own["history"] = np.concatenate([own["history"][1:], now[unit.operands[0]]])
+            take_in(unit, now, state, watch)
         for name, y in now.items():
             if name not in outside:
                 collected.setdefault(name, []).append(y)
     for name, steps in collected.items():
         values[name] = np.concatenate(steps)
+
+
+def give(unit: Unit, now: dict[str, Array], state: State, watch: set[str]) -> None:
+    """Compute what a node gives in one step."""
+    if unit.kind == "delay":
+        history = state[unit.name]["history"]
+        now[unit.results[0]] = delayed(unit.steps, history, history[:1])[0]
+    elif unit.kind == "neuron":
+        run_scan(unit, now, state, watch)
+    elif unit.kind == "plastic":
+        run_synapses(unit, now, state)
+    elif unit.kind == "random":
+        run_random(unit, now, state)
+    else:
+        run_batched(unit, now)
+
+
+def take_in(unit: Unit, now: dict[str, Array], state: State, watch: set[str]) -> None:
+    """End a step: delays take in their operand, synapses learn."""
+    if unit.kind == "plastic":
+        run_rule(unit, now, state, watch)
+    elif unit.kind == "delay":
+        own = state[unit.name]
+        own["history"] = np.concatenate([own["history"][1:], now[unit.operands[0]]])
 
 
 def tile_length(units: Sequence[Unit], values: Mapping[str, Array], outside: set[str]) -> int:
@@ -211,6 +311,8 @@ def run_tile(model: Model, values: dict[str, Array], state: State, watch: set[st
             continue
         if kind == "batched":
             run_batched(units[0], values)
+        elif units[0].kind == "random":
+            run_random(units[0], values, state)
         elif kind == "scan":
             run_scan(units[0], values, state, watch)
         elif kind == "unit":
@@ -226,6 +328,7 @@ def simulate(
     inputs: Mapping[str, Array],
     record: Sequence[str] = (),
     state: State | None = None,
+    lasting: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, float], State]:
     """Run a network.
 
@@ -234,6 +337,7 @@ def simulate(
         inputs: [time, batch, *shape] for every input.
         record: Values to return: `node` or `node:state`.
         state: Where to go on from, as returned before; updated in place.
+        lasting: Without a state: `node:state` to what lasts of an earlier run.
 
     Returns:
         Outputs by name, records by name (both [time, batch, *shape]), the sum of every value
@@ -244,7 +348,7 @@ def simulate(
     """
     check_record(model, record)
     time, batch = next(iter(inputs.values())).shape[:2]
-    state = initial_state(model, batch) if state is None else state
+    state = initial_state(model, batch, lasting) if state is None else state
     wanted = dict.fromkeys([*model.outputs.values(), *record])
     tiles: dict[str, list[Array]] = {name: [] for name in wanted}
     sums: dict[str, float] = {}
@@ -258,6 +362,7 @@ def simulate(
             sums[name] = sums.get(name, 0.0) + float(y.sum(dtype=np.float64))
         for name in wanted:
             tiles[name].append(values[name])
+    end_run(model, state)
     traces = {name: np.concatenate(parts) for name, parts in tiles.items()}
     if model.offset:
         traces = {name: late(model, name, y, state) for name, y in traces.items()}

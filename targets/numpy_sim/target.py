@@ -30,6 +30,7 @@ class NumpyTarget(Target):
 
     name: ClassVar[str] = "numpy"
     summary: ClassVar[str] = "reference simulator; folder with a NumPy program"
+    learns: ClassVar[bool] = True
     precision: str = "reproducible"
 
     def __post_init__(self) -> None:
@@ -71,6 +72,7 @@ class NumpyCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Run the network; see `NumpySimulator.run`."""
-        return self.simulator.run(x, record, resume=resume)
+        return self.simulator.run(x, record, resume=resume, lasting=lasting)

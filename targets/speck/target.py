@@ -18,6 +18,7 @@ from snnir.c_build import NoCompiler
 from snnir.embedding import folder_source
 from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
+from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, spike_stats
@@ -227,6 +228,7 @@ class SpeckCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
         form: str = "config",
         reverse: bool = False,
     ) -> Result:
@@ -237,6 +239,7 @@ class SpeckCompiled(Compiled):
                 With `dvs` the shape is that of the sensor, [2, 128, 128] (off, on).
             record: Populations whose spikes are returned as well.
             resume: Go on from the states of the last call.
+            lasting: Nothing lasts on this target.
             form: What the chip is read from, `config` or `memory`.
             reverse: Visit the neurons that an event reaches in the opposite order: what changes
                 is what depends on an order that the vendor does not publish.
@@ -244,6 +247,7 @@ class SpeckCompiled(Compiled):
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a record is no population.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         inputs = check_inputs(x, self.inputs)
         for name in record:
             if name not in self.ports["populations"]:

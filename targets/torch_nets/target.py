@@ -14,6 +14,7 @@ import numpy.typing as npt
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.safetensors_io import write_tensors
+from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport, report
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_inputs, check_record
@@ -151,12 +152,14 @@ class FrameworkCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Run the live module from rest; x is [T, B, *shape] for every framework.
 
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 for a record that is no population.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         import torch
 
         inputs = check_inputs(x, self.graph.inputs)

@@ -15,6 +15,7 @@ from snnir.dynamics.surrogate import DEFAULT, surrogate
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.safetensors_io import write_tensors
+from snnir.lasting import check_lasting
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target, still_continuous
@@ -129,6 +130,7 @@ class TorchCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Run the network.
 
@@ -136,10 +138,12 @@ class TorchCompiled(Compiled):
             x: [T, B, *shape] (or [T, *shape], a batch of one), or one such array per input name.
             record: Nodes to record, as `node` or `node:state`.
             resume: Go on from where the last call ended instead of from rest.
+            lasting: What lasts of an earlier run (`Result.lasting`) instead of what the graph has.
 
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         import torch
 
         assert isinstance(self.target, TorchTarget)

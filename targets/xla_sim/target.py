@@ -14,6 +14,7 @@ from snnir.dynamics.surrogate import DEFAULT, surrogate
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.safetensors_io import write_tensors
+from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport, rounding_report
 from snnir.network_build import PRECISIONS
 from snnir.pipeline import LEVELS, PipelineResult
@@ -178,6 +179,7 @@ class XlaCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Run the network.
 
@@ -185,10 +187,12 @@ class XlaCompiled(Compiled):
             x: [T, B, *shape] (or [T, *shape], a batch of one), or one such array per input name.
             record: Nodes to record, as `node` or `node:state`.
             resume: Go on from where the last call ended instead of from rest.
+            lasting: What lasts of an earlier run (`Result.lasting`) instead of what the graph has.
 
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
         steps, batch = next(iter(inputs.values())).shape[:2]

@@ -16,6 +16,7 @@ from snnir.artefact import populations
 from snnir.embedding import folder_source
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
+from snnir.lasting import check_lasting
 from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
 from snnir.running import (
@@ -158,6 +159,7 @@ class XyloCompiled(Compiled):
         record: Sequence[str] = (),
         *,
         resume: bool = False,
+        lasting: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Result:
         """Emulate the chip.
 
@@ -166,6 +168,7 @@ class XyloCompiled(Compiled):
                 whole numbers of events from 0 to 15.
             record: Populations, or their states as `NAME:v` and `NAME:i`, in the chip's units.
             resume: Go on from where the last call ended instead of from rest.
+            lasting: Nothing lasts on this target.
 
         Returns:
             Everything in the chip's time; `latency` says how late that is.
@@ -173,6 +176,7 @@ class XyloCompiled(Compiled):
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a name cannot be recorded.
         """
+        check_lasting(self.graph, lasting, resume=resume)
         net: Network = self.network
         inputs = check_inputs(x, self.graph.inputs)
         for name in record:
