@@ -57,13 +57,13 @@ def _ones(*shape: int) -> Tensor:
 
 
 @dynamics(params={"weight": "1", "rate": "1"}, states={}, lasting={"w": "weight"}, outputs=())
-def _learns(pre, post, w, weight, rate):  # type: ignore[no-untyped-def]
+def _learns(pre: Any, post: Any, w: Any, weight: Any, rate: Any) -> Any:
     """What fires together grows together."""
     return {"w": maximum(w + rate * batch_sum(pre * post), 0.0)}
 
 
 @dynamics(params={"threshold": "1", "plus": "1"}, states={"v": 0.0}, lasting={"theta": 0.0})
-def _adapts(x, v, theta, threshold, plus):  # type: ignore[no-untyped-def]
+def _adapts(x: Any, v: Any, theta: Any, threshold: Any, plus: Any) -> Any:
     """A threshold that every spike of any sample raises."""
     h = v + x
     spike = h >= threshold + theta

@@ -102,7 +102,7 @@ def node_of(operation: Any, with_data: bool = True) -> tuple[Operation, Node]:
     name = wanted(given, tree.NODE, str)
     metadata = metadata_of(given.pop(tree.METADATA, ()))
     del given[tree.NODE]
-    programs = {}
+    programs: dict[str, Dynamics] = {}
     for symbol in [value for value in given.values() if isinstance(value, Symbol)]:
         text = _program_text(operation.parent, symbol)
         if text is not None:

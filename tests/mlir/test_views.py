@@ -200,8 +200,8 @@ def test_what_cannot_be_made() -> None:
         assert isinstance(whole, Step)
         with pytest.raises(snnir.SnnirError, match="SNN503"):
             ops.Step.create(fc.result, node="b", dynamics=whole.dynamics, params=params(k=1.0))
+        own = {item.name: getattr(LEARNS, item.name) for item in fields(LEARNS)}
         with pytest.raises(snnir.SnnirError, match="SNN503"):
-            own = {item.name: getattr(LEARNS, item.name) for item in fields(LEARNS)}
             ops.Plastic.create(*[fc.operands[0]] * 3, node="b", **own)
 
 
