@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import numpy as np
 
@@ -241,6 +242,6 @@ def as_float32(value: TensorLike, name: str = WEIGHT) -> Tensor:
     return Tensor(array)
 
 
-def is_on(rate: TensorLike | None) -> bool:
+def is_on(rate: TensorLike | None, name: str = "rate") -> TypeGuard[TensorLike]:
     """Whether a rate is given and not 0 everywhere."""
-    return rate is not None and bool(as_float32(rate).numpy().any())
+    return rate is not None and bool(as_float32(rate, name).numpy().any())
