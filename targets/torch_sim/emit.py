@@ -17,7 +17,7 @@ from snnir.errors import error
 from snnir.integers import gives_size
 from snnir.ir.graph import Graph
 from snnir.network import Model, Step
-from snnir.network_source import TORCH, helper_sources, literal, steps_source
+from snnir.network_source import TORCH, helper_sources, literal, live_names, steps_source
 from snnir.targets.torch_sim import (
     compiled,
     engine,
@@ -157,10 +157,8 @@ class Source:
     def steps(self) -> dict[str, Step]:
         """Return the step programs, live."""
         found: dict[str, Step] = {}
-        names: dict[str, Any] = {
-            "torch": torch, "constant": constant, "snn_fma": snn_fma, "Step": Step, "STEPS": found,
-            "inf": float("inf"), "nan": float("nan"),
-        }  # fmt: skip
+        own = {"torch": torch, "constant": constant, "snn_fma": snn_fma}
+        names: dict[str, Any] = live_names(found) | own
         exec(compile(self.steps_source(), "<steps>", "exec"), names)
         return found
 
