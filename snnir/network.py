@@ -19,7 +19,7 @@ class Step:
         inputs: Number of inputs.
         outputs: Number of outputs.
         states: Names of the states.
-        params: Names of the parameters.
+        params: Names of the parameters that it reads.
         forward: (*inputs, *states, *params) to (*outputs, *new states).
         backward: (*inputs, *states, *params, *gradients of outputs, *gradients of new states) to
             the gradients of (*inputs, *states, *params).

@@ -95,7 +95,8 @@ def step_source(
 ) -> str:
     """Return the functions `NAME` and `NAME_gradient` and the `Step` that holds them.
 
-    Rules of synapses, which have no outputs, have no gradient either.
+    Rules of synapses, which have no outputs, have no gradient either. Parameters that only say
+    where a lasting state starts are not among those of the `Step`.
 
     Args:
         program: The step program.
@@ -106,7 +107,10 @@ def step_source(
     """
     safe = safe_names(program)
     states = [state.name for state in safe.states]
-    params = [param for param, _ in safe.params]
+    unread = _starts(program)
+    named = zip(program.params, safe.params, strict=True)
+    pairs = [(name, param) for (name, _), (param, _) in named if name not in unread]
+    params = [param for _, param in pairs]
     known = [*safe.inputs, *states, *params]
     updates = dict(safe.updates)
     forward = [*(output for output, _ in safe.outputs), *(updates[state] for state in states)]
@@ -123,7 +127,7 @@ def step_source(
         )
     lasting = tuple(state.name for state in program.states if state.lasting)
     pooling = f"\n    lasting={lasting!a}, pooling=True," if program.is_pooling else ""
-    names = [state.name for state in program.states], [param for param, _ in program.params]
+    names = [state.name for state in program.states], [name for name, _ in pairs]
     record = (
         f"STEPS[{name!r}] = Step(\n"
         f"    {name!r}, {len(program.inputs)}, {len(program.outputs)},\n"
@@ -131,6 +135,15 @@ def step_source(
         f"    {name}, {gradient}, wide={program.dtype == 'f64'},{pooling}\n)"
     )
     return "\n".join([*head, "", "", record])
+
+
+def _starts(program: Dynamics) -> set[str]:
+    """Return the parameters that nothing but lasting states starts at."""
+    read = {arg for let in program.body for arg in let.args}
+    read |= {value for _, value in program.updates} | {name for name, _ in program.outputs}
+    read |= {state.initial for state in program.states if not state.lasting}
+    starts = {state.initial for state in program.states if state.lasting}
+    return {name for name, _ in program.params if name in starts and name not in read}
 
 
 def safe_names(program: Dynamics) -> Dynamics:
