@@ -197,6 +197,27 @@ class TestBesideBindsnet:
         )  # fmt: skip
         assert np.array_equal(bits(learned(rule, weights, given)), bits(theirs.T))
 
+    def test_rates_of_neurons(self, batch: int) -> None:
+        import torch
+
+        rates = per_synapse(2)[:, :1], per_synapse(3)[:, :1]
+        connection = {"nu": [torch.tensor(rate[:, 0]) for rate in rates]}
+        compare(rules.post_pre(*rates, LIMITS), "PostPre", batch, connection)
+
+    def test_sparse_synapses(self, batch: int) -> None:
+        rates, given = (1e-3, 1.7e-3), spikes_and_traces(batch)
+        limits = rules.Limits(decay=1e-3)
+        weights = np.where(start(2) < 0.4, start(), np.float32(0))
+        for name, rule in {
+            "PostPre": rules.post_pre(*rates, limits),
+            "Hebbian": rules.hebbian(*rates, limits, rate_first=False),
+            "MSTDP": rules.mstdp(rates[0], limits),
+        }.items():
+            connection = {"nu": rates, "weight_decay": 1e-3}
+            transposed = np.ascontiguousarray(weights.T)
+            theirs = stepped(name, transposed, given, connection, {}, "SparseConnection")
+            assert np.array_equal(bits(learned(rule, weights, given)), bits(theirs.T)), name
+
     def test_dales_rule_there_clears_all_weights(self, batch: int) -> None:
         signs = np.random.default_rng(4).random((POST, PRE)) < 0.5
         rule = rules.post_pre(*DYADIC, rules.Limits(0.0, 1.0, mask=1.0))
