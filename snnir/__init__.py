@@ -46,6 +46,7 @@ _PUBLIC = {
     "compile": "snnir.driver",
     "delayed_linear": "snnir.delayed",
     "diff": "snnir.diffing",
+    "encode": "snnir.encoding",
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
@@ -122,6 +123,7 @@ __all__ = [
     "compile",
     "delayed_linear",
     "diff",
+    "encode",
     "export",
     "flow_model",
     "framework_neurons",
@@ -191,6 +193,7 @@ if TYPE_CHECKING:
         update,
     )
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
+    from snnir.encoding import encode
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
     from snnir.lasting import with_lasting
