@@ -81,9 +81,9 @@ def main() -> None:
     sums: dict[str, float] = {}
     with torch.no_grad():
         outputs, values, state = net.simulate(inputs, arguments.record, sums=sums)
-    found = [{name: y.numpy() for name, y in part.items()} for part in (outputs, values)]
+    made, records = ({k: y.numpy() for k, y in part.items()} for part in (outputs, values))
     lasting = {name: value.numpy() for name, value in net.lasting_of(state).items()}
     whole = [name for name, (_, dtype) in LASTING.items() if dtype.startswith("int")]
     lasting |= {name: lasting[name].astype("int64") for name in whole}
-    write_results(arguments.output, *found, sums, lasting=lasting)
+    write_results(arguments.output, made, records, sums, lasting=lasting)
     print(json.dumps({name: list(y.shape) for name, y in outputs.items()}))

@@ -189,7 +189,7 @@ def test_pick_max(padding: Any) -> None:
 
 
 @dynamics(params={"threshold": "1"}, states={"v": 0.0}, lasting={"tired": 1.0})
-def tiring(x, v, tired, threshold):
+def tiring(x, v, tired, threshold):  # type: ignore[no-untyped-def]
     """A threshold that grows with time alone: nothing of it would keep a kernel from running it."""
     h = v + x
     spike = h >= threshold + tired
@@ -223,7 +223,7 @@ def test_compiled_code_leaves_them_alone() -> None:
     x = inputs_of(graph, 40, 3)
     want = snnir.compile(graph, "numpy").run(x, watch)
     assert want.output.sum() > 10
-    made = snnir.compile(graph, "torch", backend="c")
+    made: Any = snnir.compile(graph, "torch", backend="c")
     assert not made.net.model.loops
     source = Source.of(made.graph, made.target)
     for text in (source.kernels(), source.gpu_kernels()):
@@ -235,7 +235,7 @@ def test_compiled_code_leaves_them_alone() -> None:
 
 
 def test_other_populations_stay_compiled() -> None:
-    made = snnir.compile(learning_graph(), "torch", backend="c")
+    made: Any = snnir.compile(learning_graph(), "torch", backend="c")
     functions = {name: unit.function for name, unit in made.net.model.units.items()}
     runner = made.net.runner(functions["x.trace"], torch.device("cpu"))
     assert not isinstance(runner, Eager)
@@ -365,7 +365,7 @@ def test_gradients_through_weights_that_change() -> None:
 @dynamics(
     params={"beta": "1", "threshold": "1", "plus": "1", "theta_decay": "1"}, states={"v": 0.0}
 )
-def given_threshold(x, theta, v, beta, threshold, plus, theta_decay):
+def given_threshold(x, theta, v, beta, threshold, plus, theta_decay):  # type: ignore[no-untyped-def]
     """`adaptive` with the lasting state as an input."""
     h = beta * v + x
     spike = h >= threshold + theta
@@ -373,7 +373,7 @@ def given_threshold(x, theta, v, beta, threshold, plus, theta_decay):
 
 
 @dynamics(params={}, states={"v": 0.0}, outputs=(Kind.ANALOG,))
-def against_the_mean(x, v):
+def against_the_mean(x, v):  # type: ignore[no-untyped-def]
     """What is above a quarter of the sum over all samples."""
     new = 0.5 * v + x
     return {"v": new}, new * new - 0.25 * batch_sum(new)
