@@ -86,7 +86,7 @@ def test_every_target_gives_what_encode_gives(target: str) -> None:
     if target in ("torch", "xla"):
         pytest.importorskip("torch" if target == "torch" else "jax")
     try:
-        options = {"backend": "eager"} if target == "torch" else {}
+        options: dict[str, Any] = {"backend": "eager"} if target == "torch" else {}
         network = snnir.compile(graph_of_all(), target=target, **options)
         found = network.run({name: held(name) for name in ENCODERS}).outputs
     except snnir.SnnirError as failure:
