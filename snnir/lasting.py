@@ -57,6 +57,11 @@ def lasting_states(graph: Graph) -> dict[str, Lasting]:
     return found
 
 
+def lasting_table(graph: Graph) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape and element type of what outlives a run, as emitted programs have it."""
+    return {name: (state.shape, state.dtype) for name, state in lasting_states(graph).items()}
+
+
 def learning_program(op: Op) -> Dynamics | None:
     """Return the step program or rule of an op, if it has one."""
     if isinstance(op, Plastic):
@@ -77,14 +82,27 @@ def check_lasting(
         return {}
     if resume:
         raise error("SNN601", "a run either resumes the last one or takes what lasts, not both")
-    known = lasting_states(graph)
+    return check_known(lasting_states(graph), given)
+
+
+def check_known(
+    known: Mapping[str, Lasting], given: Mapping[str, npt.ArrayLike]
+) -> dict[str, Array]:
+    """Return what a run goes on from, checked against the states that there are.
+
+    Raises:
+        SnnirError: SNN601 for a name that is none, a wrong shape, a value that is not a number.
+    """
     checked = {}
     for name, value in given.items():
         if name not in known:
             close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.3) or list(known)
             hint = f"what lasts is {', '.join(close[:8])}" if known else "nothing lasts here"
             raise error("SNN601", f"there is no lasting state '{name}'", hint=hint)
-        checked[name] = _checked(name, np.asarray(value), known[name])
+        checked[name] = array = _checked(name, np.asarray(value), known[name])
+        counts = isinstance(graph.nodes[name.rpartition(":")[0]].op, Uniform)
+        if counts and not 0 <= int(array) < 1 << 32:
+            raise error("SNN601", f"lasting state '{name}' must be from 0 to 2**32 - 1")
     return checked
 
 
@@ -94,9 +112,8 @@ def _checked(name: str, array: Array, wanted: Lasting) -> Array:
         raise error("SNN601", f"lasting state '{name}' must be {list(wanted.shape)}, got {got}")
     if not np.isfinite(array).all():
         raise error("SNN601", f"lasting state '{name}' contains NaN or infinity")
-    whole = wanted.dtype == "int64"
-    if whole and (array != np.rint(array) or not 0 <= int(array) < 1 << 32):
-        raise error("SNN601", f"lasting state '{name}' must be a whole number from 0 to 2**32 - 1")
+    if wanted.dtype.startswith("int") and (array != np.rint(array)).any():
+        raise error("SNN601", f"lasting state '{name}' must be whole")
     return array
 
 
