@@ -119,7 +119,7 @@ def stepped(
         return found
 
     def at(index: Any) -> Values:
-        return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, index, keepdims=False), xs)
+        return {n: lax.dynamic_index_in_dim(x, index, keepdims=False) for n, x in xs.items()}
 
     def next_one(index: Array, carry: Any) -> Any:
         state, buffers = carry
