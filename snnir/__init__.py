@@ -58,6 +58,7 @@ _PUBLIC = {
     "is_topology_pair": "snnir.sides",
     "LossReport": "snnir.loss_report",
     "load": "snnir.driver",
+    "lasting_states": "snnir.lasting",
     "losses": "snnir.driver",
     "membrane": "snnir.plotting",
     "open_artefact": "snnir.artefact",
@@ -132,6 +133,7 @@ __all__ = [
     "from_torch",
     "is_step",
     "is_topology_pair",
+    "lasting_states",
     "load",
     "losses",
     "membrane",
@@ -191,7 +193,7 @@ if TYPE_CHECKING:
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
-    from snnir.lasting import with_lasting
+    from snnir.lasting import lasting_states, with_lasting
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
     from snnir.mlir.text import from_mlir, to_mlir

@@ -168,6 +168,12 @@ def _parameter(program: Dynamics, state: State) -> tuple[Dynamics, str]:
     return replace(program, params=(*program.params, (name, "1")), states=states), name
 
 
+def is_lasting(op: Op) -> bool:
+    """Whether an op has states that outlive a run, which have names and shapes of their own."""
+    program = learning_program(op)
+    return isinstance(op, Uniform) or (program is not None and bool(program.lasting))
+
+
 def is_learning(op: Op) -> bool:
     """Whether an op has learned states, or joins the samples of a batch."""
     program = learning_program(op)
