@@ -40,20 +40,25 @@ _PUBLIC = {
     "Value": "snnir.ir",
     "activity": "snnir.operations",
     "all_models": "snnir.dynamics",
+    "bindsnet_draws": "snnir.driver",
     "bisect": "snnir.bisecting",
     "check": "snnir.driver",
     "check_picture": "snnir.plotting",
     "compile": "snnir.driver",
     "delayed_linear": "snnir.delayed",
     "diff": "snnir.diffing",
+    "encode": "snnir.encoding",
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
+    "from_bindsnet": "snnir.driver",
     "from_export": "snnir.driver",
     "from_jax": "snnir.driver",
     "from_mlir": "snnir.mlir.text",
     "from_step": "snnir.driver",
     "from_torch": "snnir.driver",
+    "is_bindsnet": "snnir.sides",
+    "is_bindsnet_pair": "snnir.sides",
     "is_step": "snnir.sides",
     "is_topology_pair": "snnir.sides",
     "LossReport": "snnir.loss_report",
@@ -117,20 +122,25 @@ __all__ = [
     "__version__",
     "activity",
     "all_models",
+    "bindsnet_draws",
     "bisect",
     "check",
     "check_picture",
     "compile",
     "delayed_linear",
     "diff",
+    "encode",
     "export",
     "flow_model",
     "framework_neurons",
+    "from_bindsnet",
     "from_export",
     "from_jax",
     "from_mlir",
     "from_step",
     "from_torch",
+    "is_bindsnet",
+    "is_bindsnet_pair",
     "is_step",
     "is_topology_pair",
     "lasting_states",
@@ -149,6 +159,7 @@ __all__ = [
     "register_pass",
     "register_target",
     "replacing",
+    "rules",
     "run",
     "run_pipeline",
     "save",
@@ -167,14 +178,17 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from snnir import rules
     from snnir.artefact import open_artefact, populations, replacing, semantics_of
     from snnir.bisecting import bisect
     from snnir.delayed import delayed_linear
     from snnir.diffing import Diff, diff
     from snnir.driver import (
+        bindsnet_draws,
         check,
         compile,
         export,
+        from_bindsnet,
         from_export,
         from_jax,
         from_step,
@@ -191,6 +205,7 @@ if TYPE_CHECKING:
         update,
     )
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
+    from snnir.encoding import encode
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
     from snnir.lasting import lasting_states, with_lasting
@@ -204,13 +219,19 @@ if TYPE_CHECKING:
     from snnir.running import Result
     from snnir.schedule import schedule
     from snnir.semantics import Semantics, Stepping
-    from snnir.sides import is_step, is_topology_pair
+    from snnir.sides import is_bindsnet, is_bindsnet_pair, is_step, is_topology_pair
     from snnir.streams import Kind, Signal
     from snnir.target import Compiled, Target, register_target
     from snnir.tensors import Tensor, tensor
 
 
+#: Parts that are reached as `snnir.NAME`.
+_PARTS = ("rules",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return importlib.import_module(f"snnir.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'snnir' has no attribute '{name}'")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)

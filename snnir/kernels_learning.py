@@ -31,10 +31,14 @@ def plastic_sum(x: Array, weight: Array) -> Array:
 
 
 def normalised(weight: Array, total: Array, sums: str) -> Array:
-    """Return weights [post, pre] with sizes that add up to `total` (one, or one per row)."""
+    """Return weights [post, pre] with sizes that add up to `total` (one, or one per row).
+
+    With `cascade`, the factor is total * (1 / sum): so torch divides a number by a tensor.
+    """
     found = row_sums(np.abs(weight), sums)
     found[found == 0] = 1
-    factor = np.asarray(total, weight.dtype).reshape(-1) / found
+    wanted = np.asarray(total, weight.dtype).reshape(-1)
+    factor = (1 / found) * wanted if sums == "cascade" else wanted / found
     return weight * factor[:, None]
 
 

@@ -37,7 +37,8 @@ class Plastic(Op):
             call of `run`, not a step) its weights are multiplied by total / sum |W[i, :]|, or by
             total if that sum is 0. Broadcastable to [post].
         sums: The order in which the sizes are added up: `order` of j, or `cascade` as torch does
-            (see `snnir.kernels_learning.row_sums`).
+            (see `snnir.kernels_learning.row_sums`); then total / sum is total * (1 / sum), every
+            operation rounded.
     """
 
     name: ClassVar[str] = "plastic"
@@ -119,6 +120,8 @@ class Plastic(Op):
         if sorted(names) != sorted(self.params):
             listed = ", ".join(names)
             raise OpError("SNN201", f"the parameters of its rule are {listed}")
+        if "total" in names:
+            raise OpError("SNN201", "a parameter of its rule must not be called total")
         if len(self.reads) != len(rule.inputs) or not set(self.reads) <= set(READS):
             raise OpError("SNN201", f"`reads` must name {', '.join(READS)} for every input")
         if rule.outputs:

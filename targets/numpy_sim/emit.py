@@ -326,8 +326,8 @@ def step_source(program: Dynamics, name: str, inner: str) -> str:
     if inner != "np.float32":
         lines += [f"    {x} = {x}.astype({inner}, copy=False)" for x in program.inputs]
     lines.append(f"    kind = {inner}")
-    first = f"{program.inputs[0]} if like is None else like"
-    lines += [f"    like = {first}"]
+    if program.inputs:
+        lines += [f"    like = {program.inputs[0]} if like is None else like"]
     key_of = dict(zip((state.name for state in program.states), keys, strict=True))
     lines += [f'    {name} = state["{key}"]' for name, key in key_of.items()]
     lines += [f"    {line}" for line in printer.statements()]
