@@ -33,7 +33,7 @@ class Lasting:
 
     Attributes:
         shape: Its shape; no axis for samples.
-        dtype: Its element type in programs of float32, as NumPy names it.
+        dtype: Its element type in programs of float32, as NumPy names it; its values fit that.
     """
 
     shape: tuple[int, ...]
@@ -45,7 +45,7 @@ def lasting_states(graph: Graph) -> dict[str, Lasting]:
     found = {}
     for node in graph.nodes.values():
         if isinstance(node.op, Uniform):
-            found[f"{node.name}:step"] = Lasting((), "int64")
+            found[f"{node.name}:step"] = Lasting((), "uint32")
             continue
         program = learning_program(node.op)
         if program is None or not program.lasting:
@@ -99,10 +99,7 @@ def check_known(
             close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.3) or list(known)
             hint = f"what lasts is {', '.join(close[:8])}" if known else "nothing lasts here"
             raise error("SNN601", f"there is no lasting state '{name}'", hint=hint)
-        checked[name] = array = _checked(name, np.asarray(value), known[name])
-        counts = isinstance(graph.nodes[name.rpartition(":")[0]].op, Uniform)
-        if counts and not 0 <= int(array) < 1 << 32:
-            raise error("SNN601", f"lasting state '{name}' must be from 0 to 2**32 - 1")
+        checked[name] = _checked(name, np.asarray(value), known[name])
     return checked
 
 
@@ -112,8 +109,12 @@ def _checked(name: str, array: Array, wanted: Lasting) -> Array:
         raise error("SNN601", f"lasting state '{name}' must be {list(wanted.shape)}, got {got}")
     if not np.isfinite(array).all():
         raise error("SNN601", f"lasting state '{name}' contains NaN or infinity")
-    if wanted.dtype.startswith("int") and (array != np.rint(array)).any():
-        raise error("SNN601", f"lasting state '{name}' must be whole")
+    if np.dtype(wanted.dtype).kind in "iu":
+        ends = np.iinfo(wanted.dtype)
+        whole = (array == np.rint(array)) & (array >= ends.min) & (array <= ends.max)
+        if not whole.all():
+            limits = f"from {ends.min} to {ends.max}"
+            raise error("SNN601", f"lasting state '{name}' must be whole, {limits}")
     return array
 
 

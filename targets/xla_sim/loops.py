@@ -116,9 +116,7 @@ def stepped(
         return lax.scan(one, state, (xs, run.valid), length=None if xs else time)
 
     def at(index: Any) -> Values:
-        return {
-            name: lax.dynamic_index_in_dim(x, index, keepdims=False) for name, x in xs.items()
-        }
+        return {name: lax.dynamic_index_in_dim(x, index, keepdims=False) for name, x in xs.items()}
 
     def next_one(index: Array, carry: Any) -> Any:
         state, buffers = carry
