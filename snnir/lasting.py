@@ -33,7 +33,7 @@ class Lasting:
 
     Attributes:
         shape: Its shape; no axis for samples.
-        dtype: Its element type in programs of float32, as NumPy names it.
+        dtype: Its element type in programs of float32, as NumPy names it; its values fit that.
     """
 
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class Lasting:
 
 
 #: The number of the next step of random numbers.
-COUNTER = Lasting((), "int64")
+COUNTER = Lasting((), "uint32")
 
 
 def lasting_states(graph: Graph) -> dict[str, Lasting]:
@@ -113,10 +113,12 @@ def _checked(name: str, array: Array, wanted: Lasting) -> Array:
         raise error("SNN601", f"lasting state '{name}' must be {list(wanted.shape)}, got {got}")
     if not np.isfinite(array).all():
         raise error("SNN601", f"lasting state '{name}' contains NaN or infinity")
-    if wanted.dtype.startswith("int") and (array != np.rint(array)).any():
-        raise error("SNN601", f"lasting state '{name}' must be whole")
-    if wanted == COUNTER and not 0 <= int(array) < 1 << 32:
-        raise error("SNN601", f"lasting state '{name}' must be from 0 to 2**32 - 1")
+    if np.dtype(wanted.dtype).kind in "iu":
+        ends = np.iinfo(wanted.dtype)
+        whole = (array == np.rint(array)) & (array >= ends.min) & (array <= ends.max)
+        if not whole.all():
+            limits = f"from {ends.min} to {ends.max}"
+            raise error("SNN601", f"lasting state '{name}' must be whole, {limits}")
     return array
 
 
@@ -171,6 +173,12 @@ def _parameter(program: Dynamics, state: State) -> tuple[Dynamics, str]:
         name += "_"
     states = tuple(replace(s, initial=name) if s is state else s for s in program.states)
     return replace(program, params=(*program.params, (name, "1")), states=states), name
+
+
+def is_lasting(op: Op) -> bool:
+    """Whether an op has states that outlive a run, which have names and shapes of their own."""
+    program = learning_program(op)
+    return isinstance(op, Uniform) or (program is not None and bool(program.lasting))
 
 
 def is_learning(op: Op) -> bool:
