@@ -75,7 +75,10 @@ class LiveNetwork:
 def record_draws(network: Any, x: Any, **options: Any) -> dict[str, Array]:
     """Return the random numbers a network would draw; see `snnir.bindsnet_draws`."""
     plan = plan_of(network, **{**options, "draws": "counter"})
-    ran = run_network(plan, given_inputs(plan, x), recorded=True)
+    given = given_inputs(plan, x)
+    if not plan.drawing:
+        return {}
+    ran = run_network(plan, given, recorded=True)
     return {draw_name(layer): numbers for layer, numbers in ran.draws.items()}
 
 

@@ -108,9 +108,6 @@ def run_both(
 def _watch(net: Net, name: str) -> Any:
     layer = net.layers[name]
     states = [s for s in STATES if getattr(layer, s, None) is not None]
-    if type(layer).__name__ == "SRM0Nodes":
-        layer.s_prob = torch.zeros(layer.s.shape)
-        states.append("s_prob")
     watch = monitors.Monitor(layer, ["s", *dict.fromkeys(states)])
     net.add_monitor(watch, name)
     return watch
