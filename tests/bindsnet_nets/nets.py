@@ -58,6 +58,7 @@ def run_both(
     close: tuple[str, ...] = (),
     loose: Callable[[str], bool] = lambda name: False,
     reward: float | None = None,
+    target: str = "numpy",
     **options: Any,
 ) -> tuple[snnir.Graph, dict[str, Array]]:
     """Run a network and its graph, and compare spikes, states and weights.
@@ -69,6 +70,7 @@ def run_both(
         close: States and weights that need not be equal in every bit.
         loose: Says of states that they are not compared.
         reward: Of the run.
+        target: What runs the graph.
         options: Those of `from_bindsnet`.
 
     Returns:
@@ -92,7 +94,7 @@ def run_both(
         for state in watch.state_vars
         if state != "s" and _has(graph, name, state)
     ]
-    result = snnir.run(graph, given, records)
+    result = snnir.compile(graph, target, level=0).run(given, records)
     for name, watch in watched.items():
         if name in graph.outputs:
             theirs = watch.get("s").numpy()
