@@ -38,7 +38,7 @@ class Freeze(Pass):
                 editor.put(replace(node, op=Linear(op.weight), operands=node.operands[:1]))
             elif isinstance(op, Step) and op.program.is_pooling:
                 editor.set_op(node.name, _frozen(node.name, op))
-        return editor.graph().apply("dce")
+        return editor.graph().apply("dead-code")
 
 
 def _frozen(name: str, op: Step) -> Step:

@@ -145,6 +145,7 @@ __all__ = [
     "register_pass",
     "register_target",
     "replacing",
+    "rules",
     "run",
     "run_pipeline",
     "save",
@@ -163,6 +164,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from snnir import rules
     from snnir.artefact import open_artefact, populations, replacing, semantics_of
     from snnir.bisecting import bisect
     from snnir.delayed import delayed_linear
@@ -206,7 +208,13 @@ if TYPE_CHECKING:
     from snnir.tensors import Tensor, tensor
 
 
+#: Parts that are reached as `snnir.NAME`.
+_PARTS = ("rules",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return importlib.import_module(f"snnir.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'snnir' has no attribute '{name}'")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -16,7 +16,7 @@ from snnir.ir.neuron import Neuron, Step
 from snnir.presets import DEFAULT, preset
 from snnir.running import Result
 from snnir.semantics import Semantics
-from snnir.target import Compiled, build_for, target_from
+from snnir.target import Compiled, build_for, losses_of, misfits, target_from
 
 if TYPE_CHECKING:
     import nir
@@ -544,7 +544,7 @@ def losses(graph: Graph, target: str, **options: Any) -> LossReport:
     from snnir.pipeline import run_pipeline
 
     chosen = target_from(target, options)
-    return chosen.losses(run_pipeline(graph.verify(), chosen.pipeline(0)).graph)
+    return losses_of(chosen, run_pipeline(graph.verify(), chosen.pipeline(0)).graph)
 
 
 def check(graph: Graph, target: str = "numpy", **options: Any) -> list[Diagnostic]:
@@ -553,7 +553,7 @@ def check(graph: Graph, target: str = "numpy", **options: Any) -> list[Diagnosti
     try:
         from snnir.pipeline import run_pipeline
 
-        return chosen.check(run_pipeline(graph, chosen.pipeline(1)).graph)
+        return misfits(chosen, run_pipeline(graph, chosen.pipeline(1)).graph)
     except SnnirError as failure:
         return list(failure.diagnostics)
 

@@ -57,6 +57,11 @@ def lasting_states(graph: Graph) -> dict[str, Lasting]:
     return found
 
 
+def lasting_table(graph: Graph) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape and element type of what outlives a run, as emitted programs have it."""
+    return {name: (state.shape, state.dtype) for name, state in lasting_states(graph).items()}
+
+
 def learning_program(op: Op) -> Dynamics | None:
     """Return the step program or rule of an op, if it has one."""
     if isinstance(op, Plastic):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from snnir.dynamics import batch_sum, dynamics, maximum, select
 from snnir.dynamics.lif import LifStep
 from snnir.dynamics.models import MODELS
 from snnir.errors import SnnirError
@@ -32,12 +33,15 @@ from snnir.ir import (
     Op,
     Pad,
     Permute,
+    PickMax2d,
+    Plastic,
     Reshape,
     Scale,
     Slice,
     SparseLinear,
     Step,
     SumPool2d,
+    Uniform,
     Value,
     Winner,
 )
@@ -51,6 +55,23 @@ from snnir.tensors import FrozenDict, Tensor
 def _ones(*shape: int) -> Tensor:
     return Tensor(np.ones(shape, np.float32))
 
+
+@dynamics(params={"weight": "1", "rate": "1"}, states={}, lasting={"w": "weight"}, outputs=())
+def _learns(pre: Any, post: Any, w: Any, weight: Any, rate: Any) -> Any:
+    """What fires together grows together."""
+    return {"w": maximum(w + rate * batch_sum(pre * post), 0.0)}
+
+
+@dynamics(params={"threshold": "1", "plus": "1"}, states={"v": 0.0}, lasting={"theta": 0.0})
+def _adapts(x: Any, v: Any, theta: Any, threshold: Any, plus: Any) -> Any:
+    """A threshold that every spike of any sample raises."""
+    h = v + x
+    spike = h >= threshold + theta
+    raised = theta + plus * batch_sum(select(spike, 1.0, 0.0))
+    return {"v": select(spike, 0.0, h), "theta": raised}, spike
+
+
+_PLASTIC = Plastic(_learns, FrozenDict({"weight": _ones(3, 3), "rate": _ones()}), ("pre", "post"))
 
 #: One instance of every op with the shape it reads; models and steps are added below.
 EXAMPLES: Mapping[str, tuple[Op, tuple[int, ...]]] = {
@@ -74,6 +95,9 @@ EXAMPLES: Mapping[str, tuple[Op, tuple[int, ...]]] = {
     "winner": (Winner(), (3,)),
     "current": (Current(), (3,)),
     "delay": (Delay(2), (3,)),
+    "pick_max2d": (PickMax2d((2, 2), (2, 2)), (2, 4, 4)),
+    "plastic": (_PLASTIC, (3,)),
+    "uniform": (Uniform(1), (3,)),
 }
 
 
@@ -100,6 +124,8 @@ def _neurons() -> dict[str, tuple[Op, tuple[int, ...]]]:
     params = {name: Tensor(np.float32(1)) for name, _ in lif.program.params}
     found["step (LIF family)"] = (Step(lif, FrozenDict(params)), (3,))
     found["step (any program)"] = (Step(lif.program, FrozenDict(params)), (3,))
+    learned = FrozenDict({"threshold": _ones(), "plus": _ones()})
+    found["step (lasting states)"] = (Step(_adapts, learned), (3,))
     return found
 
 
@@ -172,14 +198,14 @@ def _graph(op: Op, shape: tuple[int, ...]) -> Graph:
 
 def _level(graph: Graph, target: str) -> str:
     from snnir.driver import losses
-    from snnir.target import target_from
+    from snnir.target import misfits, target_from
 
     try:
         report = losses(graph, target)
         chosen = target_from(target, {})
         from snnir.pipeline import run_pipeline
 
-        problems = chosen.check(run_pipeline(graph, chosen.pipeline(0)).graph)
+        problems = misfits(chosen, run_pipeline(graph, chosen.pipeline(0)).graph)
     except SnnirError:
         return REFUSED
     return REFUSED if problems else report.level

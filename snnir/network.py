@@ -19,11 +19,13 @@ class Step:
         inputs: Number of inputs.
         outputs: Number of outputs.
         states: Names of the states.
-        params: Names of the parameters.
+        params: Names of the parameters that it reads.
         forward: (*inputs, *states, *params) to (*outputs, *new states).
         backward: (*inputs, *states, *params, *gradients of outputs, *gradients of new states) to
             the gradients of (*inputs, *states, *params).
         wide: Whether the arithmetic is float64 although streams are float32.
+        lasting: Names of the states that all samples share: [1, *shape], before and after.
+        pooling: Whether samples depend on each other: there are such states, or sums of samples.
     """
 
     name: str
@@ -34,6 +36,13 @@ class Step:
     forward: Callable[..., tuple[Any, ...]]
     backward: Callable[..., tuple[Any, ...]]
     wide: bool = False
+    lasting: tuple[str, ...] = ()
+    pooling: bool = False
+
+
+def no_gradient(*_: Any) -> tuple[Any, ...]:
+    """Stand for the gradient of a rule: what it learns from counts as constant."""
+    raise TypeError("rules of synapses have no gradient")
 
 
 @dataclass(frozen=True)
@@ -42,15 +51,22 @@ class Unit:
 
     Attributes:
         name: The node's name.
-        kind: `op` (stateless), `neuron` or `delay`.
+        kind: `op` (stateless), `neuron`, `delay`, `plastic` (synapses that learn; the first operand
+            goes through them when a step begins, their rule reads the others when it ends) or
+            `random`.
         operands: Names of the values it reads; result 0 of a node is the node's own name.
         results: Names of the values it yields.
-        shape: Shape of one sample of its result.
-        function: Of an op: the kernel's name; of a neuron: the step's name.
+        shape: Shape of one sample of its result; of synapses that learn: [post, pre].
+        function: Of an op: the kernel's name; of a neuron: the step's name; of synapses that learn:
+            the rule's, a step over [batch, post, pre].
         tensors: Tensors of the network by the argument (or parameter) they are.
-        options: Literal arguments of an op; of a neuron: `params`, the program's order.
-        initial: States of a neuron before the first step: numbers, or names of parameters.
+        options: Literal arguments of an op. Of a neuron: `params`, the program's order. Of synapses
+            that learn besides: `reads` (`pre`, `post` or `all` for every input of the rule),
+            `weight` (the state that is the weight) and `sums` (see `snnir.ir.plastic`). Of random
+            numbers: `seed`.
+        initial: States before the first step: numbers, or names of parameters.
         steps: Of a delay: whole steps, unless they are the tensor `steps`.
+        lasting: Shape of the states that all samples share and that outlive a run.
     """
 
     name: str
@@ -63,6 +79,7 @@ class Unit:
     options: Mapping[str, Any] = field(default_factory=dict)
     initial: Mapping[str, float | str] = field(default_factory=dict)
     steps: int = 0
+    lasting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,3 +155,12 @@ class Model:
     populations: Sequence[str] = ()
     loops: Mapping[str, Loop] = field(default_factory=dict)
     whole: Mapping[str, Whole] = field(default_factory=dict)
+
+
+def lasting_shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every state that outlives a run, by `node:state`."""
+    return {
+        f"{unit.name}:{key}": shape
+        for unit in model.units.values()
+        for key, shape in unit.lasting.items()
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from snnir.artefact import populations
 from snnir.bounds import precision_for
@@ -14,6 +15,8 @@ from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step as StepOp
 from snnir.ir.op import KernelCall
+from snnir.ir.plastic import Plastic
+from snnir.ir.random import Uniform
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
 from snnir.network import Model, Unit, Whole
@@ -87,12 +90,19 @@ class NetworkBuilder:
             )
         if isinstance(op, StepOp):
             results = tuple(value_name(Value(node.name, i)) for i in range(len(op.program.outputs)))
-            initial = {state.name: state.initial for state in op.program.states}
             function = self.function(op.program)
             order = {"params": tuple(name for name, _ in op.program.params)}
             return Unit(
-                node.name, "neuron", operands, results, shape, function, tensors, order, initial
-            )
+                node.name, "neuron", operands, results, shape, function, tensors, order,
+                **_states(op.program, shape),
+            )  # fmt: skip
+        if isinstance(op, Plastic):
+            return self.plastic(node, op, operands, tensors)
+        if isinstance(op, Uniform):
+            return Unit(
+                node.name, "random", operands, (node.name,), shape, options={"seed": op.seed},
+                initial={"step": op.step}, lasting={"step": ()},
+            )  # fmt: skip
         call = op.call([self.graph.signals[value] for value in node.operands])
         arguments = self.arguments(op.tensors(), tensors, call)
         options: dict[str, object] = dict(call.options)
@@ -101,6 +111,21 @@ class NetworkBuilder:
         return Unit(
             node.name, "op", operands, (node.name,), shape, call.function, arguments, options
         )
+
+    def plastic(
+        self, node: Node, op: Plastic, operands: tuple[str, ...], tensors: dict[str, str]
+    ) -> Unit:
+        """Return synapses that learn."""
+        options = {
+            "params": tuple(name for name, _ in op.rule.params),
+            "reads": op.reads,
+            "weight": op.weight_state.name,
+            "sums": op.sums,
+        }
+        return Unit(
+            node.name, "plastic", operands, (node.name,), op.shape, self.function(op.rule), tensors,
+            options, **_states(op.rule, op.shape),
+        )  # fmt: skip
 
     @staticmethod
     def arguments(
@@ -123,6 +148,14 @@ class NetworkBuilder:
         return name
 
 
+def _states(program: Dynamics, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return what a unit says of the states of its program."""
+    return {
+        "initial": {state.name: state.initial for state in program.states},
+        "lasting": dict.fromkeys(sorted(program.lasting), shape),
+    }
+
+
 def whole_tensors(node: Node) -> Iterator[tuple[str, Whole]]:
     """Yield the tensors of a node that are whole numbers of a known unit, by `node.attribute`."""
     for path, facts in node.op.whole().items():
@@ -135,6 +168,6 @@ def unsupported(graph: Graph, kernels: Container[str], target: str) -> list[Diag
     return [
         Diagnostic("SNN501", f"op '{node.op.name}' has no form in target '{target}'", node.name)
         for node in graph.nodes.values()
-        if not isinstance(node.op, (Input, Delay, StepOp))
+        if not isinstance(node.op, (Input, Delay, StepOp, Plastic, Uniform))
         and node.op.call([graph.signals[v] for v in node.operands]).function not in kernels
     ]

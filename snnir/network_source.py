@@ -14,7 +14,7 @@ from snnir.dynamics.program import Dynamics, Operand
 from snnir.dynamics.source import Expressions, renamed
 from snnir.dynamics.surrogate import Surrogate
 from snnir.embedding import function_sources, plain_text
-from snnir.network import Model
+from snnir.network import Model, Step, no_gradient
 
 #: What generated functions use besides the names of the program.
 RESERVED = frozenset(
@@ -28,6 +28,7 @@ RESERVED = frozenset(
         "fma",
         "low",
         "snn_fma",
+        "snn_batch_sum",
         "kind",
         "device",
         "inf",
@@ -44,7 +45,7 @@ class Language:
     Attributes:
         name: Which format of `ScalarOp` to print.
         number: Format of a literal where an array is needed.
-        head: First line of every function, of the first input `{0}`.
+        head: First line of every function, of its first argument `{0}`.
         arguments: Further arguments of every function.
         guarded: Whether `mul`, `div` and `fma` are calls; see `Expressions`.
     """
@@ -77,10 +78,25 @@ def helper_sources(programs: Iterable[Dynamics]) -> list[str]:
     return found + (function_sources(batch, {"snn_batch_sum"}) if "batch_sum" in used else [])
 
 
+def live_names(found: dict[str, Step]) -> dict[str, Any]:
+    """Return what the source of step programs needs in every language when it is run.
+
+    Args:
+        found: Filled with the steps by name.
+    """
+    return {
+        "Step": Step, "STEPS": found, "no_gradient": no_gradient, "inf": math.inf, "nan": math.nan,
+        "snn_batch_sum": batch.snn_batch_sum,
+    }  # fmt: skip
+
+
 def step_source(
     program: Dynamics, name: str, surrogate: Surrogate, detach: bool | str, language: Language
 ) -> str:
     """Return the functions `NAME` and `NAME_gradient` and the `Step` that holds them.
+
+    Rules of synapses, which have no outputs, have no gradient either. Parameters that only say
+    where a lasting state starts are not among those of the `Step`.
 
     Args:
         program: The step program.
@@ -91,28 +107,43 @@ def step_source(
     """
     safe = safe_names(program)
     states = [state.name for state in safe.states]
-    params = [param for param, _ in safe.params]
+    unread = _starts(program)
+    named = zip(program.params, safe.params, strict=True)
+    pairs = [(name, param) for (name, _), (param, _) in named if name not in unread]
+    params = [param for _, param in pairs]
     known = [*safe.inputs, *states, *params]
     updates = dict(safe.updates)
-    made = adjoint(safe, surrogate, detach)
-    given = [*made.outputs, *(made.updates[state] for state in states)]
     forward = [*(output for output, _ in safe.outputs), *(updates[state] for state in states)]
-    backward = [{**made.inputs, **made.states, **made.params}[name] for name in known]
     title = plain_text(program.name)
-    head = [
-        *_function(safe, name, known, forward, f"One step of {title}.", language),
-        *_function(
-            made.program, f"{name}_gradient", known + given, backward, "Its gradient.", language
-        ),
-    ]
-    names = [state.name for state in program.states], [param for param, _ in program.params]
+    head = _function(safe, name, known, forward, f"One step of {title}.", language)
+    gradient = "no_gradient"
+    if program.outputs:
+        gradient = f"{name}_gradient"
+        made = adjoint(safe, surrogate, detach)
+        given = [*made.outputs, *(made.updates[state] for state in states)]
+        backward = [{**made.inputs, **made.states, **made.params}[name] for name in known]
+        head += _function(
+            made.program, gradient, known + given, backward, "Its gradient.", language
+        )
+    lasting = tuple(state.name for state in program.states if state.lasting)
+    pooling = f"\n    lasting={lasting!a}, pooling=True," if program.is_pooling else ""
+    names = [state.name for state in program.states], [name for name, _ in pairs]
     record = (
         f"STEPS[{name!r}] = Step(\n"
         f"    {name!r}, {len(program.inputs)}, {len(program.outputs)},\n"
         f"    {tuple(names[0])!a}, {tuple(names[1])!a},\n"
-        f"    {name}, {name}_gradient, wide={program.dtype == 'f64'},\n)"
+        f"    {name}, {gradient}, wide={program.dtype == 'f64'},{pooling}\n)"
     )
     return "\n".join([*head, "", "", record])
+
+
+def _starts(program: Dynamics) -> set[str]:
+    """Return the parameters that nothing but lasting states starts at."""
+    read = {arg for let in program.body for arg in let.args}
+    read |= {value for _, value in program.updates} | {name for name, _ in program.outputs}
+    read |= {state.initial for state in program.states if not state.lasting}
+    starts = {state.initial for state in program.states if state.lasting}
+    return {name for name, _ in program.params if name in starts and name not in read}
 
 
 def safe_names(program: Dynamics) -> Dynamics:
@@ -131,7 +162,7 @@ def _function(
     return [
         f"def {name}({', '.join([*arguments, *language.arguments])}):",
         f'    """{comment}"""',
-        f"    {language.head.format(program.inputs[0])}",
+        f"    {language.head.format(arguments[0])}",
         *(f"    {line}" for line in body),
         f"    return ({returned}{',' if len(results) == 1 else ''})",
         "",

@@ -14,6 +14,7 @@ from snnir.errors import shown
 from snnir.ir.graph import Graph, Node
 from snnir.ir.order import components
 from snnir.ir.plastic import Plastic
+from snnir.ir.random import Uniform
 from snnir.ir.timing import Delay
 
 
@@ -22,10 +23,10 @@ class Stage:
     """One component of the graph.
 
     Attributes:
-        kind: `batched` (stateless, all steps of a tile at once), `scan` (one neuron population
-            over time), `unit` (stateless nodes that nobody else reads, then the population that
-            reads them), `shift` (a delay line) or `loop` (a recurrence, or synapses that learn,
-            stepped together).
+        kind: `batched` (stateless, all steps of a tile at once), `scan` (one neuron population, or
+            random numbers, over time), `unit` (stateless nodes that nobody else reads, then the
+            population that reads them), `shift` (a delay line) or `loop` (a recurrence, or synapses
+            that learn, stepped together).
         nodes: Names in dataflow order; more than one only in a unit or a loop.
     """
 
@@ -81,7 +82,7 @@ def _with_units(graph: Graph, stages: list[Stage]) -> list[Stage]:
     for index in range(len(stages) - 1, -1, -1):
         stage = stages[index]
         name = stage.nodes[0]
-        if stage.kind == "scan":
+        if stage.kind == "scan" and not isinstance(graph.nodes[name].op, Uniform):
             place[name], members[index] = index, [name]
         elif stage.kind == "batched" and graph.nodes[name].operands and name not in given:
             readers = {place.get(user, -1) for user, _ in graph.uses[name]}

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron
+from snnir.ir.random import Uniform
 from snnir.lasting import is_learning
 from snnir.memory import collection_paused
 from snnir.pipeline import PipelineResult, run_pipeline
@@ -47,7 +48,8 @@ class Target:
         between: If streams begin and end in populations, as on chips, attributes of the LIF family
             that such populations have; the support matrix shows ops between two of them.
         continuous: Whether it takes neurons that no pass has discretised; its populations are such.
-        learns: Whether it takes synapses that learn, and states that outlive a run.
+        learns: Whether it takes synapses that learn, random numbers, and all other states that
+            outlive a run.
     """
 
     name: ClassVar[str]
@@ -86,16 +88,35 @@ def still_continuous(graph: Graph) -> list[Diagnostic]:
 
 def still_learning(graph: Graph, name: str) -> list[Diagnostic]:
     """Return the nodes with states that outlive a run, for a target that has no such."""
-    return [
-        Diagnostic(
-            "SNN501",
-            f"learns while it runs, which target '{name}' does not",
-            node.name,
-            hint="run the pass freeze to take the network as it is",
-        )
-        for node in graph.nodes.values()
-        if is_learning(node.op)
-    ]
+    problems = []
+    for node in graph.nodes.values():
+        if is_learning(node.op):
+            what = f"learns while it runs, which target '{name}' does not"
+            hint = "run the pass freeze to take the network as it is"
+        elif isinstance(node.op, Uniform):
+            what = f"draws random numbers, which target '{name}' does not"
+            hint = "let an input give them"
+        else:
+            continue
+        problems.append(Diagnostic("SNN501", what, node.name, hint=hint))
+    return problems
+
+
+def losses_of(target: Target, graph: Graph) -> LossReport:
+    """Return what a target keeps of every node, also of what it does not take at all."""
+    from snnir.loss_report import REFUSED, NodeLoss, report
+
+    problems = [] if target.learns else still_learning(graph, target.name)
+    if not problems:
+        return target.losses(graph)
+    refused = [NodeLoss(p.node, REFUSED, p.message) for p in problems if p.node is not None]
+    return report(graph, target.name, refused)
+
+
+def misfits(target: Target, graph: Graph) -> list[Diagnostic]:
+    """Return everything about a graph that keeps a target from building it."""
+    learning = [] if target.learns else still_learning(graph, target.name)
+    return learning or target.check(graph)
 
 
 T = TypeVar("T", bound=type[Target])
@@ -226,8 +247,7 @@ def _build(target: Target, graph: Graph, passes: str | None, level: int) -> Comp
     first = run_pipeline(graph, passes) if passes is not None else PipelineResult(graph)
     rest = run_pipeline(first.graph, target.pipeline(0 if passes is not None else level))
     history = PipelineResult(rest.graph, (*first.records, *rest.records))
-    problems = [] if target.learns else still_learning(history.graph, target.name)
-    problems = problems or target.check(history.graph)
+    problems = misfits(target, history.graph)
     if problems:
         raise SnnirError(problems)
     return target.build(history.graph, history)

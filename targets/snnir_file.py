@@ -21,6 +21,7 @@ class SnnirTarget(Target):
 
     name: ClassVar[str] = "snnir"
     summary: ClassVar[str] = "the IR as a file, loss-free"
+    learns: ClassVar[bool] = True
 
     def pipeline(self, level: int) -> str:
         """Return no passes: the graph is kept as it is."""

@@ -102,9 +102,13 @@ def sparse_op(outputs: int, inputs: int, block: int, density: float = 0.2) -> Sp
     return SparseLinear.of(dyadic((outputs, inputs), 6) * held, block, t(outputs))
 
 
+#: Ops of networks that learn, which have tests of their own (`tests/learning`).
+LEARNING = ("plastic", "uniform", "pick_max2d")
+
 OPS: dict[str, tuple[Op, tuple[tuple[int, ...], ...]]] = {
     **{
         name: (op, (shape,) * (op.operand_count or 3)) for name, (op, shape) in EXAMPLES.items()
+        if name not in LEARNING
     },
     "linear with bias": (Linear(t(70, 33), t(70)), ((33,),)),
     "linear, one bias": (Linear(t(5, 33), t(1)), ((33,),)),

@@ -15,6 +15,8 @@ Where a function is not smooth:
   threshold, so that surrogates do not depend on the unit;
 - a select passes gradients to the chosen side, and to its condition only where that says
   "a spike was there" (spike > 0), as resets do;
+- lasting states and sums over the samples of a batch count as constants: what a network learns by
+  its own rules is not learned by gradients;
 - with `detach`, a spike passes gradients to nothing but the output it becomes: resets and what
   else the states take from it count as constants, as with `detach_reset` in SpikingJelly and the
   resets of snnTorch; `late` does so only for spikes found in the states before the step, as
@@ -99,7 +101,8 @@ class _Differentiator:
         for (name, _), given in zip(program.outputs, outputs, strict=True):
             self.give(name, given)
         for name, value in program.updates:
-            if isinstance(value, str) and value not in self.constant:
+            learned = name in program.lasting
+            if isinstance(value, str) and value not in self.constant and not learned:
                 self.give(value, updates[name])
         for let in reversed(program.body):
             if let.target in self.grads:
@@ -115,6 +118,8 @@ class _Differentiator:
             return
         if user is not None and name in self.constant and user not in self.chain:
             return
+        if name in self.program.lasting:
+            return
         before = self.grads.get(name)
         self.grads[name] = self.as_symbol(amount if before is None else before + amount)
 
@@ -125,6 +130,8 @@ class _Differentiator:
         return self.env[arg] if isinstance(arg, str) else arg
 
     def differentiate(self, let: Let, g: Symbol) -> None:
+        if let.op == "batch_sum":
+            return  # a constant
         if let.op == "cast":
             self.condition(str(let.args[0]), g, let.target)
         elif let.op == "select":

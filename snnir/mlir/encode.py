@@ -163,8 +163,7 @@ class _ProgramEncoder:
         for state in program.states:
             initial = state.initial
             start = initial if isinstance(initial, str) else float(initial)
-            kept: dict[str, Any] = {"lasting": True} if state.lasting else {}
-            self.define(state.name, tree.PROGRAM_STATE, (), initial=start, **kept)
+            self.define(state.name, tree.PROGRAM_STATE, initial=start, lasting=state.lasting)
         for let in program.body:
             arguments = tuple(map(self.argument, let.args))
             self.define(let.target, f"{tree.SCALAR}{let.op}", arguments)

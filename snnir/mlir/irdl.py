@@ -162,7 +162,8 @@ def _program_level() -> Iterator[Definition]:
     yield Definition("program", attributes={**name, "dtype": _STRING})
     yield Definition("program_input", {}, name, number)
     yield Definition("program_param", {}, {**name, "unit": _STRING}, number)
-    yield Definition("program_state", {}, {**name, "initial": (*_FLOAT, *_STRING)}, number)
+    kept = {"initial": (*_FLOAT, *_STRING), "lasting": _INTEGER}
+    yield Definition("program_state", {}, {**name, **kept}, number)
     yield Definition("program_next", number, {"state": _STRING})
     yield Definition("program_emit", number, {"kind": _STRING})
     yield Definition("constant", {}, {"value": _FLOAT}, number)

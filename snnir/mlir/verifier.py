@@ -11,7 +11,6 @@ from typing import Any
 from snnir.dynamics.program import Dynamics
 from snnir.errors import SnnirError
 from snnir.ir.graph import Node
-from snnir.ir.neuron import Step
 from snnir.ir.op import OPS, Op, OpError
 from snnir.mlir import tree
 from snnir.mlir.attributes import WrongAttribute, op_of, wanted
@@ -103,9 +102,8 @@ def node_of(operation: Any, with_data: bool = True) -> tuple[Operation, Node]:
     name = wanted(given, tree.NODE, str)
     metadata = metadata_of(given.pop(tree.METADATA, ()))
     del given[tree.NODE]
-    programs = {}
-    if issubclass(cls, Step) and isinstance(given.get("dynamics"), Symbol):
-        symbol = given["dynamics"]
+    programs: dict[str, Dynamics] = {}
+    for symbol in [value for value in given.values() if isinstance(value, Symbol)]:
         text = _program_text(operation.parent, symbol)
         if text is not None:
             programs[symbol] = _program(text)

@@ -85,7 +85,7 @@ class Node(ir.OpView):
 
         Raises:
             SnnirError: SNN202 if the operands do not fit the op, SNN503 for steps that are not of
-                the LIF family.
+                the LIF family and for synapses that learn, whose programs are in other modules.
         """
         return make_op(cls.op_class(**attributes), operands, node, ip, metadata)
 

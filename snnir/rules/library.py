@@ -41,10 +41,10 @@ def post_pre(
     """
     writer = Writer("post_pre", reduction)
     w = writer.w
-    if pre_rate is not None and is_on(pre_rate):
+    if is_on(pre_rate, "pre_rate"):
         pre, x_post = writer.input("pre"), writer.input("x_post")
         w = w - writer.over_samples(pre * (x_post * writer.param("pre_rate", pre_rate)))
-    if post_rate is not None and is_on(post_rate):
+    if is_on(post_rate, "post_rate"):
         x_pre, post = writer.input("x_pre"), writer.input("post")
         w = w + writer.over_samples(x_pre * (post * writer.param("post_rate", post_rate)))
     return writer.rule(w, limits)
@@ -73,7 +73,7 @@ def hebbian(
     w = writer.w
     halves = (("pre", "x_post", "pre_rate", pre_rate), ("post", "x_pre", "post_rate", post_rate))
     for spike, trace, name, value in halves:
-        if value is None or not is_on(value):
+        if not is_on(value, name):
             continue
         s, x, rate = writer.input(spike), writer.input(trace), writer.param(name, value)
         if not rate_first:
@@ -108,11 +108,11 @@ def weight_dependent_post_pre(
         raise error("SNN105", "weight_dependent_post_pre needs a lower and an upper bound")
     writer = Writer("weight_dependent_post_pre", reduction)
     change: Symbol | None = None
-    if pre_rate is not None and is_on(pre_rate):
+    if is_on(pre_rate, "pre_rate"):
         pairs = writer.over_samples(writer.input("pre") * writer.input("x_post"))
         down = writer.param("pre_rate", pre_rate) * pairs
         change = 0.0 - down * (writer.w - writer.param("wmin", limits.lower))
-    if post_rate is not None and is_on(post_rate):
+    if is_on(post_rate, "post_rate"):
         pairs = writer.over_samples(writer.input("x_pre") * writer.input("post"))
         up = writer.param("post_rate", post_rate) * pairs
         up = up * (writer.param("wmax", limits.upper) - writer.w)
@@ -148,7 +148,7 @@ def diehl_and_cook(
     if limits.upper is None:
         raise error("SNN105", "diehl_and_cook needs an upper bound")
     writer = Writer("diehl_and_cook", reduction)
-    if rate is None or not is_on(rate):
+    if not is_on(rate):
         return writer.rule(writer.w, limits)
     x = writer.input("x_pre") - writer.param("target", target)
     pairs = writer.over_samples(x * writer.input("post"))

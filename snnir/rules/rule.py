@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import numpy as np
 
@@ -38,8 +39,8 @@ class Rule:
     """A rule of plastic synapses with its parameters.
 
     Attributes:
-        program: One step of a synapse; its weight is the lasting state `w`, which starts at the
-            parameter `weight`.
+        program: One step of a synapse; its first lasting state is the weight, and starts at a
+            parameter.
         params: Every other parameter, each broadcastable to [post, pre].
         reads: For every input of the program `pre`, `post` or `all`; see `snnir.ir.Plastic`.
     """
@@ -47,6 +48,30 @@ class Rule:
     program: Dynamics
     params: FrozenDict[Tensor] = field(default_factory=FrozenDict)
     reads: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, program: Dynamics, params: Mapping[str, TensorLike], reads: Sequence[str] | None = None
+    ) -> Rule:
+        """Return a rule of one's own.
+
+        Args:
+            program: Traced by `snnir.dynamics.dynamics`.
+            params: Its parameters, but for the one that the weights start at.
+            reads: For every input `pre`, `post` or `all`; without it they are called as in `READS`.
+
+        Raises:
+            SnnirError: SNN201 if `reads` is missing for an input of another name; SNN105 if a
+                parameter is not a number.
+        """
+        if reads is None:
+            unknown = [name for name in program.inputs if name not in READS]
+            if unknown:
+                listed = ", ".join(unknown)
+                raise error("SNN201", f"`reads` must say what {program.name} reads of {listed}")
+            reads = [READS[name] for name in program.inputs]
+        values = {name: as_float32(value, name) for name, value in params.items()}
+        return cls(program, FrozenDict(values), tuple(reads))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -64,7 +89,8 @@ class Rule:
                 are normalised: one number or [post].
             sums: The order of that sum, see `snnir.ir.Plastic`.
         """
-        params = FrozenDict({WEIGHT: as_float32(weights), **self.params})
+        starts = (str(state.initial) for state in self.program.states if state.lasting)
+        params = FrozenDict({next(starts, WEIGHT): as_float32(weights), **self.params})
         return Plastic(
             self.program, params, self.reads, None if total is None else as_float32(total), sums
         )
@@ -241,6 +267,6 @@ def as_float32(value: TensorLike, name: str = WEIGHT) -> Tensor:
     return Tensor(array)
 
 
-def is_on(rate: TensorLike | None) -> bool:
+def is_on(rate: TensorLike | None, name: str = "rate") -> TypeGuard[TensorLike]:
     """Whether a rate is given and not 0 everywhere."""
-    return rate is not None and bool(as_float32(rate).numpy().any())
+    return rate is not None and bool(as_float32(rate, name).numpy().any())

@@ -22,6 +22,7 @@ from snnir.ir.plastic import Plastic
 from snnir.ir.random import Uniform
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
+from snnir.lasting import lasting_table
 from snnir.network_source import helper_sources
 from snnir.schedule import schedule
 from snnir.target import Content
@@ -43,7 +44,7 @@ _WORDS = frozenset(
 _HEAD = '''\
 """A spiking network as a NumPy program, written by snnir.
 
-    python {program} INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]
+    python {program} INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]{lasting}
 
 Inputs are [time, batch, *shape]; so are outputs and records. The first part of this file is the
 network, the second is the same for every network. Every operation rounds once, in the order
@@ -75,22 +76,28 @@ def full(value, like, kind):
     return array if array.shape == like.shape else np.array(np.broadcast_to(array, like.shape))
 
 
-def run(inputs, record=(), state=None, lasting=None):
-    """Run the network on {input name: [time, batch, *shape]}; see `simulate`."""
+def load() -> Model:
+    """Return the network with the weights beside this file."""
     with np.load(pathlib.Path(__file__).parent / WEIGHTS, allow_pickle=False) as weights:
-        model = network(weights)
+        return network(weights)
+
+
+def run(inputs, record=(), state=None, lasting=None, model=None):
+    """Run the network (by default of `load`) on {input: [time, batch, *shape]}; see `simulate`."""
     with np.errstate(all="ignore"):
-        return simulate(model, inputs, record, state, lasting)
+        return simulate(model or load(), inputs, record, state, lasting)
 
 
 def main() -> None:
-    arguments = command_line(__doc__).parse_args()
+    arguments = command_line(__doc__, bool(LASTING)).parse_args()
     given = read_inputs(arguments.input, network().inputs)
+    lasting = read_lasting(arguments.lasting, LASTING) if LASTING else {}
+    model = load()
     try:
-        outputs, recorded, sums, _ = run(given, arguments.record)
+        outputs, recorded, sums, state = run(given, arguments.record, None, lasting, model)
     except UnknownRecord as failure:
         raise SystemExit(str(failure)) from None
-    write_results(arguments.output, outputs, recorded, sums)
+    write_results(arguments.output, outputs, recorded, sums, lasting=lasting_state(model, state))
     for name, y in outputs.items():
         print(f"{name}: {y.shape}, sum {y.sum(dtype=np.float64):g}")
 
@@ -140,16 +147,20 @@ class _Writer:
     def source(self) -> str:
         units = [self.unit(node) for node in self.graph.nodes.values()]
         network = self.network([line for line in units if line])
+        lasting = lasting_table(self.graph)
         head = _HEAD.format(
-            program=PROGRAM, acc=np.dtype(self.acc).name, dtype=np.dtype(self.dtype).name
-        )
-        parts = [head, f"WEIGHTS = {WEIGHTS!r}\n", *self.steps.values(), network]
+            program=PROGRAM, acc=np.dtype(self.acc).name, dtype=np.dtype(self.dtype).name,
+            lasting="\n        [--lasting OUT.npz of an earlier run]" if lasting else "",
+        )  # fmt: skip
+        constants = f"WEIGHTS = {WEIGHTS!r}\nLASTING = {_literal(lasting)}\n"
+        parts = [head, constants, *self.steps.values(), network]
         parts.append("\n\n# ---- the same for every network " + "-" * 50 + "\n\n")
         helpers = helper_sources(program for program, _ in self.step_names)
         parts += ["\n\n\n".join([*helpers, ""])] if helpers else []
         parts.append("\n\n".join(kernel_sources(self.functions)))
         parts += ["\n\n\n".join(["", *learning_sources(self.learning)])] if self.learning else []
-        files = function_sources(folder_program, {"command_line", "read_inputs", "write_results"})
+        wanted = {"command_line", "read_inputs", "read_lasting", "write_results"}
+        files = function_sources(folder_program, wanted)
         parts.append("\n\n\n".join(["", runtime_source(), *files]) + _MAIN)
         return "\n".join(parts)
 
@@ -315,8 +326,8 @@ def step_source(program: Dynamics, name: str, inner: str) -> str:
     if inner != "np.float32":
         lines += [f"    {x} = {x}.astype({inner}, copy=False)" for x in program.inputs]
     lines.append(f"    kind = {inner}")
-    first = f"{program.inputs[0]} if like is None else like"
-    lines += [f"    like = {first}"]
+    if program.inputs:
+        lines += [f"    like = {program.inputs[0]} if like is None else like"]
     key_of = dict(zip((state.name for state in program.states), keys, strict=True))
     lines += [f'    {name} = state["{key}"]' for name, key in key_of.items()]
     lines += [f"    {line}" for line in printer.statements()]

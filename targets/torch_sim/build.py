@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from snnir.dynamics.program import Dynamics
 from snnir.network import Loop, Model
 from snnir.network_build import NetworkBuilder, value_name
 from snnir.targets.torch_sim.c_loops import loop_source
@@ -40,6 +41,17 @@ class Builder(NetworkBuilder):
                 found[names[0]] = made.loop
                 self.loops.append(made.source)
         return found
+
+    def separate(self) -> dict[str, Dynamics]:
+        """Return the step programs that compiled kernels run: those of neurons, sample by sample.
+
+        What joins the samples of a batch, and rules of synapses, run in plain torch.
+        """
+        return {
+            name: program
+            for name, program in self.programs.items()
+            if program.outputs and not program.is_pooling
+        }
 
     def torch_tensors(self) -> dict[str, torch.Tensor]:
         """Return the tensors for torch; half precision is widened, which loses nothing."""

@@ -54,9 +54,12 @@ def loop_source(
 
 def _fits(unit: Unit, programs: Mapping[str, Dynamics]) -> bool:
     if unit.kind == "neuron":
-        return programs[unit.function].dtype == "f32"
+        program = programs[unit.function]
+        return program.dtype == "f32" and not program.is_pooling
     if unit.kind == "delay":
         return "steps" not in unit.tensors and unit.steps > 0
+    if unit.kind != "op":
+        return False
     if unit.function == "linear":
         return len(unit.shape) == 1 and "zero" not in unit.tensors
     return unit.function in ("add", "scale", "offset", "identity", "reshape")

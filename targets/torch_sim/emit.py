@@ -17,7 +17,7 @@ from snnir.errors import error
 from snnir.integers import gives_size
 from snnir.ir.graph import Graph
 from snnir.network import Model, Step
-from snnir.network_source import TORCH, helper_sources, literal, steps_source
+from snnir.network_source import TORCH, helper_sources, literal, live_names, steps_source
 from snnir.targets.torch_sim import (
     compiled,
     engine,
@@ -25,6 +25,7 @@ from snnir.targets.torch_sim import (
     kernels,
     kit,
     layers,
+    learning,
     loops,
     memory,
     program,
@@ -113,14 +114,16 @@ class Source:
         """Return the names of the tensors that get gradients."""
         if self.target.trained == "none":
             return []
-        neurons = {unit.name for unit in self.model.units.values() if unit.kind == "neuron"}
+        units = self.model.units.values()
+        neurons = {unit.name for unit in units if unit.kind == "neuron"}
+        learned = {name for u in units if u.kind == "plastic" for name in u.tensors.values()}
         every = self.target.trained == "all"
-        units = {facts.unit for facts in self.model.whole.values()}
-        units |= {f"{name}.scale" for name in self.graph.nodes if gives_size(self.graph, name)}
+        fixed = {*learned, *(facts.unit for facts in self.model.whole.values())}
+        fixed |= {f"{name}.scale" for name in self.graph.nodes if gives_size(self.graph, name)}
         return [
             name
             for name in self.builder.tensors
-            if name not in units
+            if name not in fixed
             and (every or _is_trained(name, name.rpartition(".")[0] in neurons))
         ]  # fmt: skip
 
@@ -131,7 +134,7 @@ class Source:
     def kernels(self) -> str:
         """Return the C source."""
         builder = self.builder
-        scans = c_source(builder.programs, builder.surrogate, builder.detach, self.joined())
+        scans = c_source(builder.separate(), builder.surrogate, builder.detach, self.joined())
         return "\n".join([scans, *([LOOPS, *builder.loops] if builder.loops else [])])
 
     def joined(self) -> set[str]:
@@ -147,7 +150,7 @@ class Source:
     def gpu_kernels(self) -> str:
         """Return the Triton source."""
         builder = self.builder
-        return triton_source(builder.programs, builder.surrogate, builder.detach)
+        return triton_source(builder.separate(), builder.surrogate, builder.detach)
 
     def steps_source(self) -> str:
         """Return the step programs as Python source."""
@@ -157,10 +160,8 @@ class Source:
     def steps(self) -> dict[str, Step]:
         """Return the step programs, live."""
         found: dict[str, Step] = {}
-        names: dict[str, Any] = {
-            "torch": torch, "constant": constant, "snn_fma": snn_fma, "Step": Step, "STEPS": found,
-            "inf": float("inf"), "nan": float("nan"),
-        }  # fmt: skip
+        own = {"torch": torch, "constant": constant, "snn_fma": snn_fma}
+        names: dict[str, Any] = live_names(found) | own
         exec(compile(self.steps_source(), "<steps>", "exec"), names)
         return found
 
@@ -196,6 +197,8 @@ class Source:
             _HEAD.format(surrogate=self.target.surrogate),
             _RULE.format("running"),
             module_body(network),
+            "\n\n",
+            module_body(learning),
             "\n\n",
             module_body(engine),
             _RULE.format("compiled kernels"),

@@ -18,6 +18,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from snnir.network import Loop, Model, Step, Unit
+from snnir.targets.torch_sim.learning import (
+    PlasticSums,
+    first_lasting,
+    full,
+    inner_dtype,
+    learned,
+    normalised,
+    only_starts,
+    uniform,
+)
 
 #: Rows (time steps times batch) that feed-forward stages process at once when nothing is trained.
 TILE_ROWS = 1024
@@ -32,13 +42,6 @@ def constant(value: float, kind: torch.dtype, device: torch.device) -> Tensor:
 State = dict[str, dict[str, Tensor]]
 Values = dict[str, Tensor]
 Kernels = Mapping[str, Callable[..., Tensor]]
-
-
-def full(value: Any, like: Tensor, kind: torch.dtype) -> Tensor:
-    """Return a value in the shape of `like`."""
-    if isinstance(value, Tensor) and value.shape == like.shape:
-        return value.to(kind)
-    return torch.as_tensor(value, dtype=kind, device=like.device).expand(like.shape)
 
 
 # --- Scans ---------------------------------------------------------------------------------------
@@ -58,7 +61,7 @@ class Eager:
 
         Args:
             inputs: [T, B, *shape] each.
-            states: Before the first step, [B, *shape] each.
+            states: Before the first step, [B, *shape] each, [1, *shape] if they last.
             params: Each broadcastable to [B, *shape].
             keep: Whether to return the states before every step.
 
@@ -76,7 +79,7 @@ class Eager:
                 history.append(own)
             made = self.step.forward(*(x.to(inner) for x in now), *own, *params)
             results.append(tuple(full(y, now[0], kind) for y in made[:count]))
-            own = [full(v, now[0], inner) for v in made[count:]]
+            own = [full(v, old, inner) for v, old in zip(made[count:], own, strict=True)]
         outputs = [torch.stack(steps) for steps in zip(*results, strict=True)]
         kept = [torch.stack(steps) for steps in zip(*history, strict=True)] if history else []
         return outputs, own, kept
@@ -118,7 +121,8 @@ class Eager:
             )
             first, second = len(inputs), len(inputs) + len(history)
             found.append([full(g, some, kind) for g in gradients[:first]])
-            own = [full(g, some, inner) for g in gradients[first:second]]
+            pairs = zip(gradients[first:second], history, strict=True)
+            own = [full(g, h[t], inner) for g, h in pairs]
             for index, g in enumerate(gradients[second:]):
                 total = g_params[index]
                 if total is not None:
@@ -137,9 +141,13 @@ class Scan(torch.autograd.Function):
         step = runner.step
         inputs, states, params = split(tensors, step.inputs, len(step.states), len(step.params))
         outputs, final, history = runner.forward(inputs, states, params, True)
+        traces = after(history, final) if traced else []
         ctx.runner, ctx.traced = runner, traced
         ctx.save_for_backward(*inputs, *params, *history)
-        return (*outputs, *final, *(after(history, final) if traced else ()))
+        lasts = [name in step.lasting for name in step.states]
+        constant = (v for part in (final, traces) for v, no in zip(part, lasts, strict=False) if no)
+        ctx.mark_non_differentiable(*constant)
+        return (*outputs, *final, *traces)
 
     @staticmethod
     @once_differentiable
@@ -235,6 +243,9 @@ class Network(nn.Module):
 
     Attributes:
         stateful: Go on from the last call's state instead of from rest; `reset` forgets it.
+
+    States that outlive a run are buffers `node.state`. Every call starts from them; in training
+    mode (`train()`) it leaves in them what it learned, in `eval()` mode it does not.
     """
 
     def __init__(
@@ -251,6 +262,7 @@ class Network(nn.Module):
         self._runners: dict[tuple[str, torch.device], Any] = {}
         self._places: dict[str, tuple[dict[str, Any], str]] = {}
         self._pairs = pairs(model)
+        self._lasting: dict[str, tuple[dict[str, Any], str]] = {}
         # What compiled loops give out.
         self.read_outside = {*model.outputs.values(), *model.populations}
         for loop in model.loops.values():
@@ -260,16 +272,23 @@ class Network(nn.Module):
         aliases = {new: old for loop in model.loops.values() for new, old in loop.aliases.items()}
         self.read_outside |= {aliases.get(name, name) for name in self.read_outside}
         layout = getattr(kit, "stored", lambda net, name, value: value)
+        unread = only_starts(model, self._steps)
         for name, value in tensors.items():
+            if name in unread:
+                continue
             real = value
             facts = model.whole.get(name)
             if facts is not None:
                 zero = by_row(tensors[facts.zero], value) if facts.zero else 0
                 real = (value.float() - zero) * by_row(tensors[facts.unit], value)
             self._place(name, layout(self, name, real), name in trained)
+        for name, value in first_lasting(model, self._steps, tensors).items():
+            scope, last = self._free(name.replace(":", "."))
+            scope.register_buffer(last, value)
+            self._lasting[name] = (scope._buffers, last)
 
-    def _place(self, name: str, value: Tensor, trained: bool) -> None:
-        """Register a tensor under its dotted name; names that are taken get a `_`."""
+    def _free(self, name: str) -> tuple[nn.Module, str]:
+        """Return the place of a dotted name; names that are taken get a `_`."""
         *path, last = name.split(".")
         scope: nn.Module = self
         for part in path:
@@ -281,6 +300,11 @@ class Network(nn.Module):
             scope = scope._modules[label]
         while hasattr(scope, last):
             last += "_"
+        return scope, last
+
+    def _place(self, name: str, value: Tensor, trained: bool) -> None:
+        """Register a tensor under its dotted name."""
+        scope, last = self._free(name)
         if value.is_floating_point():
             scope.register_parameter(last, nn.Parameter(value, requires_grad=trained))
             self._places[name] = (scope._parameters, last)
@@ -362,6 +386,38 @@ class Network(nn.Module):
         """Yield the name of every tensor as the graph has it."""
         yield from self._places
 
+    @property
+    def lasting(self) -> dict[str, Tensor]:
+        """What outlives a run, by `node:state`: copies of the buffers."""
+        return {name: holder[last].clone() for name, (holder, last) in self._lasting.items()}
+
+    def set_lasting(self, lasting: Mapping[str, Any]) -> None:
+        """Let the next call start from other lasting states.
+
+        Args:
+            lasting: Tensors or arrays by `node:state`; those that are not given stay.
+
+        Raises:
+            ValueError: If there is no such state or it has another shape.
+        """
+        given = {name: torch.as_tensor(value).detach() for name, value in lasting.items()}
+        for name, value in given.items():
+            if name not in self._lasting:
+                listed = ", ".join(list(self._lasting)[:8]) or "nothing"
+                raise ValueError(f"there is no lasting state '{name}'; what lasts is {listed}")
+            holder, last = self._lasting[name]
+            if value.shape != holder[last].shape:
+                shapes = f"{list(value.shape)}, must be {list(holder[last].shape)}"
+                raise ValueError(f"lasting state '{name}' has shape {shapes}")
+        for name, value in given.items():
+            holder, last = self._lasting[name]
+            holder[last].copy_(value)
+
+    def lasting_of(self, state: State) -> Values:
+        """Return what lasts of a run, by `node:state`, from the state after it."""
+        parts = ((name, *name.rpartition(":")) for name in self._lasting)
+        return {name: state[node][key][0].detach() for name, node, _, key in parts}
+
     def reset(self) -> None:
         """Forget the state of the last call."""
         self._state = None
@@ -379,7 +435,12 @@ class Network(nn.Module):
         if not isinstance(given, Mapping):
             given = dict(zip(self.model.inputs, inputs, strict=True))
         state = self._state if self.stateful else None
+        for name, value in self.lasting.items() if state is not None else ():
+            node, _, key = name.rpartition(":")
+            state[node] = {**state[node], key: value[None]}
         outputs, _, state = self.simulate(given, (), state)
+        if self.training:
+            self.set_lasting(self.lasting_of(state))
         if self.stateful:
             self._state = {k: {n: v.detach() for n, v in own.items()} for k, own in state.items()}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
@@ -387,17 +448,21 @@ class Network(nn.Module):
     def simulate(
         self, inputs: Mapping[str, Tensor], record: Sequence[str] = (),
         state: State | None = None, sums: dict[str, float] | None = None,
+        lasting: Values | None = None,
     ) -> tuple[Values, Values, State]:  # fmt: skip
-        """Run the network and record.
+        """Run the network and record; the network itself stays as it is.
 
         Args:
             inputs: [T, B, *shape] for every input.
             record: Values to return: `node` or `node:state`.
             state: Where to go on from, as returned before.
             sums: Filled with the number of spikes of every population.
+            lasting: Without a state: what lasts of an earlier run, by `node:state`, in the dtypes
+                of the buffers; by default what those hold.
 
         Returns:
-            Outputs by name, records by name (both [T, B, *shape]), the state after the last step.
+            Outputs by name, records by name (both [T, B, *shape]; of lasting states [T, 1,
+            *shape]), the state after the last step.
         """
         model, kind = self.model, getattr(torch, self.model.dtype)
         for name, shape in model.inputs.items():
@@ -413,7 +478,8 @@ class Network(nn.Module):
         amp = torch.is_autocast_enabled(first.device.type)
         with torch.autocast(first.device.type, enabled=False) if amp else nullcontext():
             given = {name: x.to(kind) for name, x in inputs.items()}
-            state = self.initial_state(batch, first) if state is None else dict(state)
+            known = {**self.lasting, **(lasting or {})}
+            state = self.initial_state(batch, first, known) if state is None else dict(state)
             wanted = dict.fromkeys([*model.outputs.values(), *record])
             self.check_recorded(time, batch)
             whole = torch.is_grad_enabled() or self._recorded
@@ -427,6 +493,7 @@ class Network(nn.Module):
                     for name in model.populations:
                         spikes = float(values[name].sum(dtype=torch.float64))
                         sums[name] = sums.get(name, 0.0) + spikes
+            self.end_run(state)
             traces = {
                 name: tiles[0][name] if len(tiles) == 1 else torch.cat([v[name] for v in tiles])
                 for name in wanted
@@ -440,9 +507,11 @@ class Network(nn.Module):
         """Raise ValueError if a state to go on from is of another batch."""
         for name, own in state.items():
             unit = self.model.units.get(name)
-            for v in own.values():
-                found = v.shape[0 if unit is not None and unit.kind == "neuron" else 1]
-                if found != batch:
+            lines = unit is None or unit.kind == "delay"
+            for key, v in own.items():
+                found = v.shape[1 if lines else 0]
+                known = key if unit is None else f"{name}:{key}"
+                if found != batch and known not in self._lasting:
                     went = f"the state is of a batch of {found}, the input has {batch}"
                     raise ValueError(f"{went}; `reset()` forgets it")
 
@@ -463,8 +532,8 @@ class Network(nn.Module):
                 recorded = self._recorded[name][first : first + len(y)]
                 values[name] = Instead.apply(y, recorded.to(y.device, y.dtype))
 
-    def initial_state(self, batch: int, like: Tensor) -> State:
-        """Return the state of every neuron and delay line before the first step."""
+    def initial_state(self, batch: int, like: Tensor, lasting: Values) -> State:
+        """Return the state of everything that remembers before the first step."""
         state: State = {}
         kind = getattr(torch, self.model.dtype)
         for unit in self.model.units.values():
@@ -474,15 +543,28 @@ class Network(nn.Module):
                     int(self.delay_steps(unit).max()) if "steps" in unit.tensors else unit.steps
                 )
                 state[unit.name] = {"history": like.new_zeros((longest, *shape), dtype=kind)}
-            elif unit.kind == "neuron":
-                inner = torch.float64 if self._steps[unit.function].wide else kind
-                state[unit.name] = {
-                    key: self.tensor(unit.tensors[value]).to(like.device, inner).expand(shape)
-                    if isinstance(value, str)
-                    else like.new_full(shape, value, dtype=inner)
-                    for key, value in unit.initial.items()
-                }
+            elif unit.kind != "op":
+                inner = inner_dtype(self.model, self._steps, unit)
+                state[unit.name] = own = {}
+                for key, value in unit.initial.items():
+                    if key in unit.lasting:
+                        own[key] = lasting[f"{unit.name}:{key}"][None].to(like.device, inner)
+                    elif isinstance(value, str):
+                        start = self.tensor(unit.tensors[value])
+                        own[key] = start.to(like.device, inner).expand(shape)
+                    else:
+                        own[key] = like.new_full(shape, value, dtype=inner)
         return state
+
+    def end_run(self, state: State) -> None:
+        """Normalise the weights that are normalised when a run ends."""
+        for unit in self.model.units.values():
+            if unit.kind == "plastic" and "total" in unit.tensors:
+                key, total = unit.options["weight"], self.tensor(unit.tensors["total"])
+                weight = state[unit.name][key][0]
+                with torch.no_grad():
+                    new = normalised(weight, total, unit.options["sums"])[None]
+                state[unit.name] = {**state[unit.name], key: new}
 
     def delay_steps(self, unit: Unit) -> Tensor:
         """Return the delays of a unit that has one per element."""
@@ -495,7 +577,9 @@ class Network(nn.Module):
             units = [self.model.units[name] for name in names if name in self.model.units]
             if not units or units[0].name in done:
                 continue
-            if kind == "batched":
+            if units[0].kind == "random":
+                self.run_random(units[0], values, state)
+            elif kind == "batched":
                 done |= self.run_ops(units, values, watch)
             elif kind == "scan":
                 self.run_scan(units[-1], values, state, watch)
@@ -512,7 +596,7 @@ class Network(nn.Module):
                 self.run_shift(units[0], values, state)
             elif kind == "loop" and not self.run_compiled_loop(units, values, state, watch):
                 self.run_loop(units, values, state, watch)
-            if kind in ("scan", "unit"):
+            if units[-1].kind == "neuron" and kind in ("scan", "unit"):
                 self.put_recorded(units[-1], values)
 
     def joins(self, units: Sequence[Unit], watch: set[str]) -> bool:
@@ -604,6 +688,29 @@ class Network(nn.Module):
         for key, trace in zip(step.states, traces, strict=False):
             values[f"{unit.name}:{key}"] = trace
 
+    def run_random(self, unit: Unit, values: Values, state: State) -> None:
+        """Draw random numbers for every step of the tile."""
+        x, first = values[unit.operands[0]], state[unit.name]["step"]
+        steps = first + torch.arange(len(x), device=first.device)
+        shape, seed = unit.shape, unit.options["seed"]
+        values[unit.results[0]] = uniform(seed, steps, x.shape[1], shape, x.dtype)
+        state[unit.name] = {"step": (first + len(x)) % (1 << 32)}
+
+    def run_synapses(self, unit: Unit, now: Values, state: State) -> None:
+        """Pass one step through synapses as they are."""
+        weight = state[unit.name][unit.options["weight"]][0]
+        now[unit.results[0]] = PlasticSums.apply(now[unit.operands[0]][0], weight)[None]
+
+    def run_rule(self, unit: Unit, now: Values, state: State, watch: set[str]) -> None:
+        """Let synapses learn from what this step was."""
+        step = self._steps[unit.function]
+        inputs = [now[name][0] for name in unit.operands[1:]]
+        params = [self.tensor(unit.tensors[name]) for name in step.params]
+        own = learned(step, inputs, unit.options["reads"], state[unit.name], params)
+        state[unit.name] = own
+        names = ((f"{unit.name}:{key}", value) for key, value in own.items())
+        now.update({name: value[None] for name, value in names if name in watch})
+
     def run_shift(self, unit: Unit, values: Values, state: State) -> None:
         """Advance a delay line by the tile."""
         x, history = values[unit.operands[0]], state[unit.name]["history"]
@@ -670,23 +777,37 @@ class Network(nn.Module):
         for t in range(len(values[min(outside or set(values))])):
             now = {name: values[name][t : t + 1] for name in outside}
             for unit in units:
-                if unit.kind == "delay":
-                    line = state[unit.name]["history"]
-                    now[unit.results[0]] = self.delayed(unit, line, len(line), 1)
-                elif unit.kind == "neuron":
-                    self.run_scan(unit, now, state, watch)
-                    self.put_recorded(unit, now, t)
-                else:
-                    self.run_batched(unit, now)
+                self.give(unit, now, state, watch, t)
             for unit in units:
-                if unit.kind == "delay":
-                    line = torch.cat([state[unit.name]["history"], now[unit.operands[0]]])
-                    state[unit.name] = {"history": line[1:]}
+                self.take_in(unit, now, state, watch)
             for name, y in now.items():
                 if name not in outside:
                     collected.setdefault(name, []).append(y)
         for name, steps in collected.items():
             values[name] = torch.cat(steps)
+
+    def give(self, unit: Unit, now: Values, state: State, watch: set[str], t: int) -> None:
+        """Compute what a node of a recurrence gives in step t."""
+        if unit.kind == "delay":
+            line = state[unit.name]["history"]
+            now[unit.results[0]] = self.delayed(unit, line, len(line), 1)
+        elif unit.kind == "neuron":
+            self.run_scan(unit, now, state, watch)
+            self.put_recorded(unit, now, t)
+        elif unit.kind == "plastic":
+            self.run_synapses(unit, now, state)
+        elif unit.kind == "random":
+            self.run_random(unit, now, state)
+        else:
+            self.run_batched(unit, now)
+
+    def take_in(self, unit: Unit, now: Values, state: State, watch: set[str]) -> None:
+        """End a step of a recurrence: delays take in their operand, synapses learn."""
+        if unit.kind == "plastic":
+            self.run_rule(unit, now, state, watch)
+        elif unit.kind == "delay":
+            line = torch.cat([state[unit.name]["history"], now[unit.operands[0]]])
+            state[unit.name] = {"history": line[1:]}
 
 
 def pairs(model: Model) -> dict[str, Unit]:

@@ -227,6 +227,24 @@ def max_pool(
     return functional.max_pool2d(padded, tuple(kernel), tuple(stride))
 
 
+def pick_max_pool(
+    scores: Tensor,
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Sequence[int]],
+) -> Tensor:
+    """The element of x where each window of the scores has its first largest."""
+    ranked, given = (
+        pad(a, ((0, 0), *padding), fill)
+        .unfold(2, kernel[0], stride[0])
+        .unfold(3, kernel[1], stride[1])
+        .flatten(4)
+        for a, fill in ((scores, -torch.inf), (x, 0.0))
+    )
+    return given.gather(4, ranked.argmax(4, keepdim=True))[..., 0]
+
+
 def winner(x: Tensor) -> Tensor:
     """1 for the first largest element of each row if it is above 0, else 0."""
     best = functional.one_hot(x.argmax(1), x.shape[1])

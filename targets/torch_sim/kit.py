@@ -80,6 +80,8 @@ class Kit:
 
     def runner(self, step: Step, device: torch.device, kind: torch.dtype) -> Any:
         """Return what scans a step on a device, or None where plain torch has to."""
+        if step.pooling:
+            return None
         if device.type == "cpu" and self._sums is not None and kind is torch.float32:
             return Compiled(step, self._code)
         if kind is torch.float32 and not step.wide and self.uses_gpu(device):

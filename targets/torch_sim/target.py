@@ -47,6 +47,7 @@ class TorchTarget(Target):
 
     name: ClassVar[str] = "torch"
     summary: ClassVar[str] = "trainable torch module; folder that runs with torch alone"
+    learns: ClassVar[bool] = True
     precision: str = "float32"
     backend: str = "auto"
     surrogate: str = DEFAULT
@@ -143,10 +144,10 @@ class TorchCompiled(Compiled):
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist.
         """
-        check_lasting(self.graph, lasting, resume=resume)
         import torch
 
         assert isinstance(self.target, TorchTarget)
+        kept = check_lasting(self.graph, lasting, resume=resume)
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
         steps, batch = next(iter(inputs.values())).shape[:2]
@@ -157,10 +158,21 @@ class TorchCompiled(Compiled):
         given = {k: torch.from_numpy(np.asarray(v, kind)).to(device) for k, v in inputs.items()}
         sums: dict[str, float] = {}
         with torch.no_grad():
-            outputs, recorded, state = self.net.simulate(given, list(record), state, sums)
+            own = self.net.lasting
+            known = {name: _like(value, own[name]) for name, value in kept.items()}
+            outputs, recorded, state = self.net.simulate(given, list(record), state, sums, known)
         self._memory.update(state=state, batch=batch)
         stats = spike_stats(populations(self.graph), sums, steps * batch)
-        return Result(_arrays(outputs), _arrays(recorded), stats)
+        lasts = _arrays(self.net.lasting_of(state))
+        return Result(_arrays(outputs), _arrays(recorded), stats, lasting=lasts)
+
+
+def _like(value: npt.NDArray[Any], tensor: Any) -> Any:
+    """Return an array as a tensor of the element type and device of another."""
+    import torch
+
+    kind = np.dtype(str(tensor.dtype).removeprefix("torch."))
+    return torch.from_numpy(np.array(value, kind)).to(tensor.device)
 
 
 def _arrays(tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,20 +6,23 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
 from snnir.ir.op import Op
+from snnir.ir.random import Uniform
+from snnir.lasting import learning_program, with_lasting
 from snnir.targets.torch_sim.engine import Network
 from snnir.tensors import FrozenDict, Tensor
 
 
 def update_graph(graph: Graph, net: Network) -> Graph:
-    """Return a graph with the tensors of a network made from it.
+    """Return a graph with the tensors of a network made from it, and with what lasts in it.
 
     Raises:
         SnnirError: SNN503 if the network is not one of `snnir.to_torch`; SNN202 listing every
-            changed tensor that has no place in the graph.
+            changed tensor that has no place in the graph; SNN601 for a lasting state that has none.
     """
     made = getattr(net, "graph", None)
     if made is None:
@@ -45,7 +48,29 @@ def update_graph(graph: Graph, net: Network) -> Graph:
     for node in {node for node, _ in changed}:
         own = {path: value for (other, path), value in changed.items() if other == node}
         editor.set_op(node, _with(graph.nodes[node].op, own))
-    return editor.graph().verify()
+    return with_lasting(editor.graph().verify(), _learned(made, net))
+
+
+def _learned(made: Graph, net: Network) -> dict[str, npt.NDArray[Any]]:
+    """Return the lasting states that are no longer as the graph of the network has them."""
+    found = {}
+    for name, value in net.lasting.items():
+        node, _, key = name.rpartition(":")
+        after = value.cpu().numpy()
+        before = np.asarray(_start(made.nodes[node].op, key), after.dtype)
+        if not np.array_equal(np.broadcast_to(before, after.shape), after):
+            found[name] = after
+    return found
+
+
+def _start(op: Op, state: str) -> Any:
+    """Return what a lasting state of an op starts at."""
+    if isinstance(op, Uniform):
+        return op.step
+    program = learning_program(op)
+    assert program is not None
+    initial = next(s.initial for s in program.states if s.name == state)
+    return op.tensors()[initial].numpy() if isinstance(initial, str) else initial
 
 
 def _tensor(value: Any, before: Tensor) -> Tensor:

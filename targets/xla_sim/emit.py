@@ -17,7 +17,7 @@ from snnir.embedding import function_sources, module_body
 from snnir.ir.graph import Graph
 from snnir.network import Model, Step
 from snnir.network_build import NetworkBuilder
-from snnir.network_source import JAX, helper_sources, literal, steps_source
+from snnir.network_source import JAX, helper_sources, literal, live_names, steps_source
 from snnir.targets.xla_sim import engine, host, kernels, program
 from snnir.targets.xla_sim.engine import Program, precision
 from snnir.targets.xla_sim.host import Mesh, Simulator, forward, needs_wide
@@ -106,11 +106,11 @@ class Source:
     def live(self) -> Program:
         """Return the network, ready to be traced."""
         found: dict[str, Step] = {}
-        names: dict[str, Any] = {
+        own = {
             "jnp": jax.numpy, "guard": kernels.guard,
             "mul": kernels.mul, "div": kernels.div, "fma": kernels.fma,
-            "Step": Step, "STEPS": found, "inf": float("inf"), "nan": float("nan"),
         }  # fmt: skip
+        names: dict[str, Any] = live_names(found) | own
         exec(compile(self.steps_source(), "<steps>", "exec"), names)
         return Program(self.model, found, vars(kernels), self.constants())
 

@@ -12,7 +12,7 @@ import snnir
 from snnir import kernels
 from snnir.ir import OPS, Kind, Signal
 from snnir.ir.op import Op, OpError
-from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
+from snnir.ir.pooling import AvgPool2d, MaxPool2d, PickMax2d, SumPool2d
 from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import (
     Add,
@@ -135,6 +135,26 @@ def test_pools(cls: Any, reduce: Any, fill: float, kernel: Any, stride: Any, pad
     np.testing.assert_array_equal(apply(op, X), slow_pool(X, op, reduce, fill))
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [((2, 2), (2, 2), ((0, 0), (0, 0))), ((3, 2), (1, 2), ((1, 1), (0, 1)))],
+)
+def test_pick_max(kernel: Any, stride: Any, padding: Any) -> None:
+    """The first largest score of a window is where the value comes from, as plain loops say."""
+    op = PickMax2d(kernel, stride, padding)
+    scores = np.rint(X * 2)  # so that many are equal
+    ranked = np.arange(X.size, dtype=np.float32).reshape(X.shape)
+    edges = ((0, 0), (0, 0), *padding)
+    above = np.pad(scores, edges, constant_values=-np.inf)
+    inside = np.pad(ranked, edges, constant_values=-1.0)
+    y = apply(op, scores, ranked)
+    for n, c, i, j in itertools.product(*map(range, y.shape)):
+        row, column = i * stride[0], j * stride[1]
+        places = itertools.product(range(row, row + kernel[0]), range(column, column + kernel[1]))
+        best = max(places, key=above[n, c].__getitem__)
+        assert y[n, c, i, j] == inside[n, c][best] >= 0
+
+
 def test_linear() -> None:
     op = Linear(t(9, 7), t(9))
     expected = np.einsum("rchw,ow->rcho", X, op.weight.numpy()) + op.tensors()["bias"].numpy()
@@ -242,6 +262,6 @@ def test_winner() -> None:
 
 def test_no_stateless_op_is_left_out() -> None:
     tested: set[type[Op]] = {Conv1d, Conv2d, SumPool2d, AvgPool2d, MaxPool2d, Linear, SparseLinear, Scale, Bias, Current, Add,
-              Concat, Slice, Flatten, Reshape, Permute, Pad, BatchNorm, Winner}  # fmt: skip
-    stateful = {"input", "delay", "neuron", "step"}
+              Concat, Slice, Flatten, Reshape, Permute, Pad, BatchNorm, Winner, PickMax2d}  # fmt: skip
+    stateful = {"input", "delay", "neuron", "step", "plastic", "uniform"}
     assert {cls.name for cls in tested} | stateful == {n for n in OPS if not n.startswith("test")}

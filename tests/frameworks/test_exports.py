@@ -45,6 +45,7 @@ from snnir.tensors import FrozenDict
 from tests.fused import all_exact, finite_summands, fused_cell
 from tests.helpers import dyadic, lif_step, params
 from tests.strategies import lif_steps
+from tests.targets import LEARNING
 
 pytest.importorskip("torch")
 FRAMEWORKS = ("snntorch", "sinabs", "spikingjelly", "norse")
@@ -292,7 +293,7 @@ def test_no_op_is_left_out() -> None:
     from snnir.ir import OPS as ALL
 
     tested = {type(op).name for op, _ in OPS.values()} | {"add", "concat", "batch_norm", "step"}
-    assert tested | {"input", "neuron"} == {n for n in ALL if not n.startswith("test")}
+    assert tested | {"input", "neuron", *LEARNING} == {n for n in ALL if not n.startswith("test")}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -11,7 +11,7 @@ module {
     "snn.program"() {name = "whole", dtype = "i32"} : () -> ()
     %whole.x = "snn.program_input"() {name = "x"} : () -> i32
     %whole.k = "snn.program_param"() {name = "k", unit = "1"} : () -> i32
-    %whole.v = "snn.program_state"() {name = "v", initial = "k"} : () -> i32
+    %whole.v = "snn.program_state"() {name = "v", initial = "k", lasting = false} : () -> i32
     %whole.c = "snn.constant"() {value = 3.0 : f64} : () -> i32
     %whole.s = "snn.scalar_shr"(%whole.x, %whole.c) {name = "s"} : (i32, i32) -> i32
     %whole.c_2 = "snn.constant"() {value = 7.0 : f64} : () -> i32
@@ -22,7 +22,7 @@ module {
   module @p {
     "snn.program"() {name = "", dtype = "f64"} : () -> ()
     %p.x = "snn.program_input"() {name = "x"} : () -> f64
-    %p.v = "snn.program_state"() {name = "v", initial = -0.0 : f64} : () -> f64
+    %p.v = "snn.program_state"() {name = "v", initial = -0.0 : f64, lasting = false} : () -> f64
     %p.c = "snn.constant"() {value = 0.1 : f64} : () -> f64
     %p.a = "snn.scalar_gt"(%p.x, %p.c) {name = "a"} : (f64, f64) -> i1
     %p.b = "snn.scalar_le"(%p.x, %p.v) {name = "b"} : (f64, f64) -> i1

@@ -27,6 +27,7 @@ def bindsnet(module: str) -> Any:
         package.__path__ = list(found.submodule_search_locations or ())
         package.__spec__ = found
         sys.modules["bindsnet"] = package
+    importlib.import_module("bindsnet.network")  # the others import each other in a circle
     return importlib.import_module(f"bindsnet.{module}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ RNG = np.random.default_rng
 
 
 @dynamics(params={"decay": "1"}, states={"x": 0.0}, outputs=(Kind.ANALOG,))
-def trace(s, x, decay):
+def trace(s: Any, x: Any, decay: Any) -> Any:
     """What is left of earlier spikes."""
     new = select(s > 0.5, 1.0, x * decay)
     return {"x": new}, new
@@ -38,7 +39,9 @@ def trace(s, x, decay):
     states={"v": 0.0},
     lasting={"theta": 0.0},
 )
-def adaptive(x, v, theta, beta, threshold, plus, theta_decay):
+def adaptive(
+    x: Any, v: Any, theta: Any, beta: Any, threshold: Any, plus: Any, theta_decay: Any
+) -> Any:
     """A leaky neuron whose threshold all samples raise together."""
     h = beta * v + x
     spike = h >= threshold + theta
@@ -52,7 +55,9 @@ def adaptive(x, v, theta, beta, threshold, plus, theta_decay):
     lasting={"w": "weight"},
     outputs=(),
 )
-def pair(pre, x_pre, post, x_post, w, weight, nu0, nu1, wmax):
+def pair(
+    pre: Any, x_pre: Any, post: Any, x_post: Any, w: Any, weight: Any, nu0: Any, nu1: Any, wmax: Any
+) -> Any:
     """Pair-based STDP within bounds."""
     down = w - batch_sum(pre * (x_post * nu0))
     up = down + batch_sum(x_pre * (post * nu1))
@@ -65,7 +70,9 @@ def pair(pre, x_pre, post, x_post, w, weight, nu0, nu1, wmax):
     lasting={"w": "weight"},
     outputs=(),
 )
-def rewarded(pre, x_pre, post, reward, e, w, weight, nu, decay):
+def rewarded(
+    pre: Any, x_pre: Any, post: Any, reward: Any, e: Any, w: Any, weight: Any, nu: Any, decay: Any
+) -> Any:
     """Reward times an eligibility of each synapse."""
     return {"e": e * decay + x_pre * post - 0.5 * pre, "w": w + nu * batch_sum(reward * e)}
 
@@ -110,7 +117,7 @@ def learning_graph(
 
 
 @dynamics(params={}, states={})
-def below(u, p):
+def below(u: Any, p: Any) -> Any:
     """A spike where the random number is at most p."""
     return {}, u <= p
 
@@ -126,12 +133,10 @@ def random_graph(shape: tuple[int, ...] = (5,), seed: int = 7) -> Graph:
     return Graph({node.name: node for node in nodes}, outputs, dt=1e-3).verify()
 
 
-def inputs_of(
-    graph: Graph, steps: int = 40, batch: int = 3, seed: int = 1
-) -> dict[str, np.ndarray]:
+def inputs_of(graph: Graph, steps: int = 40, batch: int = 3, seed: int = 1) -> dict[str, Any]:
     """Return random inputs of a graph."""
     rng = RNG(seed)
-    found = {}
+    found: dict[str, Any] = {}
     for name, signal in graph.inputs.items():
         lead = (steps, batch, *signal.shape)
         if signal.kind is Kind.SPIKES:

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnir.folder_program import check_record, command_line, read_inputs, write_results
+from snnir.folder_program import (
+    check_record,
+    command_line,
+    read_inputs,
+    read_lasting,
+    write_results,
+)
 
 SHAPES = {"a": (3,), "b": (2, 2)}
 
@@ -48,6 +54,45 @@ def test_files_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> Non
         (tmp_path / "x.npy").write_bytes(content)
     with pytest.raises(SystemExit, match=r"cannot read .*x\.npy"):
         read_inputs(str(tmp_path / "x.npy"), SHAPES)
+
+
+KNOWN = {"a:w": ((2,), "float32"), "u:step": ((), "int64")}
+
+
+def test_what_lasts_is_read_from_results(tmp_path: Path) -> None:
+    path = str(tmp_path / "out.npz")
+    kept = {"a:w": np.array([1.0, 2.0], np.float32), "u:step": np.array(7)}
+    write_results(path, {"y": np.ones((5, 2, 3))}, {}, {}, lasting=kept)
+    found = read_lasting(path, KNOWN)
+    assert {name: value.tolist() for name, value in found.items()} == {"a:w": [1, 2], "u:step": 7}
+    assert read_lasting(None, KNOWN) == {}
+    assert command_line("A", learns=True).parse_args(["x", "--lasting", path]).lasting == path
+    assert not hasattr(command_line("A").parse_args(["x"]), "lasting")
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        ({}, r"nothing in .*x\.npz lasts"),
+        ({"b:w": np.ones(2)}, "no lasting state 'b:w', but a:w, u:step"),
+        ({"a:w": np.ones(3)}, r"'a:w' must be \[2\], is float64 \[3\]"),
+        ({"a:w": np.array(["x", "y"])}, "must be"),
+        ({"a:w": np.array([1, np.nan])}, "contains NaN"),
+        ({"u:step": np.array(0.5)}, "must be a whole number"),
+        ({"u:step": np.array(2**32)}, "must be a whole number"),
+    ],
+)
+def test_what_lasts_and_does_not_fit(kept: dict[str, Any], words: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "x.npz")
+    write_results(path, {"y": np.ones((5, 2, 3))}, {}, {}, lasting=kept)
+    with pytest.raises(SystemExit, match=words):
+        read_lasting(path, KNOWN)
+
+
+def test_entries_that_are_named_but_missing(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", names=np.array(["lasting/a:w"]))
+    with pytest.raises(SystemExit, match="cannot read"):
+        read_lasting(str(tmp_path / "x.npz"), KNOWN)
 
 
 def test_unknown_records_are_named() -> None:
