@@ -100,7 +100,9 @@ def normalised(weight: Tensor, total: Tensor, sums: str) -> Tensor:
     """Return weights [post, pre] with sizes that add up to `total` (one, or one per row)."""
     found = row_sums(weight.abs(), sums)
     found = torch.where(found == 0, 1.0, found)
-    return weight * (total.to(weight.dtype).reshape(-1) / found)[:, None]
+    wanted = total.to(weight.dtype).reshape(-1)
+    factor = found.reciprocal() * wanted if sums == "cascade" else wanted / found
+    return weight * factor[:, None]
 
 
 def row_sums(x: Tensor, sums: str) -> Tensor:
