@@ -1,14 +1,14 @@
 """BindsNET's own networks, in BindsNET and in our targets: `x.py bench from_bindsnet`.
 
-Networks are built as BindsNET `Network` objects and given to `snnir.from_bindsnet`. Every engine runs
-in a process of its own, on one pinned core; its spikes, and the weights it learns, are compared with
-BindsNET's before it counts. Times are the least CPU time of several runs, the first (which compiles)
-apart.
+Networks are built as BindsNET `Network` objects and given to `snnir.from_bindsnet`. Every engine
+runs in a process of its own, on one pinned core; its spikes, and the weights it learns, are
+compared with BindsNET's. Times are the least CPU time of several runs; the first, which compiles,
+does not count.
 
-- *poissonN*: the benchmark of the BindsNET paper (Hazan et al., Frontiers in Neuroinformatics 12:89,
-  2018) as its text has it: N Poisson inputs at 0 to 100 Hz, N of BindsNET's LIF neurons, all pairs
-  connected with normal weights, a second in steps of 1 ms. Weights are rounded to 1/32, so that sums
-  do not depend on their order.
+- *poissonN*: the benchmark of the BindsNET paper (Hazan et al., Frontiers in Neuroinformatics
+  12:89, 2018) as its text has it: N Poisson inputs at 0 to 100 Hz, N of BindsNET's LIF neurons, all
+  pairs connected with normal weights, a second in steps of 1 ms. Weights are multiples of 1/32, so
+  that sums do not depend on their order.
 - *diehl-cook N*: `examples/diehl_cook` with N excitatory neurons, learning: 250 steps per image.
 
     x.py bench from_bindsnet [--engines A,B] [--networks poisson1000,...] [--json F]
@@ -54,7 +54,7 @@ class Run(Protocol):
         """Run input `number`; return the spikes, [steps, neurons]."""
 
 
-# --- The network of the paper ----------------------------------------------------------------------
+# --- The network of the paper ---------------------------------------------------------------------
 
 
 def paper(neurons: int) -> Any:
@@ -105,12 +105,12 @@ def our_paper(neurons: int, target: str) -> Run:
     return lambda number: made.run(x).outputs["Y"][:, 0]
 
 
-def options_of(target: str) -> dict[str, str]:
+def options_of(target: str) -> dict[str, Any]:
     """Return what a target is told: sums of these weights are exact in float32."""
     return {"precision": "float32"} if target == "numpy" else {}
 
 
-# --- The network that learns -----------------------------------------------------------------------
+# --- The network that learns ----------------------------------------------------------------------
 
 
 def learner(engine: str, neurons: int) -> Any:
@@ -123,7 +123,7 @@ def learner(engine: str, neurons: int) -> Any:
     return SnnirLearner(snnir.from_bindsnet(net, seed=SEED), engine.removeprefix("snnir-"))
 
 
-# --- In the child ----------------------------------------------------------------------------------
+# --- In the child ---------------------------------------------------------------------------------
 
 
 def child(engine: str, name: str, reference: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def child(engine: str, name: str, reference: str) -> dict[str, Any]:
         return {"absent": f"not installed ({missing.name})"}
     facts, found = work
     if engine == "bindsnet":
-        np.savez(reference, **found)
+        np.savez(reference, **found)  # type: ignore[arg-type]
     else:
         want = np.load(reference)
         facts |= {f"{key}_differ": int((found[key] != want[key]).sum()) for key in found}
@@ -187,7 +187,7 @@ def least_time(call: Callable[[], Any], budget: float = 2.0) -> float:
     return min(found)
 
 
-# --- In the parent ---------------------------------------------------------------------------------
+# --- In the parent --------------------------------------------------------------------------------
 
 
 def run_child(engine: str, name: str, reference: Path) -> dict[str, Any]:

@@ -3,16 +3,16 @@
     python examples/diehl_cook/train.py [--neurons 100] [--samples 1437] [--target native]
     python examples/diehl_cook/train.py --beside-bindsnet
 
-784 inputs reach excitatory neurons through synapses that learn by the times of spikes (STDP); every
-excitatory neuron has an inhibitory one that silences all others, and a threshold that rises with its
-spikes (P. Diehl and M. Cook, Unsupervised learning of digit recognition using
+784 inputs reach excitatory neurons through synapses that learn by the times of spikes (STDP);
+every excitatory neuron has an inhibitory one that silences all others, and a threshold that rises
+with its spikes (P. Diehl and M. Cook, Unsupervised learning of digit recognition using
 spike-timing-dependent plasticity, Frontiers in Computational Neuroscience 9:99, 2015). The network
 is a `bindsnet.network.Network`; `snnir.from_bindsnet` makes a graph of it, learning rule included,
 and one of our targets trains it, an image at a time. What neurons answered to the last half of the
 images they learned from, by class, labels them.
 
-`--beside-bindsnet` lets BindsNET train the same network on the same spikes and random draws and says
-how many spikes and weights differ: none.
+`--beside-bindsnet` lets BindsNET train the same network on the same spikes and random draws and
+says how many spikes and weights differ: none.
 """
 
 from __future__ import annotations
