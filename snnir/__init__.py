@@ -40,6 +40,7 @@ _PUBLIC = {
     "Value": "snnir.ir",
     "activity": "snnir.operations",
     "all_models": "snnir.dynamics",
+    "bindsnet_draws": "snnir.driver",
     "bisect": "snnir.bisecting",
     "check": "snnir.driver",
     "check_picture": "snnir.plotting",
@@ -49,11 +50,14 @@ _PUBLIC = {
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
+    "from_bindsnet": "snnir.driver",
     "from_export": "snnir.driver",
     "from_jax": "snnir.driver",
     "from_mlir": "snnir.mlir.text",
     "from_step": "snnir.driver",
     "from_torch": "snnir.driver",
+    "is_bindsnet": "snnir.sides",
+    "is_bindsnet_pair": "snnir.sides",
     "is_step": "snnir.sides",
     "is_topology_pair": "snnir.sides",
     "LossReport": "snnir.loss_report",
@@ -115,6 +119,7 @@ __all__ = [
     "__version__",
     "activity",
     "all_models",
+    "bindsnet_draws",
     "bisect",
     "check",
     "check_picture",
@@ -124,11 +129,14 @@ __all__ = [
     "export",
     "flow_model",
     "framework_neurons",
+    "from_bindsnet",
     "from_export",
     "from_jax",
     "from_mlir",
     "from_step",
     "from_torch",
+    "is_bindsnet",
+    "is_bindsnet_pair",
     "is_step",
     "is_topology_pair",
     "load",
@@ -170,9 +178,11 @@ if TYPE_CHECKING:
     from snnir.delayed import delayed_linear
     from snnir.diffing import Diff, diff
     from snnir.driver import (
+        bindsnet_draws,
         check,
         compile,
         export,
+        from_bindsnet,
         from_export,
         from_jax,
         from_step,
@@ -202,7 +212,7 @@ if TYPE_CHECKING:
     from snnir.running import Result
     from snnir.schedule import schedule
     from snnir.semantics import Semantics, Stepping
-    from snnir.sides import is_step, is_topology_pair
+    from snnir.sides import is_bindsnet, is_bindsnet_pair, is_step, is_topology_pair
     from snnir.streams import Kind, Signal
     from snnir.target import Compiled, Target, register_target
     from snnir.tensors import Tensor, tensor

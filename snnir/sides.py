@@ -42,7 +42,8 @@ class Side(Protocol):
 def side_of(model: Any) -> Side:
     """Return a graph, a path or a live model as a side.
 
-    Live models: a torch module, (jaxsnn topology, params), (step function, state, example).
+    Live models: a torch module, a network of BindsNET (or with options of `from_bindsnet`),
+    (jaxsnn topology, params), (step function, state, example).
 
     Raises:
         SnnirError: SNN601 for anything else.
@@ -54,6 +55,9 @@ def side_of(model: Any) -> Side:
         if path.suffix == ".npz":
             return Recording(path)
         return FolderSide(path) if is_artefact(path) else FileSide(path)
+    if is_bindsnet(model) or is_bindsnet_pair(model):
+        network, options = model if isinstance(model, tuple) else (model, {})
+        return OwnSide("bindsnet", (network,), options)
     if callable(getattr(model, "forward", None)) and hasattr(model, "named_modules"):
         return LiveSide(model)
     if is_topology_pair(model):
@@ -64,7 +68,7 @@ def side_of(model: Any) -> Side:
     raise error(
         "SNN601", f"cannot compare a {type(model).__name__}",
         hint="give a graph, a file, an artefact folder, a recording (.npz), a torch module, "
-        "(jaxsnn topology, params) or (step function, state, example)",
+        "a network of BindsNET, (jaxsnn topology, params) or (step function, state, example)",
     )  # fmt: skip
 
 
@@ -217,6 +221,21 @@ class OwnSide:
         """Run it from rest."""
         outputs, recorded = self.live.run(wanted(x))
         return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
+
+
+def is_bindsnet(model: Any) -> bool:
+    """Whether a model is a network of BindsNET; nothing is imported to find out."""
+    return any(
+        cls.__name__ == "Network" and cls.__module__ == "bindsnet.network.network"
+        for cls in type(model).__mro__
+    )
+
+
+def is_bindsnet_pair(model: Any) -> bool:
+    """Whether a model is (network of BindsNET, options of `from_bindsnet`)."""
+    if not isinstance(model, tuple) or len(model) != 2 or not is_bindsnet(model[0]):
+        return False
+    return isinstance(model[1], Mapping)
 
 
 def is_topology(model: Any) -> bool:
