@@ -87,7 +87,8 @@ def read_lasting(
             raise SystemExit(f"lasting state {name!r} must be {list(shape)}, is {what}")
         if not np.isfinite(value).all():
             raise SystemExit(f"lasting state {name!r} contains NaN or infinity")
-        if dtype == "int64" and not (value == np.rint(value) and 0 <= value < 2**32):
+        whole = not dtype.startswith("int") or (value == np.rint(value)).all()
+        if not whole or (dtype == "int64" and not shape and not 0 <= value < 2**32):
             raise SystemExit(f"lasting state {name!r} must be a whole number below 2**32")
     return found
 

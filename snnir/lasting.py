@@ -89,7 +89,10 @@ def check_lasting(
             close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.3) or list(known)
             hint = f"what lasts is {', '.join(close[:8])}" if known else "nothing lasts here"
             raise error("SNN601", f"there is no lasting state '{name}'", hint=hint)
-        checked[name] = _checked(name, np.asarray(value), known[name])
+        checked[name] = array = _checked(name, np.asarray(value), known[name])
+        counts = isinstance(graph.nodes[name.rpartition(":")[0]].op, Uniform)
+        if counts and not 0 <= int(array) < 1 << 32:
+            raise error("SNN601", f"lasting state '{name}' must be from 0 to 2**32 - 1")
     return checked
 
 
@@ -99,9 +102,8 @@ def _checked(name: str, array: Array, wanted: Lasting) -> Array:
         raise error("SNN601", f"lasting state '{name}' must be {list(wanted.shape)}, got {got}")
     if not np.isfinite(array).all():
         raise error("SNN601", f"lasting state '{name}' contains NaN or infinity")
-    whole = wanted.dtype == "int64"
-    if whole and (array != np.rint(array) or not 0 <= int(array) < 1 << 32):
-        raise error("SNN601", f"lasting state '{name}' must be a whole number from 0 to 2**32 - 1")
+    if wanted.dtype.startswith("int") and (array != np.rint(array)).any():
+        raise error("SNN601", f"lasting state '{name}' must be whole")
     return array
 
 

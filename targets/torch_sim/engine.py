@@ -413,6 +413,14 @@ class Network(nn.Module):
             holder, last = self._lasting[name]
             holder[last].copy_(value)
 
+    def renewed(self, state: State) -> State:
+        """Return a state with what lasts as the buffers have it."""
+        state = dict(state)
+        for name, value in self.lasting.items():
+            node, _, key = name.rpartition(":")
+            state[node] = {**state[node], key: value[None]}
+        return state
+
     def lasting_of(self, state: State) -> Values:
         """Return what lasts of a run, by `node:state`, from the state after it."""
         parts = ((name, *name.rpartition(":")) for name in self._lasting)
@@ -435,10 +443,7 @@ class Network(nn.Module):
         if not isinstance(given, Mapping):
             given = dict(zip(self.model.inputs, inputs, strict=True))
         state = self._state if self.stateful else None
-        for name, value in self.lasting.items() if state is not None else ():
-            node, _, key = name.rpartition(":")
-            state[node] = {**state[node], key: value[None]}
-        outputs, _, state = self.simulate(given, (), state)
+        outputs, _, state = self.simulate(given, (), None if state is None else self.renewed(state))
         if self.training:
             self.set_lasting(self.lasting_of(state))
         if self.stateful:

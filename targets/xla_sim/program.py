@@ -13,8 +13,8 @@ import numpy as np
 from snnir.folder_program import check_record, command_line, read_inputs, write_results
 from snnir.folder_weights import read_weights
 from snnir.network import Model, Step
-from snnir.targets.xla_sim.engine import Program, precision
-from snnir.targets.xla_sim.host import Mesh, Simulator, TooFewDevices
+from snnir.targets.xla_sim.host import Mesh, Simulator, TooFewDevices, as_given, kept_of
+from snnir.targets.xla_sim.stages import Program, precision
 
 # What the part of the folder's file before this one defines.
 MODEL = Model((), {}, {}, {})
@@ -27,7 +27,8 @@ WEIGHTS, EXPORTED = "weights.safetensors", "forward.jax_export"
 
 def whole(tensors: dict[str, Any]) -> dict[str, Any]:
     """Return the tensors of whole numbers that shape the program: delays per element."""
-    names = [u.tensors["steps"] for u in MODEL.units.values() if "steps" in u.tensors]
+    delays = [unit for unit in MODEL.units.values() if unit.kind == "delay"]
+    names = [unit.tensors["steps"] for unit in delays if "steps" in unit.tensors]
     return {name: tensors[name] for name in names}
 
 
