@@ -73,7 +73,7 @@ def test_draws_of_torch_itself() -> None:
     lasting: dict[str, Array] = {}
     for x in spikes(images(2), SEED):
         net.reset_state_variables()
-        draws = snnir.bindsnet_draws(net, {"X": torch.from_numpy(x.copy())}, time=250)
+        draws = snnir.bindsnet_draws(net, x)
         net.run({"X": torch.from_numpy(x.copy())}, time=250)
         result = made.run({"X": x, **draws}, lasting=lasting)
         lasting = result.lasting
