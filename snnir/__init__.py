@@ -47,6 +47,7 @@ _PUBLIC = {
     "compile": "snnir.driver",
     "delayed_linear": "snnir.delayed",
     "diff": "snnir.diffing",
+    "encode": "snnir.encoding",
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
@@ -70,6 +71,7 @@ _PUBLIC = {
     "preset": "snnir.presets",
     "raster": "snnir.plotting",
     "read_array": "snnir.running",
+    "read_lasting": "snnir.running",
     "register_frontend": "snnir.registry",
     "register_model": "snnir.dynamics",
     "register_pass": "snnir.pipeline",
@@ -126,6 +128,7 @@ __all__ = [
     "compile",
     "delayed_linear",
     "diff",
+    "encode",
     "export",
     "flow_model",
     "framework_neurons",
@@ -148,6 +151,7 @@ __all__ = [
     "preset",
     "raster",
     "read_array",
+    "read_lasting",
     "register_frontend",
     "register_model",
     "register_pass",
@@ -199,6 +203,7 @@ if TYPE_CHECKING:
         update,
     )
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
+    from snnir.encoding import encode
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
     from snnir.lasting import with_lasting

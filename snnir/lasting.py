@@ -82,7 +82,17 @@ def check_lasting(
         return {}
     if resume:
         raise error("SNN601", "a run either resumes the last one or takes what lasts, not both")
-    known = lasting_states(graph)
+    return check_known(lasting_states(graph), given)
+
+
+def check_known(
+    known: Mapping[str, Lasting], given: Mapping[str, npt.ArrayLike]
+) -> dict[str, Array]:
+    """Return what a run goes on from, checked against the states that there are.
+
+    Raises:
+        SnnirError: SNN601 for a name that is none, a wrong shape, a value that is not a number.
+    """
     checked = {}
     for name, value in given.items():
         if name not in known:

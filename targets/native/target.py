@@ -70,6 +70,7 @@ class NativeTarget(Target):
     """
 
     name: ClassVar[str] = "native"
+    learns: ClassVar[bool] = True
     summary: ClassVar[str] = "C99 program; runs compiled, in memory and from its folder"
     profile: str = "host"
     precision: str = "float32"
@@ -173,11 +174,15 @@ def facts_of(program: Program) -> host.Facts:
     return host.Facts(
         ports[0], ports[1],
         {
-            name: host.Record(number, tuple(graph.signal(node).shape), kind or real)
-            for name, (number, node, kind) in program.writer.records.items()
+            name: host.Record(known.number, known.shape, known.dtype or real, known.lasts)
+            for name, known in program.writer.records.items()
         },
         tuple(populations(graph)),
         tuple(not stage.records for stage in program.calls()), real, graph.record_offset,
+        {
+            name: host.Lasting(known.kind, known.shape)
+            for name, known in program.writer.exchanged.items()
+        },
     )  # fmt: skip
 
 
@@ -249,13 +254,13 @@ class NativeCompiled(Compiled):
             SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist, SNN503
                 if there is no compiler.
         """
-        check_lasting(self.graph, lasting, resume=resume)
+        kept = check_lasting(self.graph, lasting, resume=resume)
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
         steps, batch = next(iter(inputs.values())).shape[:2]
         check_batch(batch, self._memory.get("batch") if resume else None)
         self._memory["batch"] = batch
         with np.errstate(all="ignore"):
-            outputs, recorded, sums = self.simulator.run(inputs, list(record), resume)
+            outputs, recorded, sums = self.simulator.run(inputs, list(record), resume, kept)
         stats = spike_stats(populations(self.graph), sums, steps * batch)
-        return Result(outputs, recorded, stats)
+        return Result(outputs, recorded, stats, lasting=self.simulator.lasting())
