@@ -40,12 +40,16 @@ class Lasting:
     dtype: str
 
 
+#: The counter of steps of random numbers.
+COUNTER = Lasting((), "int64")
+
+
 def lasting_states(graph: Graph) -> dict[str, Lasting]:
     """Return every state of a graph that outlives a run, by `node:state`, in graph order."""
     found = {}
     for node in graph.nodes.values():
         if isinstance(node.op, Uniform):
-            found[f"{node.name}:step"] = Lasting((), "int64")
+            found[f"{node.name}:step"] = COUNTER
             continue
         program = learning_program(node.op)
         if program is None or not program.lasting:
@@ -100,8 +104,7 @@ def check_known(
             hint = f"what lasts is {', '.join(close[:8])}" if known else "nothing lasts here"
             raise error("SNN601", f"there is no lasting state '{name}'", hint=hint)
         checked[name] = array = _checked(name, np.asarray(value), known[name])
-        counts = isinstance(graph.nodes[name.rpartition(":")[0]].op, Uniform)
-        if counts and not 0 <= int(array) < 1 << 32:
+        if known[name] == COUNTER and not 0 <= int(array) < 1 << 32:
             raise error("SNN601", f"lasting state '{name}' must be from 0 to 2**32 - 1")
     return checked
 
