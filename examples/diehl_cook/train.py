@@ -31,7 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import snnir
 from examples.diehl_cook.bindsnet_side import BindsnetLearner, network
-from examples.diehl_cook.data import Images, digits, spikes
+from examples.diehl_cook.data import PIXELS, STEPS, Images, digits, spikes
 from examples.diehl_cook.labels import Labels
 from snnir.ir import Graph, Plastic
 
@@ -61,8 +61,13 @@ class SnnirLearner:
 
     def __init__(self, graph: Graph, target: str) -> None:
         self.graph, self.target = graph, target
-        self.compiled = snnir.compile(graph, target)
         self.synapses = next(n.name for n in graph.nodes.values() if isinstance(n.op, Plastic))
+        self._start(graph)
+
+    def _start(self, graph: Graph) -> None:
+        self.compiled = snnir.compile(graph, self.target)
+        # Some targets compile when they are first run. What this run learns is left.
+        self.compiled.run({"X": np.zeros((STEPS, 1, PIXELS), np.float32)})
         self.lasting: dict[str, Array] = {}
 
     def show(self, x: Array) -> Array:
@@ -75,8 +80,7 @@ class SnnirLearner:
     def freeze(self) -> None:
         """Take the network as it is now; compile it without its rule."""
         self.graph = snnir.with_lasting(self.graph, self.lasting)
-        frozen = self.graph.apply("freeze")
-        self.compiled, self.lasting = snnir.compile(frozen, self.target), {}
+        self._start(self.graph.apply("freeze"))
 
     def weights(self) -> Array:
         """Return the weights from the pixels, [neurons, 784]."""

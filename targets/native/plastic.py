@@ -418,7 +418,9 @@ class Synapses:
             else:
                 self.cascade(body, label)
             with body.block("for (long i = 0; i < n; i++)"):
-                body.add(f"sum[i] = {text} / (sum[i] == 0 ? 1 : sum[i]);")
+                body.add("if (sum[i] == 0) sum[i] = 1;")
+                inverse = self.op.sums == "cascade"
+                body.add(f"sum[i] = {f'1 / sum[i] * {text}' if inverse else f'{text} / sum[i]'};")
             with body.block(f"for (long j = 0; j < {self.pre}; j++)"):
                 body.add(f"for (long i = 0; i < n; i++) w[j * {lanes} + i] *= sum[i];")
         if self.quiet is not None:
