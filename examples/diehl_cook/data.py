@@ -35,6 +35,10 @@ class Images:
         """Return the first images."""
         return Images(self.pixels[:count], self.labels[:count])
 
+    def repeated(self, times: int) -> Images:
+        """Return all images, that many times one after the other."""
+        return Images(np.tile(self.pixels, (times, 1)), np.tile(self.labels, times))
+
 
 def digits() -> tuple[Images, Images]:
     """Return the images for learning and those for testing, always in the same order.

@@ -9,7 +9,7 @@ with its spikes (P. Diehl and M. Cook, Unsupervised learning of digit recognitio
 spike-timing-dependent plasticity, Frontiers in Computational Neuroscience 9:99, 2015). The network
 is a `bindsnet.network.Network`; `snnir.from_bindsnet` makes a graph of it, learning rule included,
 and one of our targets trains it, an image at a time. What neurons answered to the last half of the
-images they learned from, by class, labels them.
+images while they learned, by class, labels them.
 
 `--beside-bindsnet` lets BindsNET train the same network on the same spikes and random draws and
 says how many spikes and weights differ: none.
@@ -176,6 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--neurons", type=int, default=100, help="excitatory neurons")
     parser.add_argument("--samples", type=int, default=1437, help="images to learn from, at most")
+    parser.add_argument("--passes", type=int, default=1, help="how often each is shown")
     parser.add_argument("--test", type=int, default=360, help="images to test with, at most")
     parser.add_argument("--seed", type=int, default=0, help="of weights, spikes and draws")
     parser.add_argument("--target", default="native", help="numpy, torch, xla or native")
@@ -186,6 +187,7 @@ def main() -> None:
         images.first(count)
         for images, count in zip(digits(), (options.samples, options.test), strict=True)
     )
+    learn = learn.repeated(options.passes)
     net = network(options.neurons, options.seed)
     mine = SnnirLearner(snnir.from_bindsnet(net, seed=options.seed), options.target)
     ours = train(mine, learn, test, options.seed, options.target)
