@@ -104,7 +104,8 @@ def check_known(
             hint = f"what lasts is {', '.join(close[:8])}" if known else "nothing lasts here"
             raise error("SNN601", f"there is no lasting state '{name}'", hint=hint)
         checked[name] = array = _checked(name, np.asarray(value), known[name])
-        if known[name] == COUNTER and not 0 <= int(array) < 1 << 32:
+        counts = known[name] == Lasting((), "int64")  # as `uniform` does
+        if counts and not 0 <= int(array) < 1 << 32:
             raise error("SNN601", f"lasting state '{name}' must be from 0 to 2**32 - 1")
     return checked
 

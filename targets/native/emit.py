@@ -12,6 +12,7 @@ from snnir.c_values import HELPERS
 from snnir.dynamics.c_source import c_number
 from snnir.embedding import plain_text
 from snnir.ir.graph import Value
+from snnir.targets.native.kernels_c import EVENTS, LOWEST, VECTOR
 from snnir.targets.native.lasting_c import (
     LASTING_FUNCTIONS,
     LASTING_TYPE,
@@ -19,7 +20,6 @@ from snnir.targets.native.lasting_c import (
     lasting_struct,
     lasts,
 )
-from snnir.targets.native.kernels_c import EVENTS, LOWEST, VECTOR
 from snnir.targets.native.program import SPLITS, Port, Program
 from snnir.targets.native.sizes import sizes
 from snnir.targets.native.writer import Body, Writer, indented, padded

@@ -86,6 +86,11 @@ class Lasting:
     ctype: str
     shape: tuple[int, ...]
 
+    @property
+    def dtype(self) -> str:
+        """What NumPy calls the type."""
+        return np.dtype(_DTYPES[self.ctype]).name
+
 
 @dataclass(frozen=True)
 class Facts:

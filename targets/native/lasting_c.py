@@ -52,7 +52,9 @@ def lasting_functions(program: Program) -> list[str]:
         _function("void snn_start(snn_lasting *lasting, const void *weights)", _reading(start)),
         _function("void snn_end(snn_lasting *lasting, const void *weights)", _reading(writer.ends)),
         _exchange(program, "void snn_get(const snn_lasting *lasting, int which, void *to)", "get"),
-        _exchange(program, "void snn_put(snn_lasting *lasting, int which, const void *from)", "put"),
+        _exchange(
+            program, "void snn_put(snn_lasting *lasting, int which, const void *from)", "put"
+        ),
     ]
 
 
@@ -67,7 +69,10 @@ def _exchange(program: Program, head: str, side: str) -> str:
 def _reading(lines: list[str]) -> list[str]:
     """Return statements that may read weights."""
     if any(re.search(r"\bw\d+_", line) for line in lines):
-        return ["const struct { const unsigned char *weights; } net = {weights}, *r = &net;", *lines]
+        return [
+            "const struct { const unsigned char *weights; } net = {weights}, *r = &net;",
+            *lines,
+        ]
     return ["(void)lasting;", "(void)weights;", *lines]
 
 

@@ -1,4 +1,4 @@
-"""The C of learning that is the same for every network: sums of weights, layouts, random numbers."""
+"""The C of learning that is the same for every network: sums, layouts, random numbers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ static void snn_sizes_{kind}_{lanes}(const {kind} *w, long rows, {kind} *out)
 def cascade(kind: str, lanes: int) -> str:
     """Return sums of sizes in the order of `snnir.kernels_learning.row_sums`."""
     size = _abs(kind)
-    return f"""/* out = the sizes of n weights in rows that lie apart, with partial sums of 16, 256, ... */
+    return f"""/* out = the sizes of n weights in rows that lie apart, by sums of 16, 256, ... */
 static void snn_cascade_{kind}_{lanes}(const {kind} *w, long apart, long rows, long n, {kind} *out)
 {{
     {kind} held[4][{lanes}] = {{{{0}}}};

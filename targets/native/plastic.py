@@ -141,7 +141,8 @@ class Synapses:
         Args:
             label: Its name.
             place: Where the weight lies.
-            pre, post: The input and the neuron, if they are known apart.
+            pre: The input, if it is known apart.
+            post: The neuron, if it is known apart.
         """
         array = self.op.params[label].numpy().astype(NUMPY[self.real])
         if array.size == 1:
@@ -387,9 +388,9 @@ class Synapses:
             kind, lasts = NUMPY[self.real], state.lasting
             number = self.writer.record(label, self.node.name, kind, self.op.shape, lasts)
             owner = "r->lasting->" if lasts else "r->state[b]."
+            samples = f"r->record[{number}] && b < {'1' if lasts else 'r->batch'}"
             with (
-                body.block(f"for (long b = 0; r->record[{number}] && b < "
-                           f"{'1' if lasts else 'r->batch'}; b++)"),
+                body.block(f"for (long b = 0; {samples}; b++)"),
                 body.block(f"for (long i = 0; i < {self.post}; i++)"),
             ):
                 row = "t" if lasts else "(t * r->batch + b)"
@@ -419,7 +420,7 @@ class Synapses:
                 self.cascade(body, label)
             with body.block("for (long i = 0; i < n; i++)"):
                 body.add("if (sum[i] == 0) sum[i] = 1;")
-                inverse = self.op.sums == "cascade"
+                inverse = self.op.sums == "cascade"  # as torch divides a number by a tensor
                 body.add(f"sum[i] = {f'1 / sum[i] * {text}' if inverse else f'{text} / sum[i]'};")
             with body.block(f"for (long j = 0; j < {self.pre}; j++)"):
                 body.add(f"for (long i = 0; i < n; i++) w[j * {lanes} + i] *= sum[i];")
@@ -445,4 +446,3 @@ def _is_large(text: str, kind: str) -> str:
     if kind in ("int32_t", "int64_t"):
         return f"!({text} <= {int(LIMIT)} && {text} >= {-int(LIMIT)})"
     return f"!({'fabsf' if kind == 'float' else 'fabs'}({text}) <= {c_number(LIMIT, kind)})"
-

@@ -26,7 +26,7 @@ from snnir.lasting import check_lasting
 from snnir.network_source import literal
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
-from snnir.target import Compiled, Content, Target
+from snnir.target import Compiled, Content, Target, still_learning
 from snnir.targets.native import command, host
 from snnir.targets.native.emit import emitted
 from snnir.targets.native.nodes import is_known
@@ -105,7 +105,9 @@ class NativeTarget(Target):
             elif not isinstance(node.op, (Input, Delay, Step)) and not is_known(node.op):
                 what = f"op '{node.op.name}' has no form in target 'native'"
                 problems.append(Diagnostic("SNN501", what, node.name))
-        return problems or (real_numbers(graph) if self.profile == "embedded" else [])
+        if problems or self.profile != "embedded":
+            return problems
+        return still_learning(graph, "native with profile=embedded") or real_numbers(graph)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the program and its folder."""
