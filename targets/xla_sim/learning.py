@@ -112,6 +112,8 @@ def row_sums(x: Array, sums: str) -> Array:
 
 def in_order(terms: Array) -> Array:
     """Return the sum over the first axis, one after the other."""
+    if not len(terms):
+        return jnp.zeros(terms.shape[1:], terms.dtype)
 
     def add(index: Array, total: Array) -> Array:
         return total + terms[index]
@@ -139,7 +141,7 @@ def cascade(terms: Array) -> Array:
 def interleaved(terms: Array) -> Array:
     """Sum over the first axis in four parts: every fourth term from 0, 1, 2 and 3."""
     whole = len(terms) // 4
-    parts = cascade(terms[: 4 * whole].reshape(whole, 4, -1))
+    parts = cascade(terms[: 4 * whole].reshape(whole, 4, terms.shape[1]))
     total = parts[0]
     for row in terms[4 * whole :]:
         total = total + row
