@@ -40,7 +40,7 @@ class Lasting:
     dtype: str
 
 
-#: The counter of steps of random numbers.
+#: The number of the next step of random numbers.
 COUNTER = Lasting((), "int64")
 
 
@@ -103,10 +103,7 @@ def check_known(
             close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.3) or list(known)
             hint = f"what lasts is {', '.join(close[:8])}" if known else "nothing lasts here"
             raise error("SNN601", f"there is no lasting state '{name}'", hint=hint)
-        checked[name] = array = _checked(name, np.asarray(value), known[name])
-        counts = known[name] == Lasting((), "int64")  # as `uniform` does
-        if counts and not 0 <= int(array) < 1 << 32:
-            raise error("SNN601", f"lasting state '{name}' must be from 0 to 2**32 - 1")
+        checked[name] = _checked(name, np.asarray(value), known[name])
     return checked
 
 
@@ -118,6 +115,8 @@ def _checked(name: str, array: Array, wanted: Lasting) -> Array:
         raise error("SNN601", f"lasting state '{name}' contains NaN or infinity")
     if wanted.dtype.startswith("int") and (array != np.rint(array)).any():
         raise error("SNN601", f"lasting state '{name}' must be whole")
+    if wanted == COUNTER and not 0 <= int(array) < 1 << 32:
+        raise error("SNN601", f"lasting state '{name}' must be from 0 to 2**32 - 1")
     return array
 
 
