@@ -407,10 +407,10 @@ class TestCommandLine:
         wanted = snnir.encode("poisson", samples(), 30, rate=200.0, seed=5)
         line = "data.npy --kind poisson --steps 30 --seed 5 --set rate=200.0 -o"
         assert "[30, 3, 2, 3, 2]" in self.run(f"{line} x.npy", capsys)
-        self.run(f"{line} x.npz --name pixels", capsys)
+        self.run(f"{line} x.npz --name file", capsys)
         assert np.array_equal(np.load("x.npy"), wanted)
         with np.load("x.npz") as found:
-            assert np.array_equal(found["pixels"], wanted)
+            assert np.array_equal(found["file"], wanted)
 
     def test_like(self, capsys: pytest.CaptureFixture[str]) -> None:
         pytest.importorskip("torch")
