@@ -40,24 +40,30 @@ _PUBLIC = {
     "Value": "snnir.ir",
     "activity": "snnir.operations",
     "all_models": "snnir.dynamics",
+    "bindsnet_draws": "snnir.driver",
     "bisect": "snnir.bisecting",
     "check": "snnir.driver",
     "check_picture": "snnir.plotting",
     "compile": "snnir.driver",
     "delayed_linear": "snnir.delayed",
     "diff": "snnir.diffing",
+    "encode": "snnir.encoding",
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
+    "from_bindsnet": "snnir.driver",
     "from_export": "snnir.driver",
     "from_jax": "snnir.driver",
     "from_mlir": "snnir.mlir.text",
     "from_step": "snnir.driver",
     "from_torch": "snnir.driver",
+    "is_bindsnet": "snnir.sides",
+    "is_bindsnet_pair": "snnir.sides",
     "is_step": "snnir.sides",
     "is_topology_pair": "snnir.sides",
     "LossReport": "snnir.loss_report",
     "load": "snnir.driver",
+    "lasting_states": "snnir.lasting",
     "losses": "snnir.driver",
     "membrane": "snnir.plotting",
     "open_artefact": "snnir.artefact",
@@ -66,6 +72,7 @@ _PUBLIC = {
     "preset": "snnir.presets",
     "raster": "snnir.plotting",
     "read_array": "snnir.running",
+    "read_lasting": "snnir.running",
     "register_frontend": "snnir.registry",
     "register_model": "snnir.dynamics",
     "register_pass": "snnir.pipeline",
@@ -115,22 +122,28 @@ __all__ = [
     "__version__",
     "activity",
     "all_models",
+    "bindsnet_draws",
     "bisect",
     "check",
     "check_picture",
     "compile",
     "delayed_linear",
     "diff",
+    "encode",
     "export",
     "flow_model",
     "framework_neurons",
+    "from_bindsnet",
     "from_export",
     "from_jax",
     "from_mlir",
     "from_step",
     "from_torch",
+    "is_bindsnet",
+    "is_bindsnet_pair",
     "is_step",
     "is_topology_pair",
+    "lasting_states",
     "load",
     "losses",
     "membrane",
@@ -140,6 +153,7 @@ __all__ = [
     "preset",
     "raster",
     "read_array",
+    "read_lasting",
     "register_frontend",
     "register_model",
     "register_pass",
@@ -170,9 +184,11 @@ if TYPE_CHECKING:
     from snnir.delayed import delayed_linear
     from snnir.diffing import Diff, diff
     from snnir.driver import (
+        bindsnet_draws,
         check,
         compile,
         export,
+        from_bindsnet,
         from_export,
         from_jax,
         from_step,
@@ -189,9 +205,10 @@ if TYPE_CHECKING:
         update,
     )
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
+    from snnir.encoding import encode
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
-    from snnir.lasting import with_lasting
+    from snnir.lasting import lasting_states, with_lasting
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
     from snnir.mlir.text import from_mlir, to_mlir
@@ -202,7 +219,7 @@ if TYPE_CHECKING:
     from snnir.running import Result
     from snnir.schedule import schedule
     from snnir.semantics import Semantics, Stepping
-    from snnir.sides import is_step, is_topology_pair
+    from snnir.sides import is_bindsnet, is_bindsnet_pair, is_step, is_topology_pair
     from snnir.streams import Kind, Signal
     from snnir.target import Compiled, Target, register_target
     from snnir.tensors import Tensor, tensor

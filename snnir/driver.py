@@ -109,7 +109,8 @@ def from_torch(
     each one's step program is compared with the recorded run.
 
     Args:
-        net: A `torch.nn.Module`; it is left as it was.
+        net: A `torch.nn.Module`; it is left as it was. A network of BindsNET is read by
+            `from_bindsnet`.
         input_shape: Shape of one sample in one step, without time and batch.
         example: Instead of a shape: an input [T, B, *shape] to record with.
         layout: How the model takes its input, if that is not found by itself: `TB` for
@@ -126,10 +127,103 @@ def from_torch(
         SnnirError: SNN801 to SNN808, naming the module and line.
     """
     from snnir.registry import lookup
+    from snnir.sides import is_bindsnet
 
+    if is_bindsnet(net):
+        _check_alone(input_shape=input_shape, example=example, layout=layout, dt=dt)
+        return from_bindsnet(net, name=name)
     reader = lookup("frontends", "torch", "SNN101")
     graph: Graph = reader(net, input_shape, example=example, layout=layout, dt=dt, name=name)
     return graph
+
+
+def _check_alone(**given: Any) -> None:
+    """Raise unless nothing is given: a network of BindsNET says it all."""
+    for name, value in given.items():
+        if value is not None:
+            hint = "leave it out, or call snnir.from_bindsnet"
+            raise error("SNN801", f"a network of BindsNET takes no {name}", hint=hint)
+
+
+def from_bindsnet(
+    network: Any,
+    *,
+    inputs: Sequence[str] = (),
+    one_step: bool = False,
+    masks: Mapping[tuple[str, str], Any] | None = None,
+    a_plus: Any = None,
+    a_minus: Any = None,
+    draws: str = "counter",
+    seed: int = 0,
+    name: str | None = None,
+    **more: Any,
+) -> Graph:
+    """Read a live network of BindsNET 0.3.4 with its learning rules.
+
+    A run of the graph is `Network.run` after `reset_state_variables`, in the order of its steps.
+    The graph is run beside a copy of the network; how they compare is in
+    `graph.provenance.notes`. See docs/bindsnet.md.
+
+    Args:
+        network: A `bindsnet.network.Network`; it is left as it was. If it does not learn
+            (`network.train(False)`), nor does the graph.
+        inputs: Layers, besides those of class `Input`, that take a current from outside: input
+            `LAYER.input` [T, B, *shape].
+        one_step: As of `Network.run`.
+        masks: As of `Network.run`: {(source, target): bool [pre, post]}.
+        a_plus, a_minus: As of `Network.run`: a float, or {(source, target): float}.
+        draws: `counter`: random numbers are those of the op `uniform`; `input`: they are inputs
+            `LAYER.draw` [T, B, *shape], such as `bindsnet_draws` gives.
+        seed: Of the first of the layers that draw, from 0 to 2**64 - 1; each further layer takes
+            the next.
+        name: Name of the graph.
+        more: Other arguments of `Network.run`, which are refused.
+
+    Returns:
+        A verified graph. Its outputs are the spikes of all layers but inputs, by the name of the
+        layer; its inputs are the `Input` layers, `LAYER.input`, `LAYER.draw` and `reward` [1].
+
+    Raises:
+        SnnirError: SNN801, SNN802 and SNN807 for everything that cannot be read, by layer and
+            connection; SNN808 if BindsNET does something else here.
+    """
+    from snnir.registry import lookup
+
+    reader = lookup("frontends", "bindsnet", "SNN101")
+    graph: Graph = reader(
+        network, inputs=inputs, one_step=one_step, masks=masks, a_plus=a_plus, a_minus=a_minus,
+        draws=draws, seed=seed, name=name, **more,
+    )  # fmt: skip
+    return graph
+
+
+def bindsnet_draws(
+    network: Any, x: npt.ArrayLike | Mapping[str, npt.ArrayLike], **options: Any
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the random numbers that a network of BindsNET would draw in its next run.
+
+    A copy of the network runs from rest with torch's random state as it is now; that and the
+    network stay as they are.
+
+    Args:
+        network: The network.
+        x: What the run would take: [T, B, *shape] by input of the graph, or one such array.
+        options: Those of `from_bindsnet`.
+
+    Returns:
+        `LAYER.draw` [T, B, *shape] for every layer that draws: inputs of a graph that was read
+        with `draws="input"`.
+
+    Raises:
+        SnnirError: SNN601 if x does not fit the inputs, SNN801 if BindsNET fails, SNN808 if torch
+            draws in another way than is known.
+    """
+    from snnir.registry import lookup
+
+    found: dict[str, npt.NDArray[Any]] = lookup("live", "bindsnet-draws", "SNN101")(
+        network, x, **options
+    )
+    return found
 
 
 def from_export(
@@ -563,6 +657,7 @@ def run(
     x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     record: Sequence[str] = (),
     settings: Sequence[str] = (),
+    lasting: Mapping[str, npt.ArrayLike] | None = None,
 ) -> Result:
     """Run a graph, a model file or an artefact folder on an input.
 
@@ -572,17 +667,18 @@ def run(
         record: Nodes to record, as `node` or `node:state`.
         settings: Options of the program of an artefact folder, as `KEY=VALUE`; `KEY=true` is a
             flag.
+        lasting: What lasts of an earlier run (`Result.lasting`) instead of what the model has.
 
     Raises:
-        SnnirError: If the model, the input, a record or a setting does not fit.
+        SnnirError: If the model, the input, a record, a setting or what lasts does not fit.
     """
     if not isinstance(model, Graph):
         from snnir.artefact import is_artefact, open_artefact
         from snnir.folder_run import run_folder
 
         if is_artefact(Path(model)):
-            return run_folder(open_artefact(model), x, record, settings)
+            return run_folder(open_artefact(model), x, record, settings, lasting)
         model = load(model)
     if settings:
         raise error("SNN701", "settings are for the program of a folder; this is a model")
-    return compile(model, "numpy", level=0).run(x, record)
+    return compile(model, "numpy", level=0).run(x, record, lasting=lasting)

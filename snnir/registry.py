@@ -32,6 +32,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "densify": "snnir.passes.sparsify:Densify",
         "discretize": "snnir.passes.discretize:Discretize",
         "eliminate-reshape": "snnir.passes.eliminate_reshape:EliminateReshape",
+        "encode": "snnir.passes.encode:Encode",
         "fold-batchnorm": "snnir.passes.fold_batchnorm:FoldBatchnorm",
         "fold-constants": "snnir.passes.fold_constants:FoldConstants",
         "freeze": "snnir.passes.freeze:Freeze",
@@ -65,6 +66,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "xylo": "snnir.targets.xylo.target:XyloTarget",
     },
     "frontends": {
+        "bindsnet": "snnir.frontends.bindsnet_nets.load:load_bindsnet",
         "export": "snnir.frontends.step_functions.from_export:load_export",
         "jaxpr": "snnir.frontends.step_functions.load:load_jax",
         "jaxsnn": "snnir.frontends.jaxsnn_nets.load:load_jaxsnn",
@@ -73,6 +75,8 @@ BUILTIN: dict[str, dict[str, str]] = {
         "torch": "snnir.frontends.torch_nets.load:load_torch",
     },
     "live": {
+        "bindsnet": "snnir.frontends.bindsnet_nets.live:LiveNetwork",
+        "bindsnet-draws": "snnir.frontends.bindsnet_nets.live:record_draws",
         "events": "snnir.targets.events.jax_function:EventFunction",
         "jaxsnn": "snnir.frontends.jaxsnn_nets.live:LiveTopology",
         "export": "snnir.frontends.step_functions.export_live:LiveExport",

@@ -17,16 +17,18 @@ from snnir.artefact import is_artefact, open_artefact
 from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
+from snnir.running import KEPT
 
 Array = npt.NDArray[Any]
 
 
 @dataclass
 class Traces:
-    """What a run gave: [T, B, *shape] by name."""
+    """What a run gave: [T, B, *shape] by name; and what lasts of it, by `node:state`."""
 
     outputs: dict[str, Array]
     recorded: dict[str, Array] = field(default_factory=dict)
+    lasting: dict[str, Array] = field(default_factory=dict)
 
 
 class Side(Protocol):
@@ -42,7 +44,8 @@ class Side(Protocol):
 def side_of(model: Any) -> Side:
     """Return a graph, a path or a live model as a side.
 
-    Live models: a torch module, (jaxsnn topology, params), (step function, state, example).
+    Live models: a torch module, a network of BindsNET (or with options of `from_bindsnet`),
+    (jaxsnn topology, params), (step function, state, example).
 
     Raises:
         SnnirError: SNN601 for anything else.
@@ -54,6 +57,9 @@ def side_of(model: Any) -> Side:
         if path.suffix == ".npz":
             return Recording(path)
         return FolderSide(path) if is_artefact(path) else FileSide(path)
+    if is_bindsnet(model) or is_bindsnet_pair(model):
+        network, options = model if isinstance(model, tuple) else (model, {})
+        return OwnSide("bindsnet", (network,), options)
     if callable(getattr(model, "forward", None)) and hasattr(model, "named_modules"):
         return LiveSide(model)
     if is_topology_pair(model):
@@ -64,7 +70,7 @@ def side_of(model: Any) -> Side:
     raise error(
         "SNN601", f"cannot compare a {type(model).__name__}",
         hint="give a graph, a file, an artefact folder, a recording (.npz), a torch module, "
-        "(jaxsnn topology, params) or (step function, state, example)",
+        "a network of BindsNET, (jaxsnn topology, params) or (step function, state, example)",
     )  # fmt: skip
 
 
@@ -84,7 +90,7 @@ class GraphSide:
         from snnir.driver import run
 
         result = run(self.graph, wanted(x), record)
-        return Traces(result.outputs, result.recorded)
+        return Traces(result.outputs, result.recorded, result.lasting)
 
 
 @dataclass
@@ -124,7 +130,7 @@ class FolderSide:
         from snnir.driver import run
 
         result = run(self.path, wanted(x), record)
-        return Traces(result.outputs, result.recorded)
+        return Traces(result.outputs, result.recorded, result.lasting)
 
 
 @dataclass
@@ -160,8 +166,9 @@ class Recording:
             message = f"is not a readable .npz ({failure})"
             raise error("SNN101", message, source=str(self.path)) from None
         outputs = {k[7:]: v for k, v in arrays.items() if k.startswith("output/")}
-        others = {k: v for k, v in arrays.items() if not k.startswith("output/")}
-        return Traces(outputs, {k.removeprefix("record/"): v for k, v in others.items()})
+        kept = {k.removeprefix(KEPT): v for k, v in arrays.items() if k.startswith(KEPT)}
+        others = {k: v for k, v in arrays.items() if not k.startswith(("output/", KEPT))}
+        return Traces(outputs, {k.removeprefix("record/"): v for k, v in others.items()}, kept)
 
 
 @dataclass
@@ -217,6 +224,21 @@ class OwnSide:
         """Run it from rest."""
         outputs, recorded = self.live.run(wanted(x))
         return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
+
+
+def is_bindsnet(model: Any) -> bool:
+    """Whether a model is a network of BindsNET; nothing is imported to find out."""
+    return any(
+        cls.__name__ == "Network" and cls.__module__ == "bindsnet.network.network"
+        for cls in type(model).__mro__
+    )
+
+
+def is_bindsnet_pair(model: Any) -> bool:
+    """Whether a model is (network of BindsNET, options of `from_bindsnet`)."""
+    if not isinstance(model, tuple) or len(model) != 2 or not is_bindsnet(model[0]):
+        return False
+    return isinstance(model[1], Mapping)
 
 
 def is_topology(model: Any) -> bool:

@@ -118,7 +118,8 @@ def in_order(terms: Array) -> Array:
     def add(index: Array, total: Array) -> Array:
         return total + terms[index]
 
-    return lax.fori_loop(0, terms.shape[0], add, jnp.zeros(terms.shape[1:], terms.dtype))
+    zeros = jnp.zeros(terms.shape[1:], terms.dtype)
+    return lax.fori_loop(0, len(terms), add, zeros) if len(terms) else zeros
 
 
 def cascade(terms: Array) -> Array:
