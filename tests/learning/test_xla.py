@@ -209,7 +209,7 @@ def test_folder_and_exported_program(tmp_path: Path, monkeypatch: Any) -> None:
     snnir.compile(graph, "xla").save(tmp_path / "out")
     np.save(tmp_path / "x.npy", x)
     entries = {f"lasting/{name}": value for name, value in first.lasting.items()}
-    np.savez(tmp_path / "first.npz", **entries)
+    np.savez(tmp_path / "first.npz", **entries)  # type: ignore[arg-type]
     monkeypatch.chdir(tmp_path)
     command = ["out/model.py", "x.npy", "--lasting", "first.npz", "-o"]
     subprocess.run([sys.executable, "-I", *command, "exported.npz", "--exported"], check=True)
