@@ -40,12 +40,16 @@ class Lasting:
     dtype: str
 
 
+#: The number of the next step of random numbers.
+COUNTER = Lasting((), "uint32")
+
+
 def lasting_states(graph: Graph) -> dict[str, Lasting]:
     """Return every state of a graph that outlives a run, by `node:state`, in graph order."""
     found = {}
     for node in graph.nodes.values():
         if isinstance(node.op, Uniform):
-            found[f"{node.name}:step"] = Lasting((), "uint32")
+            found[f"{node.name}:step"] = COUNTER
             continue
         program = learning_program(node.op)
         if program is None or not program.lasting:

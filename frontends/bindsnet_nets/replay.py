@@ -33,7 +33,7 @@ class Draws(TorchFunctionMode):  # type: ignore[misc]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Stand in for the two functions that draw."""
-        if self.layer and func in (torch.multinomial, torch.rand_like):
+        if func in (torch.multinomial, torch.rand_like):
             stand_in = self._choice if func is torch.multinomial else self._threshold
             return stand_in(func, *args)
         return func(*args, **(kwargs or {}))

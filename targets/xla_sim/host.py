@@ -96,10 +96,18 @@ def kept_states(program: Program, lasting: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def as_given(lasting: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what lasts in the types it is given out in: counters of steps are int64."""
-    arrays = {name: np.array(value) for name, value in lasting.items()}
-    return {n: x.astype(np.int64) if x.dtype == np.uint32 else x for n, x in arrays.items()}
+def as_given(
+    lasting: Mapping[str, Any], known: Mapping[str, tuple[tuple[int, ...], str]]
+) -> dict[str, Any]:
+    """Return what lasts, with whole numbers as such.
+
+    Args:
+        lasting: By `node:state`.
+        known: Shape and element type of each.
+    """
+    found = {name: np.array(value) for name, value in lasting.items()}
+    whole = [name for name in found if known[name][1].startswith("int")]
+    return found | {name: found[name].astype(np.int64) for name in whole}
 
 
 class TooFewDevices(Exception):
@@ -236,8 +244,14 @@ class Simulator:
         return outputs, {name: found[name] for name in record}, totals
 
     def lasting(self) -> dict[str, Any]:
-        """Return what lasts of the last run, by `node:state`."""
-        return as_given(kept_of(self.program, self._state))
+        """Return what lasts of the last run, by `node:state`, in the types of the states."""
+        return kept_of(self.program, self._state)
+
+    def started(self, lasting: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what lasts before the first step, given some of it."""
+        given = kept_states(self.program, lasting)
+        with precision(self.wide):
+            return kept_of(self.program, self._rest(self.tensors, 1, given))
 
     def late(self, name: str, y: Any) -> Any:
         """Shift a trace by the record offset; what does not fit is kept for the next call."""

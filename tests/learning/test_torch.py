@@ -35,7 +35,7 @@ from snnir.streams import Kind, Signal
 from snnir.targets.torch_sim import kernels as torch_kernels
 from snnir.targets.torch_sim import learning
 from snnir.targets.torch_sim.emit import Source
-from snnir.targets.torch_sim.engine import Eager
+from snnir.targets.torch_sim.scans import Eager
 from snnir.tensors import FrozenDict
 from tests.learning.networks import (
     adaptive,
