@@ -214,9 +214,7 @@ class _Runner:
             elif self.plan.options.draws == "input":
                 found[name] = self.given[draw_name(name)]
             else:
-                drawn = [
-                    uniform(seed, t, self.batch, shape, np.float32) for t in range(self.steps)
-                ]
+                drawn = [uniform(seed, t, self.batch, shape, np.float32) for t in range(self.steps)]
                 found[name] = np.stack(drawn)
                 if draws_of(layer) == "threshold":
                     found[name] = np.float32(1.0) - found[name]
