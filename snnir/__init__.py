@@ -47,6 +47,7 @@ _PUBLIC = {
     "compile": "snnir.driver",
     "delayed_linear": "snnir.delayed",
     "diff": "snnir.diffing",
+    "encode": "snnir.encoding",
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
@@ -62,6 +63,7 @@ _PUBLIC = {
     "is_topology_pair": "snnir.sides",
     "LossReport": "snnir.loss_report",
     "load": "snnir.driver",
+    "lasting_states": "snnir.lasting",
     "losses": "snnir.driver",
     "membrane": "snnir.plotting",
     "open_artefact": "snnir.artefact",
@@ -70,6 +72,7 @@ _PUBLIC = {
     "preset": "snnir.presets",
     "raster": "snnir.plotting",
     "read_array": "snnir.running",
+    "read_lasting": "snnir.running",
     "register_frontend": "snnir.registry",
     "register_model": "snnir.dynamics",
     "register_pass": "snnir.pipeline",
@@ -126,6 +129,7 @@ __all__ = [
     "compile",
     "delayed_linear",
     "diff",
+    "encode",
     "export",
     "flow_model",
     "framework_neurons",
@@ -139,6 +143,7 @@ __all__ = [
     "is_bindsnet_pair",
     "is_step",
     "is_topology_pair",
+    "lasting_states",
     "load",
     "losses",
     "membrane",
@@ -148,6 +153,7 @@ __all__ = [
     "preset",
     "raster",
     "read_array",
+    "read_lasting",
     "register_frontend",
     "register_model",
     "register_pass",
@@ -199,9 +205,10 @@ if TYPE_CHECKING:
         update,
     )
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
+    from snnir.encoding import encode
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
-    from snnir.lasting import with_lasting
+    from snnir.lasting import lasting_states, with_lasting
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
     from snnir.mlir.text import from_mlir, to_mlir

@@ -17,6 +17,7 @@ from snnir.digest import file_digest
 from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
+from snnir.lasting import lasting_states
 from snnir.streams import Kind, Signal
 
 if TYPE_CHECKING:
@@ -129,6 +130,10 @@ def manifest(compiled: Compiled, digests: Mapping[str, str]) -> dict[str, Any]:
         "inputs": [_port(name, signal) for name, signal in compiled.inputs.items()],
         "outputs": [_port(name, signal) for name, signal in compiled.outputs.items()],
         "populations": populations(graph),
+        "lasting": [
+            {"name": name, "shape": list(state.shape), "dtype": state.dtype}
+            for name, state in lasting_states(graph).items()
+        ],
         "semantics": semantics_of(graph),
         "passes": [record.spec for record in compiled.history.records],
         "losses": [

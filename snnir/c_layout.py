@@ -14,6 +14,7 @@ from snnir.dynamics.c_source import c_type
 from snnir.dynamics.intervals import Interval, invariant
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
+from snnir.ir.plastic import Plastic
 from snnir.ir.structure import Current, Flatten, Input, Reshape
 from snnir.ir.timing import Delay
 from snnir.schedule import Schedule, schedule
@@ -73,6 +74,9 @@ class Layout:
         op = node.op
         assert isinstance(op, Step)
         own = self.kind_of(op)
+        if op.program.lasting and op.program.is_whole:
+            # What is given of an earlier run is not what the bounds were proved of.
+            return {state.name: "int64_t" for state in op.program.states}
         if not op.program.is_whole:
             return {state.name: own for state in op.program.states}
         inputs = [self.bounds[value] for value in node.operands]
@@ -106,9 +110,9 @@ class Layout:
             return "int32_t"
         return self.real
 
-    def kind_of(self, op: Step) -> str:
-        """Return the C type of a population's arithmetic."""
-        own = c_type(op.program)
+    def kind_of(self, op: Step | Plastic) -> str:
+        """Return the C type of the arithmetic of a population, or of a rule."""
+        own = c_type(op.rule if isinstance(op, Plastic) else op.program)
         return "double" if own == "float" and self.real == "double" else own
 
     def size(self, value: Value) -> int:

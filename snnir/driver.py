@@ -649,6 +649,7 @@ def run(
     x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     record: Sequence[str] = (),
     settings: Sequence[str] = (),
+    lasting: Mapping[str, npt.ArrayLike] | None = None,
 ) -> Result:
     """Run a graph, a model file or an artefact folder on an input.
 
@@ -658,17 +659,18 @@ def run(
         record: Nodes to record, as `node` or `node:state`.
         settings: Options of the program of an artefact folder, as `KEY=VALUE`; `KEY=true` is a
             flag.
+        lasting: What lasts of an earlier run (`Result.lasting`) instead of what the model has.
 
     Raises:
-        SnnirError: If the model, the input, a record or a setting does not fit.
+        SnnirError: If the model, the input, a record, a setting or what lasts does not fit.
     """
     if not isinstance(model, Graph):
         from snnir.artefact import is_artefact, open_artefact
         from snnir.folder_run import run_folder
 
         if is_artefact(Path(model)):
-            return run_folder(open_artefact(model), x, record, settings)
+            return run_folder(open_artefact(model), x, record, settings, lasting)
         model = load(model)
     if settings:
         raise error("SNN701", "settings are for the program of a folder; this is a model")
-    return compile(model, "numpy", level=0).run(x, record)
+    return compile(model, "numpy", level=0).run(x, record, lasting=lasting)

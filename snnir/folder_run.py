@@ -17,11 +17,13 @@ import numpy.typing as npt
 from snnir.artefact import Folder
 from snnir.errors import error
 from snnir.events import Events, streams_of
-from snnir.running import EventResult, Result, check_streams, spike_stats
+from snnir.folder_program import write_results
+from snnir.lasting import Lasting, check_known
+from snnir.running import KEPT, EventResult, Result, check_streams, spike_stats
 from snnir.streams import Kind, Signal
 
 #: Options of every program that are not to be set: we set them, or they run nothing.
-_OWN_OPTIONS = ("output", "record", "help")
+_OWN_OPTIONS = ("output", "record", "lasting", "help")
 #: Entries of a stream of events.
 _PARTS = ("time", "index", "sample")
 
@@ -31,6 +33,7 @@ def run_folder(
     x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     record: Sequence[str] = (),
     settings: Sequence[str] = (),
+    lasting: Mapping[str, npt.ArrayLike] | None = None,
 ) -> Result:
     """Run a simulator's folder with its own program.
 
@@ -40,10 +43,11 @@ def run_folder(
         record: Names to record.
         settings: Options of the folder's program as `KEY=VALUE`; `KEY=true` is a flag, and
             `KEY=false` leaves it out.
+        lasting: What lasts of an earlier run (`Result.lasting`) instead of what the folder has.
 
     Raises:
-        SnnirError: SNN502 if the folder has no program or it fails, SNN601 if x does not fit,
-            SNN701 if a setting is none.
+        SnnirError: SNN502 if the folder has no program or it fails, SNN601 if x or what lasts does
+            not fit, SNN701 if a setting is none.
     """
     options = [option for item in settings for option in _option(item)]
     facts = folder.manifest
@@ -53,6 +57,7 @@ def run_folder(
         message = f"target '{facts.get('target')}' has no program to run"
         raise error("SNN502", message, source=source)
     inputs = check_streams(x, _signals(facts["inputs"]))
+    kept = check_known(_lasting(facts), lasting or {})
     with tempfile.TemporaryDirectory(prefix="snnir-run-") as scratch:
         given, made = Path(scratch, "input.npz"), Path(scratch, "output.npz")
         # Numbered entries: names may hold characters that archives treat as paths.
@@ -64,6 +69,10 @@ def run_folder(
         command += ["-o", str(made)]
         for name in record:
             command += [f"--record={name}"]
+        if kept:
+            earlier = str(Path(scratch, "lasting.npz"))
+            write_results(earlier, {}, {}, {}, lasting=kept)
+            command += [f"--lasting={earlier}"]
         command += options
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0 or not made.is_file():
@@ -101,6 +110,11 @@ def _signals(ports: list[dict[str, Any]]) -> dict[str, Signal]:
     return {p["name"]: Signal(Kind(p["kind"]), tuple(p["shape"]), p["dtype"]) for p in ports}
 
 
+def _lasting(facts: dict[str, Any]) -> dict[str, Lasting]:
+    listed = facts.get("lasting", [])
+    return {item["name"]: Lasting(tuple(item["shape"]), item["dtype"]) for item in listed}
+
+
 def _result(data: dict[str, Any], facts: dict[str, Any]) -> Result:
     arrays = {str(name): data[f"array_{i}"] for i, name in enumerate(data["names"].tolist())}
     sums = dict(zip(data["spike_nodes"].tolist(), data["spike_sums"].tolist(), strict=True))
@@ -113,7 +127,8 @@ def _result(data: dict[str, Any], facts: dict[str, Any]) -> Result:
     stats = spike_stats(facts.get("populations", {}), sums, samples)
     records = {k.removeprefix("record/"): v for k, v in arrays.items() if k.startswith("record/")}
     own = {k.removeprefix("events/"): v for k, v in arrays.items() if k.startswith("events/")}
+    kept = {k.removeprefix(KEPT): v for k, v in arrays.items() if k.startswith(KEPT)}
     if not own:
-        return Result(outputs, records, stats)
+        return Result(outputs, records, stats, lasting=kept)
     names = [name.removesuffix(".time") for name in own if name.endswith(".time")]
     return EventResult(outputs, records, stats, streams_of(own, names))

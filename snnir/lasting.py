@@ -33,11 +33,15 @@ class Lasting:
 
     Attributes:
         shape: Its shape; no axis for samples.
-        dtype: Its element type in programs of float32, as NumPy names it.
+        dtype: Its element type in programs of float32, as NumPy names it; its values fit that.
     """
 
     shape: tuple[int, ...]
     dtype: str
+
+
+#: The number of the next step of random numbers.
+COUNTER = Lasting((), "uint32")
 
 
 def lasting_states(graph: Graph) -> dict[str, Lasting]:
@@ -45,7 +49,7 @@ def lasting_states(graph: Graph) -> dict[str, Lasting]:
     found = {}
     for node in graph.nodes.values():
         if isinstance(node.op, Uniform):
-            found[f"{node.name}:step"] = Lasting((), "int64")
+            found[f"{node.name}:step"] = COUNTER
             continue
         program = learning_program(node.op)
         if program is None or not program.lasting:
@@ -82,7 +86,17 @@ def check_lasting(
         return {}
     if resume:
         raise error("SNN601", "a run either resumes the last one or takes what lasts, not both")
-    known = lasting_states(graph)
+    return check_known(lasting_states(graph), given)
+
+
+def check_known(
+    known: Mapping[str, Lasting], given: Mapping[str, npt.ArrayLike]
+) -> dict[str, Array]:
+    """Return what a run goes on from, checked against the states that there are.
+
+    Raises:
+        SnnirError: SNN601 for a name that is none, a wrong shape, a value that is not a number.
+    """
     checked = {}
     for name, value in given.items():
         if name not in known:
@@ -99,9 +113,12 @@ def _checked(name: str, array: Array, wanted: Lasting) -> Array:
         raise error("SNN601", f"lasting state '{name}' must be {list(wanted.shape)}, got {got}")
     if not np.isfinite(array).all():
         raise error("SNN601", f"lasting state '{name}' contains NaN or infinity")
-    whole = wanted.dtype == "int64"
-    if whole and (array != np.rint(array) or not 0 <= int(array) < 1 << 32):
-        raise error("SNN601", f"lasting state '{name}' must be a whole number from 0 to 2**32 - 1")
+    if np.dtype(wanted.dtype).kind in "iu":
+        ends = np.iinfo(wanted.dtype)
+        whole = (array == np.rint(array)) & (array >= ends.min) & (array <= ends.max)
+        if not whole.all():
+            limits = f"from {ends.min} to {ends.max}"
+            raise error("SNN601", f"lasting state '{name}' must be whole, {limits}")
     return array
 
 
@@ -156,6 +173,12 @@ def _parameter(program: Dynamics, state: State) -> tuple[Dynamics, str]:
         name += "_"
     states = tuple(replace(s, initial=name) if s is state else s for s in program.states)
     return replace(program, params=(*program.params, (name, "1")), states=states), name
+
+
+def is_lasting(op: Op) -> bool:
+    """Whether an op has states that outlive a run, which have names and shapes of their own."""
+    program = learning_program(op)
+    return isinstance(op, Uniform) or (program is not None and bool(program.lasting))
 
 
 def is_learning(op: Op) -> bool:

@@ -32,6 +32,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "densify": "snnir.passes.sparsify:Densify",
         "discretize": "snnir.passes.discretize:Discretize",
         "eliminate-reshape": "snnir.passes.eliminate_reshape:EliminateReshape",
+        "encode": "snnir.passes.encode:Encode",
         "fold-batchnorm": "snnir.passes.fold_batchnorm:FoldBatchnorm",
         "fold-constants": "snnir.passes.fold_constants:FoldConstants",
         "freeze": "snnir.passes.freeze:Freeze",

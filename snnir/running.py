@@ -21,6 +21,9 @@ from snnir.streams import Kind, Signal
 
 Array = npt.NDArray[Any]
 
+#: What entries of a file of results begin with that last of a run.
+KEPT = "lasting/"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -100,6 +103,28 @@ def read_array(path: str) -> Any:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
         message = f"cannot be read as .npy or .npz ({reason})"
         raise error("SNN601", message, source=path) from None
+
+
+def read_lasting(path: str) -> dict[str, Array]:
+    """Return what lasts of an earlier run, by `node:state`.
+
+    Args:
+        path: A file that `snnir run -o` or an emitted program wrote, or a `.npz` with one entry
+            for each state, such as `np.savez(path, **result.lasting)` writes.
+
+    Raises:
+        SnnirError: SNN601 if the file cannot be read or has nothing that lasts.
+    """
+    arrays = read_array(path)
+    if not isinstance(arrays, dict):
+        raise error("SNN601", "must be a .npz with what lasts of a run", source=path)
+    if "names" in arrays and arrays["names"].dtype.kind == "U":
+        names = [str(name) for name in arrays["names"].reshape(-1).tolist()]
+        arrays = {n: arrays[f"array_{i}"] for i, n in enumerate(names) if f"array_{i}" in arrays}
+        arrays = {n.removeprefix(KEPT): x for n, x in arrays.items() if n.startswith(KEPT)}
+    if not arrays:
+        raise error("SNN601", "holds nothing that lasts of a run", source=path)
+    return arrays
 
 
 def check_inputs(

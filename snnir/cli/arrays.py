@@ -57,13 +57,14 @@ def make_input(
 
 
 def write_result(result: snnir.Result, file: BinaryIO) -> None:
-    """Write outputs and records as a `.npz`."""
+    """Write outputs, records and what lasts as a `.npz`."""
     import io
 
     import numpy as np
 
     arrays = {f"output/{name}": y for name, y in result.outputs.items()}
     arrays.update({f"record/{name}": y for name, y in result.recorded.items()})
+    arrays.update({f"lasting/{name}": y for name, y in result.lasting.items()})
     nodes = list(result.stats)
     numbered: dict[str, Any] = {f"array_{i}": y for i, y in enumerate(arrays.values())}
     image = io.BytesIO()

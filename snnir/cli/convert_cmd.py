@@ -27,17 +27,21 @@ FOLDERS = (*TORCH, "jaxsnn")
 
 @click.command("convert")
 @click.argument("model")
-@click.option("--to", "form", type=click.Choice([*FILES, *FOLDERS]), required=True)
+@click.option(
+    "--to", "form", type=click.Choice([*FILES, *FOLDERS]), help="By default what -o is named."
+)
 @click.option("-o", "--output", required=True, metavar="PATH", help="File, or folder, to write.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Target option.")
+@click.option("--lasting", metavar="OUT.npz", help="Start it from what lasts of a run.")
 @click.option("--loss-report", metavar="FILE.json", help="Write what becomes of every node.")
 @click.option("--allow-lossy", is_flag=True, help="Accept losses.")
 @model_options
 def convert_command(
     model: str,
-    form: str,
+    form: str | None,
     output: str,
     settings: tuple[str, ...],
+    lasting: str | None,
     loss_report: str | None,
     allow_lossy: bool,
     reading: dict[str, Any],
@@ -45,14 +49,20 @@ def convert_command(
     """Convert MODEL to a file, or to a framework's model in a folder.
 
     NIR files carry the semantics in their metadata; models are Python files with safetensors
-    weights that run without snnir.
+    weights that run without snnir. With --lasting, weights that were learned take the place of the
+    first ones.
 
     Example: snnir convert model.nir --semantics snntorch --to sinabs -o digits_sinabs
     """
+    form = form or Path(output).suffix.removeprefix(".")
+    if form not in (*FILES, *FOLDERS):
+        raise error("SNN701", f"--to is needed to know what '{output}' shall be")
     if form in FILES and Path(output).suffix != f".{form}":
         hint = f"name it {Path(output).with_suffix('.' + form)}"
         raise error("SNN701", f"--to {form} writes .{form}, got '{output}'", hint=hint)
     graph = load_model(model, reading)
+    if lasting is not None:
+        graph = snnir.with_lasting(graph, snnir.read_lasting(lasting))
     options: dict[str, Any] = dict(pairs(settings, "--set"))
     if form in TORCH:
         options["allow_lossy"] = allow_lossy

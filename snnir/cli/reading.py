@@ -74,7 +74,7 @@ def model_options(function: F) -> F:
         }
         stepping = pairs(given.pop("stepping"), "--stepping")
         reading = {key: value for key, value in options.items() if value is not None}
-        reading.update({_stepping_key(key): _typed(value) for key, value in stepping.items()})
+        reading.update({_stepping_key(key): typed(value) for key, value in stepping.items()})
         reading["repair"] = given.pop("repair")
         return function(reading=reading, **given)
 
@@ -97,7 +97,8 @@ def _stepping_key(text: str) -> str:
     return key
 
 
-def _typed(text: str) -> Any:
+def typed(text: str) -> Any:
+    """Return the number or truth that a text says, or the text."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):

@@ -34,15 +34,19 @@ def _populations(model: Any) -> list[str]:
     return list(model.manifest["populations"])
 
 
-def _execute(model: Any, x: Any, record: list[str], settings: tuple[str, ...]) -> snnir.Result:
+def _execute(
+    model: Any, x: Any, record: list[str], settings: tuple[str, ...], lasting: str | None
+) -> snnir.Result:
     given = model if isinstance(model, snnir.Graph) else model.path
-    return snnir.run(given, x, record, settings)
+    kept = None if lasting is None else snnir.read_lasting(lasting)
+    return snnir.run(given, x, record, settings, kept)
 
 
 @click.command("run")
 @click.argument("model")
 @input_options
-@click.option("-o", "--output", metavar="OUT.npz", help="Write outputs and records.")
+@click.option("-o", "--output", metavar="OUT.npz", help="Write outputs, records and what lasts.")
+@click.option("--lasting", metavar="FILE.npz", help="Go on from what an earlier run wrote.")
 @click.option("--record", multiple=True, metavar="NODES", help="Names, comma separated, or all.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of a folder's program."
@@ -51,9 +55,10 @@ def _execute(model: Any, x: Any, record: list[str], settings: tuple[str, ...]) -
 @click.option("--plot-kind", type=click.Choice(["raster", "membrane"]), default="raster")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @model_options
-def run_command(
+def run_command(  # noqa: PLR0913, PLR0917  (one per option)
     model: str,
     output: str | None,
+    lasting: str | None,
     record: tuple[str, ...],
     settings: tuple[str, ...],
     plot: str | None,
@@ -73,7 +78,7 @@ def run_command(
     if "all" in names or (plot and not names):
         names = _populations(opened)
     x = make_input(shapes_of(opened), **given)
-    result = _execute(opened, x, names, settings)
+    result = _execute(opened, x, names, settings, lasting)
     with ExitStack() as both:  # the recording appears only if the picture was drawn
         if output:
             write_result(result, both.enter_context(snnir.replacing(Path(output))))

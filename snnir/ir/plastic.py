@@ -120,6 +120,8 @@ class Plastic(Op):
         if sorted(names) != sorted(self.params):
             listed = ", ".join(names)
             raise OpError("SNN201", f"the parameters of its rule are {listed}")
+        if "total" in names:
+            raise OpError("SNN201", "a parameter of its rule must not be called total")
         if len(self.reads) != len(rule.inputs) or not set(self.reads) <= set(READS):
             raise OpError("SNN201", f"`reads` must name {', '.join(READS)} for every input")
         if rule.outputs:

@@ -13,6 +13,13 @@ from snnir.dynamics.c_source import c_number
 from snnir.embedding import plain_text
 from snnir.ir.graph import Value
 from snnir.targets.native.kernels_c import EVENTS, LOWEST, VECTOR
+from snnir.targets.native.lasting_c import (
+    LASTING_FUNCTIONS,
+    LASTING_TYPE,
+    lasting_functions,
+    lasting_struct,
+    lasts,
+)
 from snnir.targets.native.program import SPLITS, Port, Program
 from snnir.targets.native.sizes import sizes
 from snnir.targets.native.writer import Body, Writer, indented, padded
@@ -35,6 +42,9 @@ def main_source(program: Program) -> str:
         f"io.{port.member} = slurp(argv[{k}], {_bytes(port)});" for k, port in enumerate(inputs, 3)
     ]
     rooms, writes = [], []
+    if lasts(program):
+        rooms = ["io.lasting = room(snn_lasting_size());", "snn_start(io.lasting, weights);"]
+        writes = ["snn_end(io.lasting, weights);"]
     for k, port in enumerate(outputs, 3 + len(inputs)):
         size = _bytes(port)
         rooms.append(f"io.{port.member} = room({size});")
@@ -126,6 +136,7 @@ def _header(program: Program, name: str) -> str:
         for const, side in (("const ", program.inputs), ("", program.outputs))
         for port in side
     ]
+    io += ["    snn_lasting *lasting; /* what outlives the run; it changes */"] * lasts(program)
     graph, embedded = program.graph, program.writer.embedded
     late = ""
     if graph.record_offset:
@@ -135,6 +146,8 @@ def _header(program: Program, name: str) -> str:
         stages=len(program.calls()),
         records=max(1, len(program.writer.records)), io="\n".join(io),
         structures=f"\n{_structures(program)}" if embedded else "",
+        lasting=LASTING_TYPE if lasts(program) else "",
+        lasting_functions=LASTING_FUNCTIONS if lasts(program) else "",
         step=_step_declaration(program) if embedded else "",
         host_begin="#ifdef SNN_HOST\n" if embedded else "",
         host_end="\n#endif" if embedded else "",
@@ -201,14 +214,14 @@ extern "C" {{
 
 typedef struct snn_state snn_state;
 
-/* What comes in and goes out; spikes are 0 or 1. */
+{lasting}/* What comes in and goes out; spikes are 0 or 1. */
 typedef struct {{
 {io}
 #ifdef SNN_RECORD
     double *const *record; /* by the number in model.py; [steps][batch][...], or NULL */
 #endif
 }} snn_io;
-{structures}
+{structures}{lasting_functions}
 /* Bytes of the state of one sample. */
 size_t snn_state_size(void);
 
@@ -262,6 +275,7 @@ def _source(program: Program, name: str) -> str:
         _begin(program),
         _work_size(program),
         _reset(program),
+        *lasting_functions(program),
         _stages(program),
         *([_STEP, "#ifdef SNN_HOST"] if embedded else []),
         _count(program),
@@ -307,11 +321,13 @@ def _structures(program: Program) -> str:
     rooms = {**writer.scratch, **writer.by_row}
     members += [f"{kind} *{name};" for name, (kind, _) in rooms.items()]
     members += [f"snn_events {name};" for name in writer.events]
+    members += ["snn_lasting *lasting;"] * lasts(program)
     members += ["#ifdef SNN_RECORD", "double *const *record;", "#endif"]
     widest = max([size for _, size in writer.events.values()], default=1)
     lines = [f"typedef {'uint16_t' if widest <= 2**16 else 'int32_t'} snn_index;", ""]
     lines += [EVENTS] if writer.events else []
     lines += ["struct snn_state {", *indented(writer.state or ["char nothing;"]), "};", ""]
+    lines += lasting_struct(program)
     lines += ["/* A run: where everything lies. */", "typedef struct {", *indented(members)]
     lines += ["} snn_net;", ""]
     lines += ["/* Samples b0 to b1, steps t0 to t1, blocks of neurons q0 to q1. */"]
@@ -374,6 +390,7 @@ def _begin(program: Program) -> str:
     for name, kind, count in _pieces(program):
         body.add(f"r->{name} = ({kind} *)(void *)p;")
         body.add(f"p += SNN_UP({count} * sizeof *r->{name});")
+    body.add(*["r->lasting = io->lasting;"] * lasts(program))
     body.extend(["#ifdef SNN_RECORD"])
     body.add("r->record = io->record;")
     body.extend(["#endif"])
@@ -419,7 +436,7 @@ def _stages(program: Program) -> str:
     for number, stage in enumerate(program.calls()):
         part = f"snn_part(r, {SPLITS[stage.split]}, {stage.blocks}, part, parts)"
         cases.append(f"case {number}: {stage.function}(r, {part}); break;")
-    return f"""enum {{ SNN_BY_BLOCK, SNN_BY_STEP, SNN_BY_SAMPLE }};
+    return f"""enum {{ SNN_BY_BLOCK, SNN_BY_STEP, SNN_BY_SAMPLE, SNN_BY_NEURON, SNN_ALONE }};
 
 /* The share of a stage that one of its parts does. */
 static snn_range snn_part(const snn_net *r, int how, long blocks, long part, long parts)
@@ -428,7 +445,9 @@ static snn_range snn_part(const snn_net *r, int how, long blocks, long part, lon
     if (how == SNN_BY_STEP) {{
         g.t0 = r->steps * part / parts;
         g.t1 = r->steps * (part + 1) / parts;
-    }} else if (how == SNN_BY_BLOCK && blocks >= parts) {{
+    }} else if (how == SNN_ALONE) {{
+        g.t1 = part ? 0 : g.t1;
+    }} else if (how == SNN_BY_NEURON || (how == SNN_BY_BLOCK && blocks >= parts)) {{
         g.q0 = blocks * part / parts;
         g.q1 = blocks * (part + 1) / parts;
     }} else {{

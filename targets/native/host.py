@@ -11,7 +11,7 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -64,11 +64,32 @@ class Port:
 
 @dataclass(frozen=True)
 class Record:
-    """What can be recorded: its number, the shape of a sample, and its type in NumPy's words."""
+    """What can be recorded.
+
+    Attributes:
+        number: Its number.
+        shape: Of a sample.
+        dtype: Its type in NumPy's words.
+        lasts: Whether all samples share it.
+    """
 
     number: int
     shape: tuple[int, ...]
     dtype: str
+    lasts: bool = False
+
+
+@dataclass(frozen=True)
+class Lasting:
+    """What outlives a run: the C type of its elements, and its shape."""
+
+    ctype: str
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> str:
+        """What NumPy calls the type."""
+        return np.dtype(_DTYPES[self.ctype]).name
 
 
 @dataclass(frozen=True)
@@ -82,6 +103,7 @@ class Facts:
         stages: Whether each stage computes; those that do not only record.
         dtype: Of outputs and records, as NumPy calls it.
         offset: Steps by which outputs and records are reported late.
+        lasting: By `node:state`, in the order of `snn_get`, everything that outlives a run.
     """
 
     inputs: tuple[Port, ...]
@@ -91,6 +113,7 @@ class Facts:
     stages: tuple[bool, ...]
     dtype: str = "float32"
     offset: int = 0
+    lasting: Mapping[str, Lasting] = field(default_factory=dict)
 
 
 def aligned(size: int) -> Any:
@@ -112,7 +135,7 @@ def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="snnir")
 
 
-def library(source: str, records: bool) -> ctypes.CDLL:
+def library(source: str, records: bool, lasts: bool = False) -> ctypes.CDLL:
     """Return the compiled program; one that records has to be compiled apart.
 
     Raises:
@@ -128,6 +151,12 @@ def library(source: str, records: bool) -> ctypes.CDLL:
     code.snn_stage.argtypes = [pointer, ctypes.c_int, long, long]
     code.snn_run.argtypes = [pointer, long, long, pointer, pointer, pointer]
     code.snn_count.argtypes = [pointer, pointer]
+    if lasts:
+        code.snn_lasting_size.restype = size
+        code.snn_start.argtypes = code.snn_end.argtypes = [pointer, pointer]
+        code.snn_get.argtypes = code.snn_put.argtypes = [pointer, ctypes.c_int, pointer]
+        for function in (code.snn_start, code.snn_end, code.snn_get, code.snn_put):
+            function.restype = None
     for function in (
         code.snn_reset, code.snn_begin, code.snn_stage, code.snn_run, code.snn_count
     ):  # fmt: skip
@@ -162,11 +191,12 @@ class Program:
     ) -> None:
         self.source, self.facts, self.threads = source, facts, threads
         self.weights = loaded(weights)
-        self.code = library(source, False)
+        self.code = library(source, False, bool(facts.lasting))
         self._recording: ctypes.CDLL | None = None
         self._state: Any = None
         self._batch = 0
         self._held: dict[str, Any] = {}
+        self._lasting = aligned(self.code.snn_lasting_size()) if facts.lasting else None
         self._work = aligned(0)
         self._sizes: dict[tuple[int, int, int], int] = {}
         self._sums = np.zeros(max(1, len(facts.populations)))
@@ -182,7 +212,11 @@ class Program:
         return cls(joined(header, source), facts, given, threads)
 
     def run(
-        self, inputs: Mapping[str, Any], record: Sequence[str] = (), resume: bool = False
+        self,
+        inputs: Mapping[str, Any],
+        record: Sequence[str] = (),
+        resume: bool = False,
+        lasting: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, float]]:
         """Run the network.
 
@@ -190,6 +224,7 @@ class Program:
             inputs: [T, B, *shape] for every input.
             record: Values to return: `node` or `node:state`.
             resume: Go on from where the last run ended instead of from rest.
+            lasting: Without that: what lasts of an earlier run, by `node:state`.
 
         Returns:
             Outputs by name, records by name (both [T, B, *shape]), spikes by population.
@@ -205,8 +240,9 @@ class Program:
         if not resume:
             code.snn_reset(address(self._state), batch, address(self.weights))
             self._held = {}
+            self._start(lasting or {})
         outputs = [np.empty((steps, batch, *p.shape), _DTYPES[p.ctype]) for p in facts.outputs]
-        records = {n: np.empty((steps, batch, *facts.records[n].shape)) for n in record}
+        records = {n: np.empty(self._extent(n, steps, batch)) for n in record}
         self._sums[:] = 0.0
         room = TILE_ROWS * (4 if self.threads > 1 else 1)  # fewer meetings of the threads
         # Whole groups of steps that are summed together, however many threads there are.
@@ -216,6 +252,8 @@ class Program:
             parts = [array[now] for array in (*given, *outputs)]
             self._tile(code, parts, {n: r[now] for n, r in records.items()}, batch)
             code.snn_count(address(self._work), address(self._sums))
+        if self._lasting is not None:
+            self.code.snn_end(address(self._lasting), address(self.weights))
         kind = np.dtype(facts.dtype)
         named = zip(facts.outputs, outputs, strict=True)
         made = {port.name: self._late(f"/{port.name}", port.real(y, kind)) for port, y in named}
@@ -223,10 +261,33 @@ class Program:
         sums = dict(zip(facts.populations, self._sums.tolist(), strict=False))
         return made, {n: self._late(n, y) for n, y in kept.items()}, sums
 
+    def lasting(self) -> dict[str, Any]:
+        """Return what lasts of the last run, by `node:state`."""
+        found = {}
+        for which, (name, state) in enumerate(self.facts.lasting.items()):
+            found[name] = array = np.empty(state.shape, _DTYPES[state.ctype])
+            self.code.snn_get(address(self._lasting), which, address(array))
+        return found
+
+    def _start(self, lasting: Mapping[str, Any]) -> None:
+        """Begin from what the network has, and what is given instead."""
+        if self._lasting is None:
+            return
+        self.code.snn_start(address(self._lasting), address(self.weights))
+        for which, (name, state) in enumerate(self.facts.lasting.items()):
+            if name in lasting:
+                array = np.ascontiguousarray(lasting[name], _DTYPES[state.ctype])
+                self.code.snn_put(address(self._lasting), which, address(array))
+
+    def _extent(self, name: str, steps: int, batch: int) -> tuple[int, ...]:
+        """Return the shape of a record."""
+        known = self.facts.records[name]
+        return (steps, 1 if known.lasts else batch, *known.shape)
+
     def recording(self) -> ctypes.CDLL:
         """Return the program that records."""
         if self._recording is None:
-            self._recording = library(self.source, True)
+            self._recording = library(self.source, True, bool(self.facts.lasting))
         return self._recording
 
     def _tile(
@@ -237,7 +298,9 @@ class Program:
             to = (ctypes.c_void_p * len(to))()
             for name, array in records.items():
                 to[self.facts.records[name].number] = address(array)
-        io = (ctypes.c_void_p * (len(parts) + 1))(*map(address, parts), ctypes.addressof(to))
+        shares = [] if self._lasting is None else [address(self._lasting)]
+        members = [*map(address, parts), *shares, ctypes.addressof(to)]
+        io = (ctypes.c_void_p * len(members))(*members)
         shared = self.threads if self.threads > 1 and sum(a.size for a in parts) > SHARED else 1
         shape = steps, batch, shared
         if shape not in self._sizes:

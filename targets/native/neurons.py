@@ -52,8 +52,11 @@ def lanes_of(
 
 def inlined(layout: Layout) -> set[str]:
     """Return the nodes that are computed within the function of the population that reads them."""
-    graph, found = layout.graph, set()
+    graph = layout.graph
+    found: set[str] = set()
     given = {value.node for value in graph.outputs.values()}
+    # Populations that step all samples together go through them more than once.
+    pooled = {name for name, node in graph.nodes.items() if is_pooled(node)}
     for name in reversed(graph.order):
         node = graph.nodes[name]
         uses = graph.uses[name]
@@ -61,11 +64,19 @@ def inlined(layout: Layout) -> set[str]:
             continue
         user = uses[0][0]
         reader = graph.nodes[user].op
+        if user in pooled and isinstance(node.op, Linear):
+            continue
         # A sum over events needs its operand in memory.
         follows = isinstance(reader, Step) or (user in found and not isinstance(reader, Linear))
         if follows:
             found.add(name)
+            pooled |= {name} if user in pooled else set()
     return found
+
+
+def is_pooled(node: Node) -> bool:
+    """Return whether a population steps all samples together."""
+    return isinstance(node.op, Step) and node.op.program.is_pooling
 
 
 def _can_inline(layout: Layout, node: Node) -> bool:

@@ -11,7 +11,9 @@ import numpy as np
 from snnir.c_values import norm
 from snnir.ir.graph import Node, Value
 from snnir.ir.op import Op
-from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
+from snnir.ir.plastic import Plastic
+from snnir.ir.pooling import AvgPool2d, MaxPool2d, PickMax2d, SumPool2d
+from snnir.ir.random import Uniform
 from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add, Concat, Current, Flatten, Pad, Permute, Reshape, Slice
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
@@ -229,6 +231,35 @@ def _pool(node: Stateless, body: Body) -> None:
         body.add(f"y[(c * {rows_out} + h) * {columns_out} + w] = total{divided};")
 
 
+def _pick(node: Stateless, body: Body) -> None:
+    """Keep the first largest score of a window; padding has the least, and the value 0."""
+    op: Any = node.node.op
+    channels, height, width = node.operand()
+    _, rows_out, columns_out = node.shape
+    (top, _), (left, _) = op.padding
+    is_whole = node.source() in _LOWEST
+    kind, least = ("int64_t", "INT64_MIN") if is_whole else (node.source(), "-INFINITY")
+    missing = "" if is_whole else " || (score != score && best == best)"
+    with (
+        body.block(f"for (long c = 0; c < {channels}; c++)"),
+        body.block(f"for (long h = 0; h < {rows_out}; h++)"),
+        body.block(f"for (long w = 0; w < {columns_out}; w++)"),
+    ):
+        body.add(f"{kind} best = 0;", f"{node.kind} chosen = 0;")
+        with (
+            body.block(f"for (long j = 0; j < {op.kernel[0]}; j++)"),
+            body.block(f"for (long k = 0; k < {op.kernel[1]}; k++)"),
+        ):
+            body.add(f"const long p = h * {op.stride[0]} + j - {top};")
+            body.add(f"const long o = w * {op.stride[1]} + k - {left};")
+            body.add(f"const int in = p >= 0 && p < {height} && o >= 0 && o < {width};")
+            body.add(f"const long at = in ? (c * {height} + p) * {width} + o : 0;")
+            body.add(f"const {kind} score = in ? ({kind})x0[at] : {least};")
+            with body.block(f"if (j + k == 0 || score > best{missing})"):
+                body.add("best = score;", f"chosen = in ? ({node.kind})x1[at] : 0;")
+        body.add(f"y[(c * {rows_out} + h) * {columns_out} + w] = chosen;")
+
+
 def _linear(node: Stateless, body: Body) -> None:
     """Sum over events if the operand has one axis, else over all."""
     op: Any = node.node.op
@@ -326,6 +357,7 @@ _RULES: dict[type[Op], _Rule] = {
     MaxPool2d: _pool,
     Pad: _pad,
     Permute: _permute,
+    PickMax2d: _pick,
     Reshape: _copy,
     Scale: _scale,
     Slice: _slice,
@@ -337,4 +369,4 @@ _RULES: dict[type[Op], _Rule] = {
 
 def is_known(op: Op) -> bool:
     """Return whether an op has a form in C."""
-    return type(op) in _RULES or isinstance(op, (Conv1d, Conv2d))
+    return type(op) in _RULES or isinstance(op, (Conv1d, Conv2d, Plastic, Uniform))

@@ -11,18 +11,26 @@ from snnir.c_layout import Layout, plain
 from snnir.integers import Readout, whole_outputs
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
+from snnir.ir.plastic import Plastic
+from snnir.ir.random import Uniform
 from snnir.ir.structure import Input
 from snnir.ir.synapses import Conv1d, Conv2d
 from snnir.ir.timing import Delay
 from snnir.targets.native.convolution import Convolution, pooled
-from snnir.targets.native.neurons import Population, inlined
+from snnir.targets.native.draws import write_draws
+from snnir.targets.native.neurons import Population, inlined, is_pooled
 from snnir.targets.native.nodes import Stateless, record_row
+from snnir.targets.native.plastic import Synapses
+from snnir.targets.native.pooled import Pooled
 from snnir.targets.native.writer import Body, Writer, indented, rows
 from snnir.tensors import Tensor
 
-#: How a stage is divided among threads: over samples, or blocks of neurons; over steps; or over
-#: samples alone.
-SPLITS = {"population": "SNN_BY_BLOCK", "rows": "SNN_BY_STEP", "samples": "SNN_BY_SAMPLE"}
+#: How a stage is divided among threads: over samples, or blocks of neurons; over steps; over
+#: samples alone; over blocks of neurons alone; or not at all.
+SPLITS = {
+    "population": "SNN_BY_BLOCK", "rows": "SNN_BY_STEP", "samples": "SNN_BY_SAMPLE",
+    "neurons": "SNN_BY_NEURON", "alone": "SNN_ALONE",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,8 @@ class Program:
             self.port("out", k, name, value)
             for k, (name, value) in enumerate(graph.outputs.items())
         ]
+        self.rules: list[str] = []  # of the recurrence that is written
+        self.counts: list[str] = []
         self.build()
 
     def port(self, role: str, number: int, name: str, value: Value) -> Port:
@@ -105,7 +115,7 @@ class Program:
 
     def kinds(self) -> set[str]:
         """Return the C types of everything that is computed."""
-        steps = [n.op for n in self.graph.nodes.values() if isinstance(n.op, Step)]
+        steps = [n.op for n in self.graph.nodes.values() if isinstance(n.op, (Step, Plastic))]
         found = {self.layout.ctype(value) for value in self.graph.signals}
         return found | {self.layout.kind_of(op) for op in steps}
 
@@ -120,6 +130,7 @@ class Program:
                 self.loop(stage.nodes)
             else:
                 self.straight(stage.nodes)
+        self.stages += [Stage(f"{name}_count", "alone") for name in self.counts]
         self.place_outputs()
         self.listers()
 
@@ -185,10 +196,22 @@ class Program:
         """Write a population or a stateless node."""
         name = self.layout.names[node.name]
         if isinstance(node.op, Step):
-            population = Population(self.writer, node, self.inside, self.in_loop)
+            made = Pooled if is_pooled(node) else Population
+            population = made(self.writer, node, self.inside, self.in_loop)
             population.write()
-            self.stages.append(Stage(name, "population", population.blocks))
+            split = "neurons" if is_pooled(node) else "population"
+            self.stages.append(Stage(name, split, population.blocks))
             results = population.results()
+        elif isinstance(node.op, Plastic):
+            Synapses(self.writer, node).write()
+            self.stages.append(Stage(name, "rows"))
+            self.rules.append(name)
+            results = [Value(node.name)]
+        elif isinstance(node.op, Uniform):
+            write_draws(self.writer, node)
+            self.stages.append(Stage(name, "rows"))
+            self.counts.append(name)
+            results = [Value(node.name)]
         elif self.layout.is_alias(node):
             body = Body()
             self.record_all(body, node)
@@ -293,23 +316,49 @@ class Program:
                 self.compute(node)
         names_of = (self.layout.names[delay.name] for delay in delays)
         self.stages += [Stage(f"{name}_write", "samples") for name in names_of]
+        self.stages += [Stage(f"{name}_learn", "alone") for name in self.rules]
+        self.rules = []
+        together = any(isinstance(node.op, Plastic) or is_pooled(node) for node in nodes)
         self.loops[f"loop{before}"] = self.stages[before:]
-        self.stages[before:] = [Stage(f"loop{before}", "samples")]
+        self.stages[before:] = [Stage(f"loop{before}", "alone" if together else "samples")]
         self.in_loop = False
 
     def write_loop(self, name: str) -> str:
         """Return the function of a recurrence."""
         body = Body()
+        stages = self.used(self.loops[name])
+        if next(stage for stage in self.stages if stage.function == name).split == "alone":
+            self.together(body, stages)
+        else:
+            self.apart(body, stages)
+        head = f"static void {name}(const snn_net *r, snn_range g)"
+        return "\n".join([head, "{", *indented(body), "}", ""])
+
+    @staticmethod
+    def apart(body: Body, stages: list[Stage]) -> None:
+        """Step sample after sample."""
         with (
             body.block("for (long b = g.b0; b < g.b1; b++)"),
             body.block("for (long t = g.t0; t < g.t1; t++)"),
         ):
             body.add("const snn_range one = {b, b + 1, t, t + 1, 0, 1, g.part};")
-            for stage in self.used(self.loops[name]):
+            for stage in stages:
                 blocks = f"(snn_range){{b, b + 1, t, t + 1, 0, {stage.blocks}, g.part}}"
                 body.add(f"{stage.function}(r, {'one' if stage.blocks == 1 else blocks});")
-        head = f"static void {name}(const snn_net *r, snn_range g)"
-        return "\n".join([head, "{", *indented(body), "}", ""])
+
+    @staticmethod
+    def together(body: Body, stages: list[Stage]) -> None:
+        """Step all samples together, because they share what they learn."""
+        with body.block("for (long t = g.t0; t < g.t1; t++)"):
+            body.add("const snn_range all = {g.b0, g.b1, t, t + 1, 0, 1, g.part};")
+            for stage in stages:
+                if stage.split == "samples":
+                    with body.block("for (long b = g.b0; b < g.b1; b++)"):
+                        one = "(snn_range){b, b + 1, t, t + 1, 0, 1, g.part}"
+                        body.add(f"{stage.function}(r, {one});")
+                    continue
+                blocks = f"(snn_range){{g.b0, g.b1, t, t + 1, 0, {stage.blocks}, g.part}}"
+                body.add(f"{stage.function}(r, {'all' if stage.blocks == 1 else blocks});")
 
     def used(self, stages: list[Stage]) -> list[Stage]:
         """Return the stages that are left once it is known whose events are read."""

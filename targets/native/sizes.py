@@ -52,7 +52,7 @@ def sizes(program: Program) -> list[Size]:
     writer = program.writer
     for name, array in writer.weights.items():
         flash[_node(writer.owners[name])] += array.nbytes
-    for line in writer.state:
+    for line in (*writer.state, *writer.lasting):
         found = re.fullmatch(r"(\w+) (\w+?)(?:\[(\d+)\])?;", line)
         assert found is not None
         each = SIZES.get(found[1], _WORD)

@@ -26,7 +26,7 @@ from snnir.lasting import check_lasting
 from snnir.network_source import literal
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
-from snnir.target import Compiled, Content, Target
+from snnir.target import Compiled, Content, Target, still_learning
 from snnir.targets.native import command, host
 from snnir.targets.native.emit import emitted
 from snnir.targets.native.nodes import is_known
@@ -70,6 +70,7 @@ class NativeTarget(Target):
     """
 
     name: ClassVar[str] = "native"
+    learns: ClassVar[bool] = True
     summary: ClassVar[str] = "C99 program; runs compiled, in memory and from its folder"
     profile: str = "host"
     precision: str = "float32"
@@ -104,7 +105,9 @@ class NativeTarget(Target):
             elif not isinstance(node.op, (Input, Delay, Step)) and not is_known(node.op):
                 what = f"op '{node.op.name}' has no form in target 'native'"
                 problems.append(Diagnostic("SNN501", what, node.name))
-        return problems or (real_numbers(graph) if self.profile == "embedded" else [])
+        if problems or self.profile != "embedded":
+            return problems
+        return still_learning(graph, "native with profile=embedded") or real_numbers(graph)
 
     def build(self, graph: Graph, history: PipelineResult) -> Compiled:
         """Return the program and its folder."""
@@ -173,11 +176,15 @@ def facts_of(program: Program) -> host.Facts:
     return host.Facts(
         ports[0], ports[1],
         {
-            name: host.Record(number, tuple(graph.signal(node).shape), kind or real)
-            for name, (number, node, kind) in program.writer.records.items()
+            name: host.Record(known.number, known.shape, known.dtype or real, known.lasts)
+            for name, known in program.writer.records.items()
         },
         tuple(populations(graph)),
         tuple(not stage.records for stage in program.calls()), real, graph.record_offset,
+        {
+            name: host.Lasting(known.kind, known.shape)
+            for name, known in program.writer.exchanged.items()
+        },
     )  # fmt: skip
 
 
@@ -249,13 +256,13 @@ class NativeCompiled(Compiled):
             SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist, SNN503
                 if there is no compiler.
         """
-        check_lasting(self.graph, lasting, resume=resume)
+        kept = check_lasting(self.graph, lasting, resume=resume)
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
         steps, batch = next(iter(inputs.values())).shape[:2]
         check_batch(batch, self._memory.get("batch") if resume else None)
         self._memory["batch"] = batch
         with np.errstate(all="ignore"):
-            outputs, recorded, sums = self.simulator.run(inputs, list(record), resume)
+            outputs, recorded, sums = self.simulator.run(inputs, list(record), resume, kept)
         stats = spike_stats(populations(self.graph), sums, steps * batch)
-        return Result(outputs, recorded, stats)
+        return Result(outputs, recorded, stats, lasting=self.simulator.lasting())

@@ -37,6 +37,39 @@ def settled(array: Array) -> Array:
     return array if wider is None else array.astype(wider)
 
 
+@dataclass(frozen=True)
+class Record:
+    """Something that can be recorded.
+
+    Attributes:
+        number: Under which the program knows it.
+        shape: Of a sample.
+        dtype: What NumPy calls its type, if not that of streams.
+        lasts: Whether all samples share it.
+    """
+
+    number: int
+    shape: tuple[int, ...]
+    dtype: str = ""
+    lasts: bool = False
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A state that outlives a run.
+
+    Attributes:
+        kind: C type of its elements.
+        shape: As callers see it.
+        get, put: Statements that copy it to `to`, and from `from`.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    get: tuple[str, ...]
+    put: tuple[str, ...]
+
+
 @dataclass
 class Writer:
     """What the functions of nodes add to.
@@ -45,6 +78,9 @@ class Writer:
         layout: How the graph lies in C.
         embedded: Whether it is for a small device: no vectors, weights in the program.
         scratch, by_row: Memory of each thread: type and number of elements, in all or per row.
+        lasting, starts, ends: What outlives a run: members, and statements that put them as the
+            graph has them, and that end a run.
+        exchanged: How each lasting state is taken out and put in, by `node:state`.
         owners: The node that each array of weights belongs to.
         tables: Name and type of the matrices that are packed, by node and lanes.
     """
@@ -61,7 +97,11 @@ class Writer:
     events: dict[str, tuple[str, int]] = field(default_factory=dict)
     scratch: dict[str, tuple[str, int]] = field(default_factory=dict)
     by_row: dict[str, tuple[str, int]] = field(default_factory=dict)
-    records: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    lasting: list[str] = field(default_factory=list)
+    starts: list[str] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+    exchanged: dict[str, Exchange] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     tables: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     _known: dict[tuple[str, bytes], str] = field(default_factory=dict)
@@ -125,17 +165,27 @@ class Writer:
         self.buffers.setdefault(name, (self.layout.ctype(root), self.layout.size(root)))
         return name
 
-    def record(self, name: str, node: str, kind: str = "") -> int:
+    def record(
+        self,
+        name: str,
+        node: str,
+        kind: str = "",
+        shape: tuple[int, ...] | None = None,
+        lasts: bool = False,
+    ) -> int:
         """Return the number under which something of a node is recorded.
 
         Args:
             name: Its name.
             node: The node.
             kind: What NumPy calls the type in which it is given out, if not that of streams.
+            shape: Of a sample; by default that of the node's result.
+            lasts: Whether all samples share it.
         """
         if name not in self.records:
-            self.records[name] = (len(self.records), node, kind)
-        return self.records[name][0]
+            shape = tuple(self.layout.graph.signal(node).shape) if shape is None else shape
+            self.records[name] = Record(len(self.records), shape, kind, lasts)
+        return self.records[name].number
 
     def function(self, name: str, body: Sequence[str], comment: str = "") -> None:
         """Add a stage function."""

@@ -16,12 +16,14 @@ from snnir.embedding import function_sources, module_body
 from snnir.errors import error
 from snnir.integers import gives_size
 from snnir.ir.graph import Graph
+from snnir.lasting import lasting_table
 from snnir.network import Model, Step
 from snnir.network_source import TORCH, helper_sources, literal, live_names, steps_source
 from snnir.targets.torch_sim import (
     compiled,
     engine,
     gpu,
+    holding,
     kernels,
     kit,
     layers,
@@ -29,12 +31,14 @@ from snnir.targets.torch_sim import (
     loops,
     memory,
     program,
+    scans,
     sparse,
 )
 from snnir.targets.torch_sim.build import Builder
 from snnir.targets.torch_sim.c_kernels import c_source
 from snnir.targets.torch_sim.c_loop_text import HEAD as LOOPS
-from snnir.targets.torch_sim.engine import Network, constant
+from snnir.targets.torch_sim.engine import Network
+from snnir.targets.torch_sim.scans import constant
 from snnir.targets.torch_sim.target import DETACH, TorchTarget
 from snnir.targets.torch_sim.triton_kernels import triton_source
 from snnir.tensors import Tensor
@@ -46,7 +50,7 @@ _HEAD = '''\
     net = load()              # a torch.nn.Module with the weights beside this file
     y = net(x)                # x, y: [time, batch, *shape]; trainable, surrogate {surrogate}
 
-    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]
+    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]{lasting}
 
 Needs torch (and NumPy to read files). The kernels beside it are compiled at the first run where
 there is a C compiler; without one, plain torch gives the same spikes. The first part of this file
@@ -76,7 +80,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf, nan, prod
 from types import ModuleType
 from typing import Any
@@ -87,6 +91,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 '''
 
+_LASTING = "\n        [--lasting OUT.npz of an earlier run]"
+#: What runs networks, in the order of definition.
+RUNNING = (scans, learning, holding, engine)
 #: What uses the compiled kernels, in the order of definition.
 TOOLS = (c_build, memory, compiled, sparse, layers, loops, gpu, kit)
 _RULE = "\n\n# ---- {} " + "-" * 60 + "\n\n"
@@ -193,14 +200,13 @@ class Source:
     def program(self) -> str:
         """Return `model.py`."""
         used = {unit.function for unit in self.model.units.values() if unit.kind == "op"}
+        lasting = lasting_table(self.graph)
         parts = [
-            _HEAD.format(surrogate=self.target.surrogate),
+            _HEAD.format(surrogate=self.target.surrogate, lasting=_LASTING if lasting else ""),
             _RULE.format("running"),
             module_body(network),
             "\n\n",
-            module_body(learning),
-            "\n\n",
-            module_body(engine),
+            "\n\n".join(module_body(part) for part in RUNNING),
             _RULE.format("compiled kernels"),
             "\n\n".join(module_body(part) for part in TOOLS),
             _RULE.format("stateless ops"),
@@ -211,6 +217,7 @@ class Source:
             self.steps_source(),
             _RULE.format("the network: nodes"),
             f"MODEL = {literal(self.model)}\n",
+            f"LASTING = {literal(lasting)}\n",
             f"TRAINED = {literal(self.trained())}\n",
             f"KERNELS = {{{', '.join(f'{name!r}: {name}' for name in sorted(used))}}}\n",
             _RULE.format("from the command line"),

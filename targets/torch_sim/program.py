@@ -11,7 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnir.folder_program import check_record, command_line, read_inputs, write_results
+from snnir.folder_program import (
+    check_record,
+    command_line,
+    read_inputs,
+    read_lasting,
+    write_results,
+)
 from snnir.network import Model, Step
 from snnir.targets.torch_sim import kernels
 from snnir.targets.torch_sim.engine import Network
@@ -21,6 +27,7 @@ from snnir.targets.torch_sim.kit import Kit
 MODEL = Model((), {}, {}, {})
 STEPS: dict[str, Step] = {}
 TRAINED: Sequence[str] = ()
+LASTING: dict[str, tuple[tuple[int, ...], str]] = {}
 KERNELS: dict[str, Any] = dict(vars(kernels))
 WEIGHTS = "weights.safetensors"
 
@@ -55,22 +62,28 @@ def load(backend: str = "auto") -> Network:
 def recordable(model: Model) -> list[str]:
     """Return every name that can be recorded."""
     names = [*model.inputs, *(name for unit in model.units.values() for name in unit.results)]
-    return names + [f"{u.name}:{key}" for u in model.units.values() for key in u.initial]
+    units = [unit for unit in model.units.values() if unit.kind != "random"]
+    return names + [f"{unit.name}:{key}" for unit in units for key in unit.initial]
 
 
 def main() -> None:
     """Run the network on a file."""
-    parser = command_line(str(__doc__))
+    parser = command_line(str(__doc__), bool(LASTING))
     parser.add_argument("--backend", default="auto", choices=["auto", "eager", "c", "triton"])
     arguments = parser.parse_args()
     net = load(arguments.backend)
     check_record(arguments.record, recordable(net.model))
     given = read_inputs(arguments.input, net.model.inputs)
+    if LASTING:
+        net.set_lasting(read_lasting(arguments.lasting, LASTING))
     kind = getattr(torch, net.model.dtype)
     inputs = {name: torch.from_numpy(x).to(kind) for name, x in given.items()}
     sums: dict[str, float] = {}
     with torch.no_grad():
-        outputs, values, _ = net.simulate(inputs, arguments.record, sums=sums)
-    records = {name: values[name].numpy() for name in arguments.record}
-    write_results(arguments.output, {name: y.numpy() for name, y in outputs.items()}, records, sums)
+        outputs, values, state = net.simulate(inputs, arguments.record, sums=sums)
+    made, records = ({k: y.numpy() for k, y in part.items()} for part in (outputs, values))
+    lasting = {name: value.numpy() for name, value in net.lasting_of(state).items()}
+    whole = [name for name, (_, dtype) in LASTING.items() if "int" in dtype]
+    lasting |= {name: lasting[name].astype("int64") for name in whole}
+    write_results(arguments.output, made, records, sums, lasting=lasting)
     print(json.dumps({name: list(y.shape) for name, y in outputs.items()}))

@@ -15,7 +15,7 @@ from snnir.dynamics.surrogate import DEFAULT, surrogate
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.safetensors_io import write_tensors
-from snnir.lasting import check_lasting
+from snnir.lasting import check_lasting, lasting_states
 from snnir.pipeline import LEVELS, PipelineResult
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target, still_continuous
@@ -164,6 +164,9 @@ class TorchCompiled(Compiled):
         self._memory.update(state=state, batch=batch)
         stats = spike_stats(populations(self.graph), sums, steps * batch)
         lasts = _arrays(self.net.lasting_of(state))
+        for name, facts in lasting_states(self.graph).items():
+            whole = facts.dtype.startswith("int")  # they are float64 in torch
+            lasts[name] = lasts[name].astype(np.int64) if whole else lasts[name]
         return Result(_arrays(outputs), _arrays(recorded), stats, lasting=lasts)
 
 

@@ -14,14 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from snnir.targets.xla_sim.engine import (
-    TILE_ROWS,
-    Program,
-    initial_state,
-    precision,
-    simulate,
-    simulate_tiles,
-)
+from snnir.network import lasting_shapes
+from snnir.targets.xla_sim.engine import TILE_ROWS, initial_state, simulate, simulate_tiles
+from snnir.targets.xla_sim.stages import Program, precision, state_kind
 
 Array = Any
 
@@ -79,10 +74,40 @@ def unknown_low(x: Array) -> Array:
 def needs_wide(program: Program) -> bool:
     """Return whether anything is computed in float64."""
     model = program.model
-    wide = any(program.steps[u.function].wide for u in model.units.values() if u.kind == "neuron")
+    stepping = [u for u in model.units.values() if u.kind in ("neuron", "plastic")]
+    wide = any(program.steps[unit.function].wide for unit in stepping)
     sums = any(unit.options.get("acc") == "float64" for unit in model.units.values())
     norms = any(unit.function == "batch_norm" for unit in model.units.values())
     return wide or sums or norms or "float64" in (model.dtype, model.acc)
+
+
+def is_pooling(program: Program) -> bool:
+    """Return whether samples depend on each other, so that there must be no others."""
+    units = program.model.units.values()
+    return any(u.function in program.steps and program.steps[u.function].pooling for u in units)
+
+
+def kept_states(program: Program, lasting: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what lasts of an earlier run, in the types of the states."""
+    found = {}
+    for name, value in lasting.items():
+        unit = program.model.units[name.rpartition(":")[0]]
+        found[name] = np.asarray(value).astype(state_kind(program, unit))
+    return found
+
+
+def as_given(
+    lasting: Mapping[str, Any], known: Mapping[str, tuple[tuple[int, ...], str]]
+) -> dict[str, Any]:
+    """Return what lasts, with whole numbers as such.
+
+    Args:
+        lasting: By `node:state`.
+        known: Shape and element type of each.
+    """
+    found = {name: np.array(value) for name, value in lasting.items()}
+    whole = [name for name in found if known[name][1].startswith("int")]
+    return found | {name: found[name].astype(np.int64) for name in whole}
 
 
 class TooFewDevices(Exception):
@@ -141,6 +166,7 @@ class Simulator:
     ) -> None:  # fmt: skip
         self.program, self.mesh = program, mesh
         self.wide = needs_wide(program)
+        self.pooling = is_pooling(program)
         self._state: Any = None
         self._late: dict[str, Any] = {}
         self._batch = 0
@@ -174,25 +200,28 @@ class Simulator:
         return found
 
     def run(
-        self, inputs: Mapping[str, Any], record: Sequence[str] = (), resume: bool = False
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, float]]:
+        self, inputs: Mapping[str, Any], record: Sequence[str] = (), resume: bool = False,
+        lasting: Mapping[str, Any] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, float]]:  # fmt: skip
         """Run the network.
 
         Args:
             inputs: [T, B, *shape] by input name.
             record: Values to return: `node` or `node:state`.
             resume: Go on from where the last call ended.
+            lasting: What lasts of an earlier run (see `lasting`) instead of what the network has.
 
         Returns:
-            Outputs and records by name, [T, B, *shape]; the number of spikes by population.
+            Outputs and records by name, [T, B, *shape] (B is 1 for states that all samples share);
+            the number of spikes by population.
 
         Raises:
             ValueError: If a run is resumed with another batch.
         """
         model = self.program.model
         time, count = next(iter(inputs.values())).shape[:2]
-        room, batch = room_for(time), room_for(count)
-        if self.mesh is not None:
+        room, batch = room_for(time), count if self.pooling else room_for(count)
+        if self.mesh is not None and not self.pooling:
             batch = -(-batch // self.mesh.batch) * self.mesh.batch
         tile = tile_for(room, batch)
         if resume and self._state is not None and count != self._batch:
@@ -200,7 +229,8 @@ class Simulator:
         names = tuple(dict.fromkeys([*model.outputs.values(), *record]))
         with precision(self.wide):
             if not resume or self._state is None:
-                self._state, self._late = self._rest(self.tensors, batch), {}
+                given = kept_states(self.program, lasting or {})
+                self._state, self._late = self._rest(self.tensors, batch, given), {}
             xs = self.device_inputs(inputs, room, batch)
             values, sums, self._state = self._run(
                 self.tensors, self._state, xs, self.low, np.int32(time), wanted=names, tile=tile
@@ -213,6 +243,16 @@ class Simulator:
         outputs = {key: found[name] for key, name in model.outputs.items()}
         return outputs, {name: found[name] for name in record}, totals
 
+    def lasting(self) -> dict[str, Any]:
+        """Return what lasts of the last run, by `node:state`, in the types of the states."""
+        return kept_of(self.program, self._state)
+
+    def started(self, lasting: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what lasts before the first step, given some of it."""
+        given = kept_states(self.program, lasting)
+        with precision(self.wide):
+            return kept_of(self.program, self._rest(self.tensors, 1, given))
+
     def late(self, name: str, y: Any) -> Any:
         """Shift a trace by the record offset; what does not fit is kept for the next call."""
         offset = self.program.model.offset
@@ -222,15 +262,26 @@ class Simulator:
         return line[: len(y)]
 
 
+def kept_of(program: Program, state: Any) -> dict[str, Array]:
+    """Return what lasts of a state, by `node:state`."""
+    places = {name: name.rpartition(":") for name in lasting_shapes(program.model)}
+    return {name: state[node][key][0] for name, (node, _, key) in places.items()}
+
+
 def forward(
-    program: Program, tensors: Any, low: Array | None, inputs: Any, tile: int = 0
-) -> dict[str, Array]:
-    """Run a network from rest: what is exported."""
+    program: Program, tensors: Any, low: Array | None, inputs: Any, tile: int = 0,
+    lasting: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Array], dict[str, Array]]:  # fmt: skip
+    """Run a network from rest, but for what lasts: what is exported.
+
+    Returns:
+        The outputs, and what lasts, by `node:state`.
+    """
     model = program.model
     batch = next(iter(inputs.values())).shape[1]
-    state = initial_state(program, tensors, batch)
+    state = initial_state(program, tensors, batch, lasting)
     wanted = tuple(model.outputs.values())
-    values, _ = simulate(program, tensors, state, inputs, low, wanted, tile)
+    values, state = simulate(program, tensors, state, inputs, low, wanted, tile)
     found = {}
     for key, name in model.outputs.items():
         y = values[name]
@@ -238,4 +289,4 @@ def forward(
             line = jnp.concatenate([jnp.zeros((model.offset, *y.shape[1:]), y.dtype), y])
             y = line[: y.shape[0]]
         found[key] = y
-    return found
+    return found, kept_of(program, state)

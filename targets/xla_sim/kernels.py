@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnir.dynamics.fused import snn_fma
-from snnir.targets.xla_sim.engine import precision
+from snnir.targets.xla_sim.stages import precision
 
 Array = Any
 HIGHEST = lax.Precision.HIGHEST
@@ -214,6 +214,31 @@ def max_pool(
     """Largest element of each window."""
     windows = (1, 1, *kernel), (1, 1, *stride), ((0, 0), (0, 0), *map(tuple, padding))
     return lax.reduce_window(x, -jnp.inf, lax.max, *windows)
+
+
+def pick_max_pool(
+    scores: Array, x: Array, kernel: Sequence[int], stride: Sequence[int],
+    padding: Sequence[Sequence[int]], low: Array | None = None,
+) -> Array:  # fmt: skip
+    """The element of x where each window of the scores has its first largest."""
+    around = ((0, 0), (0, 0), *map(tuple, padding))
+    ranked = jnp.pad(scores, around, constant_values=-jnp.inf)
+    given = jnp.pad(x, around)
+    size = ranked.shape[2:]
+    places = lax.broadcasted_iota(jnp.int32, ranked.shape, 2) * size[1]
+    places = places + lax.broadcasted_iota(jnp.int32, ranked.shape, 3)
+
+    def first_largest(a: Any, b: Any) -> Any:
+        ahead = (a[0] > b[0]) | ((a[0] == b[0]) & (a[1] < b[1]))
+        return tuple(jnp.where(ahead, p, q) for p, q in zip(a, b, strict=True))
+
+    nothing = (jnp.asarray(-jnp.inf, ranked.dtype), jnp.asarray(size[0] * size[1], jnp.int32))
+    windows = (1, 1, *kernel), (1, 1, *stride), "VALID"
+    pair = lax.stop_gradient(ranked), places
+    best = lax.reduce_window(pair, nothing, first_largest, *windows)[1]
+    flat = given.reshape(*given.shape[:2], -1)
+    chosen = jnp.take_along_axis(flat, best.reshape(*best.shape[:2], -1), axis=2)
+    return chosen.reshape(best.shape)
 
 
 def winner(x: Array, low: Array | None = None) -> Array:

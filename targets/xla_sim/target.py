@@ -14,7 +14,7 @@ from snnir.dynamics.surrogate import DEFAULT, surrogate
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.safetensors_io import write_tensors
-from snnir.lasting import check_lasting
+from snnir.lasting import check_lasting, lasting_table
 from snnir.loss_report import LossReport, rounding_report
 from snnir.network_build import PRECISIONS
 from snnir.pipeline import LEVELS, PipelineResult
@@ -43,6 +43,7 @@ class XlaTarget(Target):
 
     name: ClassVar[str] = "xla"
     summary: ClassVar[str] = "compiled by XLA; exported StableHLO and a folder that runs with JAX"
+    learns: ClassVar[bool] = True
     exact: bool = True
     precision: str = "float32"
     surrogate: str = DEFAULT
@@ -158,7 +159,9 @@ class XlaCompiled(Compiled):
         """The network as a pure function: (tensors, inputs) to outputs, all [T, B, *shape].
 
         It starts at rest, and can be jitted, differentiated and vectorised; `tensors` are those
-        of `simulator.tensors` by `node.attribute`, `inputs` a mapping by name.
+        of `simulator.tensors` by `node.attribute`, `inputs` a mapping by name. Where something
+        lasts, it is (tensors, inputs, lasting) to (outputs, lasting); `lasting` may be left out,
+        and is constant to gradients.
         """
         from snnir.targets.xla_sim.host import forward, unknown_low, whole_tile
 
@@ -166,10 +169,11 @@ class XlaCompiled(Compiled):
         assert isinstance(self.target, XlaTarget)
         exact = self.target.exact
 
-        def run(tensors: Any, inputs: Any) -> dict[str, Any]:
+        def run(tensors: Any, inputs: Any, lasting: Any = None) -> Any:
             low = unknown_low(next(iter(inputs.values()))) if exact else None
             tile = whole_tile(*next(iter(inputs.values())).shape[:2])
-            return forward(program, tensors, low, inputs, tile)
+            outputs, kept = forward(program, tensors, low, inputs, tile, lasting)
+            return (outputs, kept) if kept else outputs
 
         return run
 
@@ -192,15 +196,18 @@ class XlaCompiled(Compiled):
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist.
         """
-        check_lasting(self.graph, lasting, resume=resume)
+        from snnir.targets.xla_sim.host import as_given
+
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
+        kept = check_lasting(self.graph, lasting, resume=resume)
         steps, batch = next(iter(inputs.values())).shape[:2]
         try:
-            outputs, recorded, sums = self.simulator.run(inputs, list(record), resume)
+            outputs, recorded, sums = self.simulator.run(inputs, list(record), resume, kept)
         except ValueError as problem:
             if not str(problem).startswith("resumes"):
                 raise
             raise error("SNN601", str(problem)) from None
         stats = spike_stats(populations(self.graph), sums, steps * batch)
-        return Result(outputs, recorded, stats)
+        learned = as_given(self.simulator.lasting(), lasting_table(self.graph))
+        return Result(outputs, recorded, stats, lasting=learned)

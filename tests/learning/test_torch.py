@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +16,26 @@ torch = pytest.importorskip("torch", reason="the torch target needs torch")
 import snnir
 from snnir import kernels, kernels_learning
 from snnir.dynamics import batch_sum, dynamics, select
-from snnir.ir import Current, Delay, Graph, Input, Linear, Node, Plastic, Step, Tensor, Value
+from snnir.ir import (
+    Current,
+    Delay,
+    Graph,
+    Input,
+    Linear,
+    Node,
+    Plastic,
+    Step,
+    Tensor,
+    Uniform,
+    Value,
+)
 from snnir.ir.pooling import PickMax2d
 from snnir.ir.structure import Add
 from snnir.streams import Kind, Signal
 from snnir.targets.torch_sim import kernels as torch_kernels
 from snnir.targets.torch_sim import learning
 from snnir.targets.torch_sim.emit import Source
-from snnir.targets.torch_sim.engine import Eager
+from snnir.targets.torch_sim.scans import Eager
 from snnir.tensors import FrozenDict
 from tests.learning.networks import (
     adaptive,
@@ -90,8 +106,6 @@ def test_runs_cut_into_tiles() -> None:
     op: Any = graph.nodes["synapses"].op
     wide = snnir.tensor(op.weight.numpy().astype(np.float64) / 3)
     params = FrozenDict({**op.params, "weight": wide})
-    from dataclasses import replace
-
     editor.set_op("synapses", replace(op, rule=replace(pair, dtype="f64"), params=params))
     graph = editor.graph().verify()
     x = inputs_of(graph, 500, 5)
@@ -175,7 +189,7 @@ def test_pick_max(padding: Any) -> None:
 
 
 @dynamics(params={"threshold": "1"}, states={"v": 0.0}, lasting={"tired": 1.0})
-def tiring(x, v, tired, threshold):
+def tiring(x, v, tired, threshold):  # type: ignore[no-untyped-def]
     """A threshold that grows with time alone: nothing of it would keep a kernel from running it."""
     h = v + x
     spike = h >= threshold + tired
@@ -209,7 +223,7 @@ def test_compiled_code_leaves_them_alone() -> None:
     x = inputs_of(graph, 40, 3)
     want = snnir.compile(graph, "numpy").run(x, watch)
     assert want.output.sum() > 10
-    made = snnir.compile(graph, "torch", backend="c")
+    made: Any = snnir.compile(graph, "torch", backend="c")
     assert not made.net.model.loops
     source = Source.of(made.graph, made.target)
     for text in (source.kernels(), source.gpu_kernels()):
@@ -221,7 +235,7 @@ def test_compiled_code_leaves_them_alone() -> None:
 
 
 def test_other_populations_stay_compiled() -> None:
-    made = snnir.compile(learning_graph(), "torch", backend="c")
+    made: Any = snnir.compile(learning_graph(), "torch", backend="c")
     functions = {name: unit.function for name, unit in made.net.model.units.items()}
     runner = made.net.runner(functions["x.trace"], torch.device("cpu"))
     assert not isinstance(runner, Eager)
@@ -351,7 +365,7 @@ def test_gradients_through_weights_that_change() -> None:
 @dynamics(
     params={"beta": "1", "threshold": "1", "plus": "1", "theta_decay": "1"}, states={"v": 0.0}
 )
-def given_threshold(x, theta, v, beta, threshold, plus, theta_decay):
+def given_threshold(x, theta, v, beta, threshold, plus, theta_decay):  # type: ignore[no-untyped-def]
     """`adaptive` with the lasting state as an input."""
     h = beta * v + x
     spike = h >= threshold + theta
@@ -359,7 +373,7 @@ def given_threshold(x, theta, v, beta, threshold, plus, theta_decay):
 
 
 @dynamics(params={}, states={"v": 0.0}, outputs=(Kind.ANALOG,))
-def against_the_mean(x, v):
+def against_the_mean(x, v):  # type: ignore[no-untyped-def]
     """What is above a quarter of the sum over all samples."""
     new = 0.5 * v + x
     return {"v": new}, new * new - 0.25 * batch_sum(new)
@@ -398,3 +412,45 @@ def test_what_is_learned_counts_as_constant() -> None:
     x.grad = None
     net({"x": x})[:1].sum().backward()  # v is x in the first step
     torch.testing.assert_close(x.grad[0], 2 * x.detach()[0])
+
+
+# --- The folder ----------------------------------------------------------------------------------
+
+RUN = """
+import runpy, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "snnir":
+            raise ImportError("the folder needs no snnir")
+sys.meta_path.insert(0, Absent())
+for options in ([], ["--lasting", "out.npz"]):
+    sys.argv = ["model.py", "x.npz", "--backend", "eager", "-o", "out.npz", *options]
+    sys.argv += ["--record", "synapses:w"]
+    runpy.run_path("model.py", run_name="__main__")
+"""
+
+
+def test_the_folder_goes_on(tmp_path: Path) -> None:
+    """It runs from its files alone, gives what lasts and takes it up again."""
+    both = learning_graph(rewarded, total=2.0)
+    numbers = Node("u", Uniform(5), (Value("out"),))
+    outputs = {**both.outputs, "u": Value("u")}
+    graph = Graph({**both.nodes, "u": numbers}, outputs, dt=1e-3).verify()
+    made = snnir.compile(graph, "torch")
+    folder = made.save(tmp_path / "folder")
+    x = inputs_of(graph, 15, 2)
+    np.savez(folder / "x.npz", **x)
+    command = [sys.executable, "-c", RUN]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    reference = snnir.compile(graph, "numpy")
+    want = reference.run(x, ["synapses:w"], lasting=reference.run(x).lasting)
+    with np.load(folder / "out.npz") as found:
+        arrays = {str(name): found[f"array_{i}"] for i, name in enumerate(found["names"])}
+    wanted = {f"output/{name}": y for name, y in want.outputs.items()}
+    wanted |= {f"record/{name}": y for name, y in want.recorded.items()}
+    wanted |= {f"lasting/{name}": y for name, y in want.lasting.items()}
+    assert arrays.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert arrays[name].dtype == value.dtype
+        np.testing.assert_array_equal(arrays[name], value, name)
