@@ -13,7 +13,6 @@ from snnir import SnnirError
 from tests.bindsnet_nets.nets import (
     RNG,
     Network,
-    bindsnet,
     connect,
     learning,
     nodes,
@@ -39,11 +38,11 @@ def refused(net: Any, **options: Any) -> dict[str | None, Any]:
     return {diagnostic.node: diagnostic for diagnostic in caught.value.diagnostics}
 
 
-class Own(nodes.LIFNodes):  # type: ignore[name-defined, misc]
+class Own(nodes.LIFNodes):
     """A layer of the user's."""
 
 
-class OwnRule(learning.PostPre):  # type: ignore[name-defined, misc]
+class OwnRule(learning.PostPre):
     """A rule of the user's."""
 
 
@@ -163,7 +162,7 @@ def test_a_layer_to_which_nothing_leads() -> None:
 
 
 def test_subclasses_of_the_network_are_read() -> None:
-    class Model(Network):  # type: ignore[misc, valid-type]
+    class Model(Network):
         """A network of the user's."""
 
     net = Model(dt=0.5)
@@ -172,4 +171,4 @@ def test_subclasses_of_the_network_are_read() -> None:
     connect(net, "X", "A", w=torch.eye(2))
     assert snnir.from_bindsnet(net).dt == 0.5e-3
     with pytest.raises(SnnirError, match="not a network of BindsNET"):
-        snnir.from_bindsnet(bindsnet("network"))
+        snnir.from_bindsnet(net.layers["A"])
