@@ -235,8 +235,9 @@ def _make(path: Path, factory: str) -> Any:
     """Call a factory.
 
     It returns a graph, a torch module, a module and its input shape, a network of BindsNET (and a
-    mapping of arguments of `from_bindsnet`), a jaxsnn topology and its parameters, or a step function of JAX or torch, its first state and an example of its input (and
-    a mapping of more arguments of `from_jax` or `from_export`).
+    mapping of arguments of `from_bindsnet`), a jaxsnn topology and its parameters, or a step
+    function of JAX or torch, its first state and an example of its input (and a mapping of more
+    arguments of `from_jax` or `from_export`).
     """
     source = f"{path}:{factory}"
     try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.bindsnet_nets.nets import Network  # noqa: F401  (skips without BindsNET)
 
 from snnir.cli import main
+from tests.bindsnet_nets.nets import Network  # noqa: F401  (skips without BindsNET)
 
 MODEL = """
 import torch

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import snnir
+from snnir.ir import Linear, Plastic
 from tests.bindsnet_nets.nets import (
     RNG,
     Network,
@@ -16,9 +19,6 @@ from tests.bindsnet_nets.nets import (
     torch,
     weights,
 )
-
-import snnir
-from snnir.ir import Linear, Plastic
 
 STEPS = 500
 N = 6
@@ -102,9 +102,7 @@ def test_convolutions_pools_and_sparse(seed: int, batch: int) -> None:
         net, "X", "C", "Conv2dConnection", kernel_size=3, stride=2, padding=1, w=kernel,
         b=torch.tensor([0.5, 0.0, -0.25]),
     )  # fmt: skip
-    connect(
-        net, "C", "P", "MaxPool2dConnection", kernel_size=2, stride=2, padding=1, decay=0.1
-    )
+    connect(net, "C", "P", "MaxPool2dConnection", kernel_size=2, stride=2, padding=1, decay=0.1)
     few = weights(rng, 27, 6, 4.0, dyadic=True)
     few[few < 2] = 0
     connect(net, "P", "D", "SparseConnection", w=few)
@@ -140,7 +138,8 @@ def test_one_step(seed: int) -> None:
     connect(net, "B", "A", w=weights(rng, N, N, 3.0, dyadic=False, sign=True))
     connect(net, "A", "B", w=weights(rng, N, N, 9.0, dyadic=False))
     graph, _ = run_both(net, {"X": spikes(rng, STEPS, 1, (8,))}, seed, one_step=True)
-    assert "A.before" not in graph.nodes and "B.before" in graph.nodes
+    assert "A.before" not in graph.nodes
+    assert "B.before" in graph.nodes
 
 
 def test_counted_draws_and_text() -> None:
@@ -150,7 +149,8 @@ def test_counted_draws_and_text() -> None:
     assert [graph.nodes[f"{name}.draw"].op.seed for name in ("one", "srm")] == [7, 8]  # type: ignore[attr-defined]
     x = spikes(RNG(5), 100, 2, (12,))
     found = snnir.diff((net, {"seed": 7}), graph, x)
-    assert found.identical and found.nodes[-1].spikes_a > 20
+    assert found.identical
+    assert found.nodes[-1].spikes_a > 20
     assert not snnir.diff((net, {"seed": 8}), graph, x).identical
     again = snnir.parse(str(graph))
     assert list(again.nodes) == list(graph.nodes)

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import snnir
+from snnir.ir import Linear
 from tests.bindsnet_nets.nets import (
     RNG,
     Network,
@@ -17,9 +20,6 @@ from tests.bindsnet_nets.nets import (
     torch,
     weights,
 )
-
-import snnir
-from snnir.ir import Linear
 
 STEPS = 500
 PRE, POST = 7, 5
@@ -117,7 +117,8 @@ def test_every_rule(seed: int, batch: int) -> None:
         a_plus=0.9, a_minus={minus: -0.4},
         inputs=[name.removesuffix(".input") for name in x if name.endswith(".input")],
     )  # fmt: skip
-    assert len(found) > 10 and all(np.any(found[name] != before[name]) for name in found)
+    assert len(found) > 10
+    assert all(np.any(found[name] != before[name]) for name in found)
     assert graph.inputs["reward"].shape == (1,)
 
 
