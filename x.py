@@ -105,6 +105,8 @@ FRAMEWORKS = (
     # Builds from source where there is no wheel, with a C++ compiler.
     Stage("xylosim", "SynSense's simulator of Xylo", (("xylosim==0.1.3",),)),
     Stage("norse", "Norse", (("--no-deps", "norse==1.1.0"),)),
+    # Its networks need torch alone; the rest of it asks for newer torch and much more.
+    Stage("bindsnet", "BindsNET", (("--no-deps", "bindsnet==0.3.4"),)),
     Stage(
         "spikingjelly",
         "SpikingJelly",

@@ -8,6 +8,7 @@ from typing import ClassVar
 from snnir.ir.graph import Graph, Value
 from snnir.ir.op import Op
 from snnir.ir.structure import Input
+from snnir.lasting import is_lasting
 from snnir.pipeline import Pass
 
 
@@ -15,7 +16,9 @@ from snnir.pipeline import Pass
 class Cse(Pass):
     """Merge nodes that compute the same of the same values, neurons and delays included. Exact.
 
-    Two populations with equal parameters and equal inputs start alike and so stay alike.
+    Two populations with equal parameters and equal inputs start alike and so stay alike, unless
+    they have states that outlive a run: those are kept apart, as the next run may start them
+    from anything.
     """
 
     name: ClassVar[str] = "cse"
@@ -28,7 +31,7 @@ class Cse(Pass):
         changed = False
         for name in graph.order:
             node = editor.nodes[name]
-            if isinstance(node.op, Input):
+            if isinstance(node.op, Input) or is_lasting(node.op):
                 continue
             known = first.setdefault((node.op, node.operands), name)
             if known == name:

@@ -1,4 +1,4 @@
-"""Remove what no output depends on."""
+"""Remove what neither an output nor what is learned depends on."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import ClassVar
 
 from snnir.ir.graph import Graph
 from snnir.ir.structure import Input
+from snnir.lasting import is_learning
 from snnir.pipeline import Pass
 
 
 @dataclass(frozen=True)
 class DeadCode(Pass):
-    """Remove nodes that no output depends on; inputs stay, they are the interface. Exact."""
+    """Remove nodes that no output and nothing that is learned depends on. Exact.
+
+    Inputs stay: they are the interface, as is what a run learns.
+    """
 
     name: ClassVar[str] = "dead-code"
 
     def run(self, graph: Graph) -> Graph:
         """Return the graph without dead nodes; linear in its size."""
         live = {value.node for value in graph.outputs.values()}
+        live |= {node.name for node in graph.nodes.values() if is_learning(node.op)}
         pending = list(live)
         while pending:
             for value in graph.nodes[pending.pop()].operands:

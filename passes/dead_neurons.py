@@ -18,6 +18,7 @@ from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
 from snnir.ir.structure import Add, Current, Flatten
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.timing import Delay
+from snnir.lasting import is_lasting
 from snnir.pipeline import EXACT_REAL, Pass
 from snnir.streams import Kind
 from snnir.tensors import FrozenDict, Tensor
@@ -34,8 +35,9 @@ class DeadNeurons(Pass):
     """Remove neurons (or whole channels) that never fire, proved by bounds, or that nobody reads.
 
     Exact in real arithmetic: what is left out of the sums is zero. A population gets narrower, so
-    its records do; one in which no neuron fires keeps one. The bounds are those of
-    `snnir.bounds`: inputs may be anything their kind allows, at every step.
+    its records do; one in which no neuron fires keeps one, and those with states that outlive a
+    run stay whole. The bounds are those of `snnir.bounds`: inputs may be anything their kind
+    allows, at every step.
     """
 
     name: ClassVar[str] = "dead-neurons"
@@ -52,6 +54,8 @@ class DeadNeurons(Pass):
             op = graph.nodes[name].op
             shape = graph.signal(name).shape
             if not isinstance(op, Step) or graph.signal(name).kind is Kind.ANALOG or not shape:
+                continue
+            if is_lasting(op):  # whoever keeps what lasts keeps its shape
                 continue
             silent = bounds[Value(name)].high < 1.0  # of whole numbers, so 0
             silent = silent | _ignored(editor, name, shape)

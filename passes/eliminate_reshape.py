@@ -13,6 +13,7 @@ from snnir.ir.op import Op
 from snnir.ir.structure import Current, Flatten, Reshape
 from snnir.ir.synapses import Bias, Scale
 from snnir.ir.timing import Delay
+from snnir.lasting import is_lasting
 from snnir.pipeline import Pass
 from snnir.tensors import FrozenDict, Tensor
 
@@ -26,7 +27,7 @@ class EliminateReshape(Pass):
     """Let neurons and other element-wise ops between two reshapes work on the first shape. Exact.
 
     The first reshape goes, and so does the second if it leads back to the first shape. Values in
-    between keep their names and have the other shape.
+    between keep their names and have the other shape; states that outlive a run keep theirs.
     """
 
     name: ClassVar[str] = "eliminate-reshape"
@@ -67,7 +68,8 @@ class _Mover:
                 return chain if len(chain) > 1 else []
             one_result = not isinstance(at.op, Step) or len(at.op.program.outputs) == 1
             same = self.shapes[at.name] == self.shapes[first.name]
-            if not isinstance(at.op, _ELEMENTWISE) or not one_result or not same:
+            moves = isinstance(at.op, _ELEMENTWISE) and not is_lasting(at.op)
+            if not moves or not one_result or not same:
                 return []
 
     def rewrite(self, first: Node, chain: list[Node]) -> None:

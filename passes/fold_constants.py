@@ -88,6 +88,8 @@ def _constant(
     operands = [known.get(value) for value in node.operands]
     if isinstance(op, Delay):  # which begins with zeros
         return zero if operands[0] is not None and not operands[0].any() else None
+    if not op.is_stateless:  # synapses that learn, random numbers
+        return None
     nothing_passes = isinstance(op, (Linear, Conv1d, Conv2d)) and not without_zero(op).any()
     if nothing_passes or (isinstance(op, Scale) and not op.scale.numpy().any()):
         operands = [np.zeros(graph.signals[value].shape, np.float32) for value in node.operands]

@@ -13,8 +13,9 @@ from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.ir.plastic import Plastic
 from snnir.ir.synapses import Linear
+from snnir.loss_report import sums_exactly
 from snnir.pipeline import Pass
-from snnir.streams import DTYPES
+from snnir.streams import DTYPES, Kind
 from snnir.tensors import FrozenDict, Tensor
 
 
@@ -23,8 +24,9 @@ class Freeze(Pass):
     """Make weights that learn plain weights, and thresholds that adapt in learning parameters.
 
     What lasts (`snnir.with_lasting`) stays as the graph has it. Exact for a run in which nothing is
-    learned, but for how the currents of `plastic` are added up: one by one there, as the target
-    does it for `linear` afterwards. Random numbers keep their place.
+    learned, but for how the currents of `plastic` are added up: one by one there, rounded each
+    time; afterwards as the target does it for `linear`. The notes of the graph say where that is.
+    Random numbers keep their place.
     """
 
     name: ClassVar[str] = "freeze"
@@ -32,13 +34,22 @@ class Freeze(Pass):
     def run(self, graph: Graph) -> Graph:
         """Return the graph without anything that learns."""
         editor = graph.edit()
+        rounded = []
         for node in graph.nodes.values():
             op = node.op
             if isinstance(op, Plastic):
-                editor.put(replace(node, op=Linear(op.weight), operands=node.operands[:1]))
+                linear = Linear(op.weight)
+                editor.put(replace(node, op=linear, operands=node.operands[:1]))
+                spikes = graph.signals[node.operands[0]].kind is Kind.SPIKES
+                rounded += [] if spikes and sums_exactly(linear) else [node.name]
             elif isinstance(op, Step) and op.program.is_pooling:
                 editor.set_op(node.name, _frozen(node.name, op))
-        return editor.graph().apply("dead-code")
+        frozen = editor.graph().apply("dead-code")
+        if not rounded:
+            return frozen
+        what = f"frozen: sums of {', '.join(rounded)} were rounded after each term"
+        notes = (*graph.provenance.notes, what)
+        return replace(frozen, provenance=replace(frozen.provenance, notes=notes))
 
 
 def _frozen(name: str, op: Step) -> Step:

@@ -16,6 +16,7 @@ from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.synapses import Bias, Scale
+from snnir.lasting import is_learning
 from snnir.passes.affine import compact
 from snnir.passes.precision_search import Search
 from snnir.passes.quantized_trees import NotLinear, Tree, Weights
@@ -115,6 +116,16 @@ class Quantize(Pass):
                 "SNN403", "is a continuous model; quantisation needs step programs",
                 node=continuous[0], hint="run discretize before quantize",
             )  # fmt: skip
+        learning = [
+            Diagnostic(
+                "SNN403", "learns while it runs; whole weights do not", node.name,
+                hint="run freeze before quantize",
+            )
+            for node in graph.nodes.values()
+            if is_learning(node.op)
+        ]  # fmt: skip
+        if learning:
+            raise SnnirError(learning)
         graph = graph.apply("densify")
         inputs = read_array(self.calibrate) if self.calibrate else None
         ranges = _recorded(graph, inputs) if self.calibrate else {}

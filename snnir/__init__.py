@@ -63,6 +63,7 @@ _PUBLIC = {
     "is_topology_pair": "snnir.sides",
     "LossReport": "snnir.loss_report",
     "load": "snnir.driver",
+    "lasting_states": "snnir.lasting",
     "losses": "snnir.driver",
     "membrane": "snnir.plotting",
     "open_artefact": "snnir.artefact",
@@ -142,6 +143,7 @@ __all__ = [
     "is_bindsnet_pair",
     "is_step",
     "is_topology_pair",
+    "lasting_states",
     "load",
     "losses",
     "membrane",
@@ -206,7 +208,7 @@ if TYPE_CHECKING:
     from snnir.encoding import encode
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
     from snnir.ir import Graph, Node, Value
-    from snnir.lasting import with_lasting
+    from snnir.lasting import lasting_states, with_lasting
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
     from snnir.mlir.text import from_mlir, to_mlir

@@ -76,25 +76,29 @@ class _Reference:
 
     def __init__(self, graph: Graph, x: Mapping[str, Any]) -> None:
         self.graph, self.x = graph, x
-        self.outputs, self.spikes = self.run(graph)
+        self.outputs, self.spikes, self.lasting = self.run(graph)
 
-    def run(self, graph: Graph) -> tuple[dict[str, Any], dict[str, Any]]:
+    def run(self, graph: Graph) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         from snnir.driver import compile
 
         made = compile(graph, "numpy", level=0)
         result = made.run(self.x, list(populations(made.graph)))
-        return result.outputs, result.recorded
+        return result.outputs, result.recorded, result.lasting
 
     def wrong(self, passes: list[Pass]) -> str:
         """Return what is wrong after some passes, or nothing."""
         try:
-            outputs, spikes = self.run(Manager().run(self.graph, passes).graph)
+            outputs, spikes, lasting = self.run(Manager().run(self.graph, passes).graph)
         except SnnirError as failure:
             return str(failure).splitlines()[0]
         for name, y in self.spikes.items():
             other = spikes.get(name)
             if other is not None and other.shape == y.shape and (other != y).any():
                 return f"{int((other != y).sum())} of {int(y.sum())} spikes of '{name}' differ"
+        for name, y in self.lasting.items():
+            other = lasting.get(name)
+            if other is not None and other.shape == y.shape and (other != y).any():
+                return f"{int((other != y).sum())} of {y.size} values of '{name}' differ in the end"
         for name, y in self.outputs.items():
             other = outputs[name]
             analog = self.graph.signals[self.graph.outputs[name]].kind is Kind.ANALOG

@@ -13,6 +13,8 @@ from snnir.dynamics.intervals import EVERYTHING, ROUNDING, Interval, invariant
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Step
 from snnir.ir.op import Op
+from snnir.ir.pooling import PickMax2d
+from snnir.ir.random import Uniform
 from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Input
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
@@ -86,6 +88,10 @@ def _stateless(graph: Graph, node: Node, operands: list[Interval]) -> Interval:
             found = rule(graph, node, op, operands[0])
     elif isinstance(op, Winner):
         found = by_type(signal)
+    elif isinstance(op, Uniform):
+        found = Interval.of(0.0, 1.0)
+    elif isinstance(op, PickMax2d):
+        found = _picked(op, operands[1])
     elif not op.tensors():
         found = _rising(graph, node, op, operands)
     else:
@@ -105,6 +111,13 @@ def _rising(graph: Graph, node: Node, op: Op, operands: list[Interval]) -> Inter
         high = function(*(o.high[None] for o in operands), **options)[0]
     terms = sum(o.low.size for o in operands) if call.sums else len(operands)
     return _rounded(Interval(low, high), np.maximum(np.abs(low), np.abs(high)), terms)
+
+
+def _picked(op: PickMax2d, x: Interval) -> Interval:
+    """Any element of a window may be where its scores are largest."""
+    window = (op.kernel, op.stride, op.padding)
+    low = -kernels.max_pool(-x.low[None], *window)[0]
+    return Interval(low, kernels.max_pool(x.high[None], *window)[0])
 
 
 def _rounded(bound: Interval, size: Array, terms: int) -> Interval:

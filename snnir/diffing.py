@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -38,7 +38,8 @@ class NodeDiff:
     """Comparison of one node.
 
     Attributes:
-        node: Its name (outputs are `output:name`).
+        node: Its name (outputs are `output:name`; what lasts of a run is `node:state`, of which
+            the value after the last step is compared).
         spikes_a, spikes_b: Sums of both traces.
         differing: Number of elements that differ (XOR for spikes).
         total: Number of elements.
@@ -66,7 +67,7 @@ class Diff:
     """Comparison of two runs on the same input.
 
     Attributes:
-        nodes: Every node both have, in order of flow, then the outputs.
+        nodes: Every node both have, in order of flow, then the outputs, then what lasts.
         only_a, only_b: Populations only one of them has.
     """
 
@@ -147,13 +148,27 @@ def diff(
         (only_a,), (only_b,) = left.outputs.values(), right.outputs.values()
         pairs["output"] = (only_a, only_b)
     pairs.update({f"output:{n}": (left.outputs[n], right.outputs[n]) for n in outputs})
+    kept = {
+        name: (value[None, None], right.lasting[name][None, None])
+        for name, value in left.lasting.items()
+        if name in right.lasting
+    }
     if not pairs:
         raise error("SNN601", "the two have no node or output in common to compare")
+    made = next(iter(pairs.values()))[0]
     return Diff(
-        tuple(_compare(name, p, q) for name, (p, q) in pairs.items()),
+        (
+            *(_compare(name, p, q) for name, (p, q) in pairs.items()),
+            *(_at_the_end(_compare(name, p, q), len(made)) for name, (p, q) in kept.items()),
+        ),
         tuple(n for n in names_a or () if n not in shared),
         tuple(n for n in names_b or () if n not in shared),
     )
+
+
+def _at_the_end(found: NodeDiff, steps: int) -> NodeDiff:
+    """Return the comparison of what lasts, which is known after the last step."""
+    return replace(found, first_step=steps - 1, around=None) if found.differing else found
 
 
 def _against(what: str, model: Any, x: Any, options: Mapping[str, Any]) -> EventDiff:

@@ -149,14 +149,10 @@ def from_bindsnet(
     network: Any,
     *,
     inputs: Sequence[str] = (),
-    one_step: bool = False,
-    masks: Mapping[tuple[str, str], Any] | None = None,
-    a_plus: Any = None,
-    a_minus: Any = None,
     draws: str = "counter",
     seed: int = 0,
     name: str | None = None,
-    **more: Any,
+    **run: Any,
 ) -> Graph:
     """Read a live network of BindsNET 0.3.4 with its learning rules.
 
@@ -169,15 +165,14 @@ def from_bindsnet(
             (`network.train(False)`), nor does the graph.
         inputs: Layers, besides those of class `Input`, that take a current from outside: input
             `LAYER.input` [T, B, *shape].
-        one_step: As of `Network.run`.
-        masks: As of `Network.run`: {(source, target): bool [pre, post]}.
-        a_plus, a_minus: As of `Network.run`: a float, or {(source, target): float}.
         draws: `counter`: random numbers are those of the op `uniform`; `input`: they are inputs
             `LAYER.draw` [T, B, *shape], such as `bindsnet_draws` gives.
         seed: Of the first of the layers that draw, from 0 to 2**64 - 1; each further layer takes
             the next.
         name: Name of the graph.
-        more: Other arguments of `Network.run`, which are refused.
+        run: What `Network.run` would be given: `one_step`; `masks`, {(source, target): bool
+            [pre, post]}; `a_plus` and `a_minus`, a float or {(source, target): float}. Others,
+            such as `clamp`, are refused.
 
     Returns:
         A verified graph. Its outputs are the spikes of all layers but inputs, by the name of the
@@ -190,10 +185,7 @@ def from_bindsnet(
     from snnir.registry import lookup
 
     reader = lookup("frontends", "bindsnet", "SNN101")
-    graph: Graph = reader(
-        network, inputs=inputs, one_step=one_step, masks=masks, a_plus=a_plus, a_minus=a_minus,
-        draws=draws, seed=seed, name=name, **more,
-    )  # fmt: skip
+    graph: Graph = reader(network, inputs=inputs, draws=draws, seed=seed, name=name, **run)
     return graph
 
 

@@ -87,9 +87,12 @@ def read_lasting(
             raise SystemExit(f"lasting state {name!r} must be {list(shape)}, is {what}")
         if not np.isfinite(value).all():
             raise SystemExit(f"lasting state {name!r} contains NaN or infinity")
-        whole = not dtype.startswith("int") or (value == np.rint(value)).all()
-        if not whole or (dtype == "int64" and not shape and not 0 <= value < 2**32):
-            raise SystemExit(f"lasting state {name!r} must be a whole number below 2**32")
+        if "int" in dtype:
+            ends = np.iinfo(dtype)
+            whole = (value == np.rint(value)) & (value >= ends.min) & (value <= ends.max)
+            if not whole.all():
+                limits = f"from {ends.min} to {ends.max}"
+                raise SystemExit(f"lasting state {name!r} must be whole, {limits}")
     return found
 
 

@@ -33,11 +33,15 @@ class Lasting:
 
     Attributes:
         shape: Its shape; no axis for samples.
-        dtype: Its element type in programs of float32, as NumPy names it.
+        dtype: Its element type in programs of float32, as NumPy names it; its values fit that.
     """
 
     shape: tuple[int, ...]
     dtype: str
+
+
+#: The number of the next step of random numbers.
+COUNTER = Lasting((), "uint32")
 
 
 def lasting_states(graph: Graph) -> dict[str, Lasting]:
@@ -45,7 +49,7 @@ def lasting_states(graph: Graph) -> dict[str, Lasting]:
     found = {}
     for node in graph.nodes.values():
         if isinstance(node.op, Uniform):
-            found[f"{node.name}:step"] = Lasting((), "int64")
+            found[f"{node.name}:step"] = COUNTER
             continue
         program = learning_program(node.op)
         if program is None or not program.lasting:
@@ -99,10 +103,7 @@ def check_known(
             close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.3) or list(known)
             hint = f"what lasts is {', '.join(close[:8])}" if known else "nothing lasts here"
             raise error("SNN601", f"there is no lasting state '{name}'", hint=hint)
-        checked[name] = array = _checked(name, np.asarray(value), known[name])
-        counts = known[name] == Lasting((), "int64")  # as `uniform` does
-        if counts and not 0 <= int(array) < 1 << 32:
-            raise error("SNN601", f"lasting state '{name}' must be from 0 to 2**32 - 1")
+        checked[name] = _checked(name, np.asarray(value), known[name])
     return checked
 
 
@@ -110,10 +111,17 @@ def _checked(name: str, array: Array, wanted: Lasting) -> Array:
     if array.dtype.kind not in "fiu" or array.shape != wanted.shape:
         got = f"{array.dtype} {list(array.shape)}"
         raise error("SNN601", f"lasting state '{name}' must be {list(wanted.shape)}, got {got}")
-    if not np.isfinite(array).all():
+    is_whole = np.dtype(wanted.dtype).kind in "iu"
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array if is_whole else array.astype(wanted.dtype)).all()
+    if not finite:
         raise error("SNN601", f"lasting state '{name}' contains NaN or infinity")
-    if wanted.dtype.startswith("int") and (array != np.rint(array)).any():
-        raise error("SNN601", f"lasting state '{name}' must be whole")
+    if is_whole:
+        ends = np.iinfo(wanted.dtype)
+        whole = (array == np.rint(array)) & (array >= ends.min) & (array <= ends.max)
+        if not whole.all():
+            limits = f"from {ends.min} to {ends.max}"
+            raise error("SNN601", f"lasting state '{name}' must be whole, {limits}")
     return array
 
 
@@ -168,6 +176,12 @@ def _parameter(program: Dynamics, state: State) -> tuple[Dynamics, str]:
         name += "_"
     states = tuple(replace(s, initial=name) if s is state else s for s in program.states)
     return replace(program, params=(*program.params, (name, "1")), states=states), name
+
+
+def is_lasting(op: Op) -> bool:
+    """Whether an op has states that outlive a run, which have names and shapes of their own."""
+    program = learning_program(op)
+    return isinstance(op, Uniform) or (program is not None and bool(program.lasting))
 
 
 def is_learning(op: Op) -> bool:

@@ -18,11 +18,12 @@ import numpy.typing as npt
 from snnir.errors import Diagnostic
 from snnir.ir.graph import Graph, Node
 from snnir.ir.neuron import Neuron, Step
-from snnir.ir.pooling import AvgPool2d, MaxPool2d, SumPool2d
+from snnir.ir.pooling import AvgPool2d, MaxPool2d, PickMax2d, SumPool2d
 from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Add
 from snnir.ir.synapses import BatchNorm, Bias, Conv1d, Conv2d, Linear, Scale, without_zero
 from snnir.ir.winner import Winner
+from snnir.lasting import learning_program
 from snnir.pipeline import APPROXIMATE, EXACT, EXACT_REAL
 from snnir.streams import Kind
 
@@ -126,8 +127,9 @@ def arithmetic_level(graph: Graph, node: Node) -> tuple[str, str]:
     if isinstance(op, (SumPool2d, AvgPool2d)):
         whole = graph.signals[node.operands[0]].kind is not Kind.ANALOG
         return (EXACT, "") if whole else (EXACT_REAL, "float32 sums are rounded in another order")
-    if isinstance(op, Step):
-        used = sorted({let.op for let in op.program.body} & set(_LIBRARY))
+    program = learning_program(op)
+    if program is not None:
+        used = sorted({let.op for let in program.body} & set(_LIBRARY))
         if used:
             return EXACT_REAL, f"{', '.join(used)}: libraries differ in the last bit"
     return EXACT, ""
@@ -135,9 +137,10 @@ def arithmetic_level(graph: Graph, node: Node) -> tuple[str, str]:
 
 def computes_reals(graph: Graph, node: Node) -> bool:
     """Whether a node computes with real numbers that may become very small."""
-    if isinstance(node.op, Step):
-        return not node.op.program.is_whole
-    if isinstance(node.op, (MaxPool2d, Winner)):  # they compare
+    program = learning_program(node.op)
+    if program is not None:
+        return not program.is_whole
+    if isinstance(node.op, (MaxPool2d, PickMax2d, Winner)):  # they compare
         return graph.signals[node.operands[0]].kind is Kind.ANALOG
     computes = isinstance(node.op, (Add, AvgPool2d, BatchNorm, Bias, Scale))
     return computes and graph.signal(node.name).dtype.startswith("f")

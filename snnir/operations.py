@@ -3,7 +3,8 @@
 A synaptic operation is one event arriving over one connection, as Sinabs' analyser counts it: the
 sum of a synapse's input times the number of outputs each element reaches; connections over the edge
 do not count, nor do those that a sparse matrix does not have. A mean pool before a synapse does not
-make events smaller. For binary spikes this is also what SpikingJelly's `SynOpCounter` counts.
+make events smaller. What a rule does when synapses learn is not counted. For binary spikes this is
+also what SpikingJelly's `SynOpCounter` counts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from snnir.artefact import populations
 from snnir.ir.graph import Graph, Value
+from snnir.ir.plastic import Plastic
 from snnir.ir.pooling import AvgPool2d
 from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Flatten, Pad, Permute, Reshape
@@ -25,7 +27,7 @@ from snnir.ir.synapses import Conv1d, Conv2d, Linear
 from snnir.ir.timing import Delay
 
 Array = npt.NDArray[Any]
-_SYNAPSES = (Linear, Conv1d, Conv2d, SparseLinear)
+_SYNAPSES = (Linear, Conv1d, Conv2d, SparseLinear, Plastic)
 
 #: Energy in joules of one synaptic operation, one multiply-add (None where hardware has events
 #: only), and one update of a neuron; with the source.
@@ -177,7 +179,7 @@ def fan_out(graph: Graph, name: str) -> Array:
     node = graph[name]
     source, target = graph.signals[node.operands[0]].shape, graph.signal(name).shape
     op = node.op
-    if isinstance(op, Linear):
+    if isinstance(op, (Linear, Plastic)):
         return np.full(source, op.weight.shape[0], np.int64)
     if isinstance(op, SparseLinear):
         held = np.repeat(op.columns.numpy(), op.block)[op.values.numpy().reshape(-1) != 0]

@@ -56,6 +56,7 @@ def report_html(
         _section("Assumptions and repairs", _list(facts["notes"], "None.")),
         _section("Inputs and outputs", _ports(facts)),
         _section("Nodes", _nodes(graph)),
+        *([_section("What outlives a run", _lasting(facts))] if facts["lasting"] else []),
         *([] if activity is None else [_section("Activity", _activity(activity))]),
         _section("How neurons are stepped", _semantics(facts["semantics"])),
         _section("Equations", _equations(facts["semantics"])),
@@ -129,6 +130,11 @@ def _nodes(graph: Graph) -> str:
                 total += tensor.nbytes
     table = _table(("node", "op", "type", "parameters", "bytes"), rows)
     return f"{table}<p>Weights stored once: {total:,} bytes.</p>"
+
+
+def _lasting(facts: Mapping[str, Any]) -> str:
+    rows = [(item["name"], f"{item['shape']}", item["dtype"]) for item in facts["lasting"]]
+    return _table(("node:state", "shape, for all samples", "type"), rows)
 
 
 def _activity(found: Activity) -> str:

@@ -17,16 +17,18 @@ from snnir.artefact import is_artefact, open_artefact
 from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
+from snnir.running import KEPT
 
 Array = npt.NDArray[Any]
 
 
 @dataclass
 class Traces:
-    """What a run gave: [T, B, *shape] by name."""
+    """What a run gave: [T, B, *shape] by name; and what lasts of it, by `node:state`."""
 
     outputs: dict[str, Array]
     recorded: dict[str, Array] = field(default_factory=dict)
+    lasting: dict[str, Array] = field(default_factory=dict)
 
 
 class Side(Protocol):
@@ -88,7 +90,7 @@ class GraphSide:
         from snnir.driver import run
 
         result = run(self.graph, wanted(x), record)
-        return Traces(result.outputs, result.recorded)
+        return Traces(result.outputs, result.recorded, result.lasting)
 
 
 @dataclass
@@ -128,7 +130,7 @@ class FolderSide:
         from snnir.driver import run
 
         result = run(self.path, wanted(x), record)
-        return Traces(result.outputs, result.recorded)
+        return Traces(result.outputs, result.recorded, result.lasting)
 
 
 @dataclass
@@ -164,8 +166,9 @@ class Recording:
             message = f"is not a readable .npz ({failure})"
             raise error("SNN101", message, source=str(self.path)) from None
         outputs = {k[7:]: v for k, v in arrays.items() if k.startswith("output/")}
-        others = {k: v for k, v in arrays.items() if not k.startswith("output/")}
-        return Traces(outputs, {k.removeprefix("record/"): v for k, v in others.items()})
+        kept = {k.removeprefix(KEPT): v for k, v in arrays.items() if k.startswith(KEPT)}
+        others = {k: v for k, v in arrays.items() if not k.startswith(("output/", KEPT))}
+        return Traces(outputs, {k.removeprefix("record/"): v for k, v in others.items()}, kept)
 
 
 @dataclass

@@ -202,7 +202,7 @@ class Builder:
         return self.editor.add(draw_name(layer), Uniform(self.plan.drawing[layer]), [like])
 
     def drive(self, layer: str) -> Value:
-        """Return what a layer takes in: its connections' currents in order, then that from outside."""
+        """Return what a layer takes in: currents of connections in order, then one from outside."""
         terms = [
             self.current(synapses)
             for edge, synapses in self.parts.synapses.items()

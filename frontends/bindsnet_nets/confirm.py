@@ -61,7 +61,7 @@ def made_up(graph: Graph, plan: Plan) -> dict[str, Array]:
     for name, signal in graph.inputs.items():
         shape = (steps, 1, *signal.shape)
         if signal.kind is Kind.SPIKES:
-            values = rng.random(shape) < 0.3
+            values = (rng.random(shape) < 0.3) * 1.0
         elif name.endswith(".draw"):
             values = 1.0 - rng.random(shape)
         else:
@@ -108,7 +108,7 @@ def _is_close(pairs: dict[str, tuple[Array, Array]]) -> bool:
 
 def _refuse(name: str, one: Any, two: Any) -> None:
     one, two = _squeezed(one, two)
-    place = tuple(int(i) for i in np.argwhere(~((one == two) | (one != one)))[0])
+    place = tuple(int(i) for i in np.argwhere(~np.isclose(one, two, 0, 0, equal_nan=True))[0])
     raise error(
         "SNN808",
         f"does not do what BindsNET's source says: {name}{list(place)} is {one[place]!s}, the "

@@ -75,7 +75,10 @@ class LiveNetwork:
 def record_draws(network: Any, x: Any, **options: Any) -> dict[str, Array]:
     """Return the random numbers a network would draw; see `snnir.bindsnet_draws`."""
     plan = plan_of(network, **{**options, "draws": "counter"})
-    ran = run_network(plan, given_inputs(plan, x), recorded=True)
+    given = given_inputs(plan, x)
+    if not plan.drawing:
+        return {}
+    ran = run_network(plan, given, recorded=True)
     return {draw_name(layer): numbers for layer, numbers in ran.draws.items()}
 
 
@@ -140,8 +143,13 @@ def run_network(plan: Plan, given: Mapping[str, Array], recorded: bool = False) 
 
 
 def _copied(network: Any) -> Any:
-    monitors = {id(network.monitors): {}}
-    return copy.deepcopy(network, monitors)
+    """Return a copy without monitors; torch does not copy sparse parameters by itself."""
+    copies: dict[int, Any] = {id(network.monitors): {}}
+    for connection in network.connections.values():
+        w = getattr(connection, "w", None)
+        if w is not None and w.is_sparse:
+            copies[id(w)] = torch.nn.Parameter(w.detach().clone(), requires_grad=False)
+    return copy.deepcopy(network, copies)
 
 
 def to_rest(network: Any, batch: int) -> None:
@@ -176,11 +184,10 @@ class _Runner:
         self.watch(draws)
         rates = {k: v for k in ("a_plus", "a_minus") if (v := getattr(options, k)) is not None}
         masks = {k: torch.as_tensor(array_of(v)) for k, v in options.masks.items()}
-        with draws if self.plan.drawing else nullcontext():
-            network.run(
-                inputs=self.inputs(), time=(self.steps + 0.5) * float(network.dt),
-                one_step=options.one_step, masks=masks, reward=0.0, **rates,
-            )  # fmt: skip
+        network.run(
+            inputs=self.inputs(), time=(self.steps + 0.5) * float(network.dt),
+            one_step=options.one_step, masks=masks, reward=0.0, **rates,
+        )  # fmt: skip
         weights = {
             edge_name(edge): array_of(connection.w)
             for edge, connection in network.connections.items()
@@ -207,9 +214,7 @@ class _Runner:
             elif self.plan.options.draws == "input":
                 found[name] = self.given[draw_name(name)]
             else:
-                drawn = [
-                    uniform(seed, t, self.batch, shape, np.float32) for t in range(self.steps)
-                ]
+                drawn = [uniform(seed, t, self.batch, shape, np.float32) for t in range(self.steps)]
                 found[name] = np.stack(drawn)
                 if draws_of(layer) == "threshold":
                     found[name] = np.float32(1.0) - found[name]
@@ -227,11 +232,11 @@ class _Runner:
         forward = layer.forward
 
         def run(x: Any) -> None:
-            draws.layer = name if name in self.plan.drawing else ""
-            draws.step, draws.fired = self.step, lambda: layer.s
-            forward(x=x)
-            draws.layer = ""
-            self.note(name, layer)
+            draws.layer, draws.step, draws.fired = name, self.step, lambda: layer.s
+            with draws if name in self.plan.drawing else nullcontext():
+                forward(x=x)
+            if not self.recorded:
+                self.note(name, layer)
             self.step += last
 
         return run

@@ -134,8 +134,8 @@ def _options(network: Any, given: dict[str, Any]) -> Options:
     if options.draws not in ("counter", "input"):
         problems.append(f"draws '{options.draws}' must be counter or input")
     seed = options.seed
-    if not isinstance(seed, int) or not 0 <= seed < 1 << 64:
-        problems.append(f"seed {seed!r} is not from 0 to 2**64 - 1")
+    if not 0 <= seed < 1 << 64:
+        problems.append(f"seed {seed} is not from 0 to 2**64 - 1")
     if problems:
         raise SnnirError(Diagnostic("SNN801", problem) for problem in problems)
     return options

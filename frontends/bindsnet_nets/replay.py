@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch  # noqa: TID253  (this module is imported when a network is run)
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode  # noqa: TID253
 
 from snnir.errors import error
 from snnir.frontends.bindsnet_nets.values import Array
 
 
-class Draws(TorchFunctionMode):  # type: ignore[misc]
+class Draws(TorchFunctionMode):
     """While this is active, layers take the numbers they are given, or theirs are written down.
 
     torch.multinomial of one sample is the argmax of s / q, where q is exponentially distributed
@@ -31,11 +31,9 @@ class Draws(TorchFunctionMode):  # type: ignore[misc]
         self.step = 0
         self.fired: Any = None
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Stand in for the two functions that draw."""
-        if self.layer and func in (torch.multinomial, torch.rand_like):
+        if func in (torch.multinomial, torch.rand_like):
             stand_in = self._choice if func is torch.multinomial else self._threshold
             return stand_in(func, *args)
         return func(*args, **(kwargs or {}))

@@ -49,7 +49,7 @@ class RuleReader:
 
     def nu(self, half: int) -> Array:
         """Return a learning rate, broadcastable to [post, pre]."""
-        rate = array_of(self.rule.nu)[half]
+        rate: Array = np.asarray(array_of(self.rule.nu)[half])
         return rate[:, None] if rate.ndim == 1 else rate.T
 
     @property

@@ -96,7 +96,7 @@ class _Read:
         found = None
         if given is not None:
             found = array_of(given)
-            if found.dtype != np.bool_ or np.broadcast_shapes(found.shape, shape) != shape:
+            if found.dtype != np.bool_ or not _fits(found.shape, shape):
                 wanted = f"its mask must be bool {list(shape)}"
                 raise Unsupported(f"{wanted}, is {found.dtype} {list(found.shape)}")
         elif own is not None and self.learning:
@@ -114,6 +114,14 @@ class _Read:
         mask = self.mask(shape)
         mask = None if mask is None else mask.T.astype(np.float32)
         return Limits(lower, upper, self.decay, mask)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, int]) -> bool:
+    """Whether an array can be broadcast to a shape."""
+    try:
+        return np.broadcast_shapes(shape, wanted) == wanted
+    except ValueError:
+        return False
 
 
 def _bound(value: Any) -> Array | None:

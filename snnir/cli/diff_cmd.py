@@ -52,10 +52,10 @@ def diff_command(  # noqa: PLR0913, PLR0917  (one for each option)
 ) -> None:
     """Compare A and B (models, artefact folders, or recorded .npz) on one input.
 
-    A torch model, a JAX step function or a jaxsnn topology (module.py:factory) is run by its own
-    framework. With --against events, A, a model of continuous neurons, is compared with itself in
-    continuous time. Exit code 1 if any element differs, or if any spike is missing, extra or in
-    another step.
+    A torch model, a network of BindsNET, a JAX step function or a jaxsnn topology
+    (module.py:factory) is run by its own framework. With --against events, A, a model of continuous
+    neurons, is compared with itself in continuous time. Exit code 1 if any element differs, or if
+    any spike is missing, extra or in another step.
 
     Example: snnir diff model.nir out --input x.npy
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,9 @@ def _table(graph: snnir.Graph) -> str:
         f"inputs   {', '.join(f'{n}: {s}' for n, s in graph.inputs.items())}",
         f"outputs  {', '.join(f'{n}: {v.node}' for n, v in graph.outputs.items())}",
     ]
+    kept = [f"{name} {list(s.shape)}" for name, s in snnir.lasting_states(graph).items()]
+    if kept:
+        head.append(f"lasts    {', '.join(kept)}")
     if graph.record_offset:
         head.append(f"records  {graph.record_offset} step(s) late")
     head += [f"note     {text}" for text in graph.provenance.notes]
@@ -128,6 +132,7 @@ def _json(graph: snnir.Graph) -> str:
         "record_offset": graph.record_offset,
         "inputs": {name: str(signal) for name, signal in graph.inputs.items()},
         "outputs": {name: list(value) for name, value in graph.outputs.items()},
+        "lasting": {name: asdict(state) for name, state in snnir.lasting_states(graph).items()},
         "source": graph.provenance.source,
         "notes": list(graph.provenance.notes),
         "nodes": nodes,
@@ -153,9 +158,10 @@ def _dot(graph: snnir.Graph) -> str:
         label = f"{shown(name)}\n{graph.nodes[name].op.name}\n{graph.signal(name)}"
         lines.append(f"  n{index} [label={json.dumps(label, ensure_ascii=False)}];")
     for name, index in number.items():
-        delayed = graph.nodes[name].op.name == "delay"
-        style = " [style=dashed]" if delayed else ""
-        for value in graph.nodes[name].operands:
+        node = graph.nodes[name]
+        late = node.op.late_operands(len(node.operands))
+        for at, value in enumerate(node.operands):
+            style = " [style=dashed]" if at in late else ""
             lines.append(f"  n{number[value.node]} -> n{index}{style};")
     return "\n".join([*lines, "}"]) + "\n"
 

@@ -142,8 +142,8 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
             raise error("SNN701", f"{_flags(torch_options)} is for torch models, not files")
         return snnir.load(text, **reading)
     made = _make(Path(path), factory)
-    if isinstance(made, snnir.Graph) or snnir.is_topology_pair(made):
-        applied = () if isinstance(made, snnir.Graph) else ("dt",)
+    if isinstance(made, snnir.Graph) or snnir.is_topology_pair(made) or _is_bindsnet(made):
+        applied = ("dt",) if snnir.is_topology_pair(made) else ()
         rest = {key: value for key, value in reading.items() if key not in applied}
         unused = [*_flags(torch_options).split(), *_unused(rest)]
     else:
@@ -153,6 +153,8 @@ def load_model(text: str, reading: dict[str, Any]) -> snnir.Graph:
         warn(Diagnostic("SNN701", message, source=text))
     if isinstance(made, snnir.Graph):
         return made.verify()
+    if _is_bindsnet(made):
+        return _from_bindsnet(made, reading, factory)
     if snnir.is_topology_pair(made):
         return _from_topology(made, reading, factory)
     if snnir.is_step(made):
@@ -169,8 +171,9 @@ def load_live(text: str, reading: dict[str, Any]) -> tuple[Any, dict[str, tuple[
     made = _make(Path(path), factory) if factory else None
     if made is None or isinstance(made, snnir.Graph):
         return None
-    if snnir.is_topology_pair(made) or snnir.is_step(made):
+    if _is_bindsnet(made) or snnir.is_topology_pair(made) or snnir.is_step(made):
         read = _from_step if snnir.is_step(made) else _from_topology
+        read = _from_bindsnet if _is_bindsnet(made) else read
         graph = read(made, reading, factory)
         return made, {name: signal.shape for name, signal in graph.inputs.items()}
     net, shape = _net_and_shape(made, reading, text)
@@ -214,6 +217,15 @@ def _from_topology(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph
     return snnir.from_jax(made[0], params=made[1], dt=reading.get("dt"), name=name)
 
 
+def _is_bindsnet(made: Any) -> bool:
+    return snnir.is_bindsnet(made) or snnir.is_bindsnet_pair(made)
+
+
+def _from_bindsnet(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
+    network, options = made if isinstance(made, tuple) else (made, {})
+    return snnir.from_bindsnet(network, **{"name": name, **options})
+
+
 def _from_step(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
     options = {"name": name, "dt": reading.get("dt"), **(made[3] if len(made) > 3 else {})}
     return snnir.from_step(*made[:3], **options)
@@ -222,9 +234,10 @@ def _from_step(made: Any, reading: dict[str, Any], name: str) -> snnir.Graph:
 def _make(path: Path, factory: str) -> Any:
     """Call a factory.
 
-    It returns a graph, a torch module, a module and its input shape, a jaxsnn topology and its
-    parameters, or a step function of JAX or torch, its first state and an example of its input (and
-    a mapping of more arguments of `from_jax` or `from_export`).
+    It returns a graph, a torch module, a module and its input shape, a network of BindsNET (and a
+    mapping of arguments of `from_bindsnet`), a jaxsnn topology and its parameters, or a step
+    function of JAX or torch, its first state and an example of its input (and a mapping of more
+    arguments of `from_jax` or `from_export`).
     """
     source = f"{path}:{factory}"
     try:
@@ -238,7 +251,8 @@ def _make(path: Path, factory: str) -> Any:
     known = isinstance(net, snnir.Graph) or hasattr(net, "named_modules")
     if not known and not snnir.is_topology_pair(made) and not snnir.is_step(made):
         message = (
-            f"the factory returned {type(made).__name__}, not a snnir.Graph, a torch module, "
+            f"the factory returned {type(made).__name__}, not a snnir.Graph, a torch module, a "
+            "network of BindsNET, "
             "(jaxsnn topology, params) or (step function, state, example)"
         )
         raise error("SNN101", message, source=source)

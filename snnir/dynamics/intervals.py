@@ -138,6 +138,10 @@ _EXACT: dict[str, Callable[..., Interval]] = {
     "not": lambda a: Interval(1.0 - a.high, 1.0 - a.low),
     "cast": lambda a: a,
     "select": _select,
+    # However many samples there are: their sum has the sign that they all have.
+    "batch_sum": lambda a: Interval(
+        np.where(a.low >= 0, 0.0, -np.inf), np.where(a.high <= 0, 0.0, np.inf)
+    ),
 }
 _ROUNDED: dict[str, Callable[..., Interval]] = {
     "add": _pair(np.add),
@@ -184,9 +188,11 @@ def invariant(
             guess counts only if one step does not leave it; else the state is unbounded.
 
     Returns:
-        Bounds by name in the program; a state has those of its value before the step.
+        Bounds by name in the program; a state has those of its value before the step. A run may
+        take up what lasts of any other, so nothing is known of a lasting state.
     """
-    states = {s.name: _initial(s.initial, known) for s in program.states}
+    states = {s.name: _initial(s.initial, known) for s in program.states if not s.lasting}
+    known = {**known, **dict.fromkeys(program.lasting, EVERYTHING)}
     before, last = states, states
     for _ in range(rounds):
         before, last, states = last, states, _advanced(program, known, states)
@@ -212,6 +218,7 @@ def _advanced(
     return {
         name: states[name].hull(values[v] if isinstance(v, str) else Interval.of(v))
         for name, v in program.updates
+        if name in states
     }
 
 

@@ -29,6 +29,13 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ALIGN = 64
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAX_TEXT = 1 << 28
+#: Bytes of a pickle that are searched for the names of classes.
+_SEARCHED = 1 << 16
+_SAVED_BINDSNET = "is a saved network of BindsNET, a pickle, which can run code and is never loaded"
+_LIVE_BINDSNET = (
+    "build the network in Python, load weights by torch.load(..., weights_only=True) from a "
+    "state_dict, and give it to snnir.from_bindsnet, or as module.py:factory"
+)
 #: What a damaged or hostile archive makes `zipfile` raise (RuntimeError: an encrypted entry).
 _ZIP_ERRORS = (
     zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError,
@@ -60,6 +67,8 @@ def sniff(path: str | Path) -> str:
         return _sniff_zip(path, source)
     if head.startswith(b"snnir "):
         return "snn"
+    if _is_pickle(head) and b"bindsnet.network" in head:
+        raise error("SNN107", _SAVED_BINDSNET, source=source, hint=_LIVE_BINDSNET)
     raise error("SNN101", _what_it_is(head), source=source, hint=_FORMATS)
 
 
@@ -82,10 +91,26 @@ def _sniff_zip(path: Path, source: str) -> str:
         raise error("SNN101", "is a damaged archive, perhaps cut off", source=source) from None
     if TEXT in names:
         return "snnir"
-    if any(name.endswith("data.pkl") for name in names):
+    pickled = next((name for name in names if name.endswith("data.pkl")), None)
+    if pickled is not None:
+        if _names_bindsnet(path, pickled):
+            raise error("SNN107", _SAVED_BINDSNET, source=source, hint=_LIVE_BINDSNET)
         hint = "pickles are never loaded, they can run code; export the model to NIR"
         raise error("SNN101", "is a torch checkpoint, not a model file", source=source, hint=hint)
     raise error("SNN101", f"is an archive without {TEXT}", source=source)
+
+
+def _names_bindsnet(path: Path, entry: str) -> bool:
+    """Whether a pickle in an archive names BindsNET's classes; it is searched, not loaded."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(entry) as file:
+            return b"bindsnet.network" in file.read(_SEARCHED)
+    except _ZIP_ERRORS:
+        return False
+
+
+def _is_pickle(head: bytes) -> bool:
+    return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
 
 
 def _what_it_is(head: bytes) -> str:
@@ -93,7 +118,7 @@ def _what_it_is(head: bytes) -> str:
         return "is empty"
     if _HDF5.startswith(head[:8]) or b"snnir ".startswith(head[:6]):
         return "is cut off"
-    if head[0] == 0x80 and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+    if _is_pickle(head):
         return "is a Python pickle, which is never loaded"
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the file itself"

@@ -23,6 +23,7 @@ from snnir.targets.torch_sim import (
     compiled,
     engine,
     gpu,
+    holding,
     kernels,
     kit,
     layers,
@@ -30,12 +31,14 @@ from snnir.targets.torch_sim import (
     loops,
     memory,
     program,
+    scans,
     sparse,
 )
 from snnir.targets.torch_sim.build import Builder
 from snnir.targets.torch_sim.c_kernels import c_source
 from snnir.targets.torch_sim.c_loop_text import HEAD as LOOPS
-from snnir.targets.torch_sim.engine import Network, constant
+from snnir.targets.torch_sim.engine import Network
+from snnir.targets.torch_sim.scans import constant
 from snnir.targets.torch_sim.target import DETACH, TorchTarget
 from snnir.targets.torch_sim.triton_kernels import triton_source
 from snnir.tensors import Tensor
@@ -77,7 +80,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf, nan, prod
 from types import ModuleType
 from typing import Any
@@ -89,6 +92,8 @@ from torch.nn import functional
 '''
 
 _LASTING = "\n        [--lasting OUT.npz of an earlier run]"
+#: What runs networks, in the order of definition.
+RUNNING = (scans, learning, holding, engine)
 #: What uses the compiled kernels, in the order of definition.
 TOOLS = (c_build, memory, compiled, sparse, layers, loops, gpu, kit)
 _RULE = "\n\n# ---- {} " + "-" * 60 + "\n\n"
@@ -201,9 +206,7 @@ class Source:
             _RULE.format("running"),
             module_body(network),
             "\n\n",
-            module_body(learning),
-            "\n\n",
-            module_body(engine),
+            "\n\n".join(module_body(part) for part in RUNNING),
             _RULE.format("compiled kernels"),
             "\n\n".join(module_body(part) for part in TOOLS),
             _RULE.format("stateless ops"),

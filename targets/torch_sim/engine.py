@@ -2,203 +2,34 @@
 
 This module depends on torch and `snnir.network` alone and is copied into emitted folders; a network
 built in memory runs the same code. Feed-forward nodes take all steps of a tile at once, neurons
-scan over time, recurrences step together. Gradients of neurons are those of `Step.backward`,
-whichever backend runs them.
+scan over time, recurrences step together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch import Tensor
 
 from snnir.network import Loop, Model, Step, Unit
+from snnir.targets.torch_sim.holding import Holder, State, Values
 from snnir.targets.torch_sim.learning import (
     PlasticSums,
-    first_lasting,
-    full,
     inner_dtype,
     learned,
     normalised,
-    only_starts,
     uniform,
 )
+from snnir.targets.torch_sim.scans import Eager, Scan, after, split
 
 #: Rows (time steps times batch) that feed-forward stages process at once when nothing is trained.
 TILE_ROWS = 1024
 
-
-@lru_cache(maxsize=4096)
-def constant(value: float, kind: torch.dtype, device: torch.device) -> Tensor:
-    """Return a literal of a step program as a tensor."""
-    return torch.tensor(value, dtype=kind, device=device)
-
-
-State = dict[str, dict[str, Tensor]]
-Values = dict[str, Tensor]
 Kernels = Mapping[str, Callable[..., Tensor]]
-
-
-# --- Scans ---------------------------------------------------------------------------------------
-
-
-class Eager:
-    """Scans as loops of torch operations: for every device, and the meaning of the others."""
-
-    def __init__(self, step: Step) -> None:
-        self.step = step
-
-    def forward(
-        self, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
-        keep: bool,
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:  # fmt: skip
-        """Scan over time.
-
-        Args:
-            inputs: [T, B, *shape] each.
-            states: Before the first step, [B, *shape] each, [1, *shape] if they last.
-            params: Each broadcastable to [B, *shape].
-            keep: Whether to return the states before every step.
-
-        Returns:
-            Outputs [T, B, *shape], states after the last step, states before every step.
-        """
-        count, kind = self.step.outputs, inputs[0].dtype
-        inner = states[0].dtype if states else torch.float64 if self.step.wide else kind
-        own = list(states)
-        params = [p.to(inner) for p in params]
-        results: list[tuple[Tensor, ...]] = []
-        history: list[list[Tensor]] = []
-        for now in zip(*inputs, strict=True):
-            if keep:
-                history.append(own)
-            made = self.step.forward(*(x.to(inner) for x in now), *own, *params)
-            results.append(tuple(full(y, now[0], kind) for y in made[:count]))
-            own = [full(v, old, inner) for v, old in zip(made[count:], own, strict=True)]
-        outputs = [torch.stack(steps) for steps in zip(*results, strict=True)]
-        kept = [torch.stack(steps) for steps in zip(*history, strict=True)] if history else []
-        return outputs, own, kept
-
-    def backward(
-        self, inputs: Sequence[Tensor], history: Sequence[Tensor], params: Sequence[Tensor],
-        g_outputs: Sequence[Tensor], g_states: Sequence[Tensor],
-        g_traces: Sequence[Tensor | None] = (), wanted: Sequence[bool] = (),
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor | None]]:  # fmt: skip
-        """Scan backwards over time.
-
-        Args:
-            inputs: As given to `forward`.
-            history: States before every step.
-            params: As given to `forward`.
-            g_outputs: Gradients of the outputs, [T, B, *shape].
-            g_states: Gradients of the states after the last step.
-            g_traces: Gradients of the states after every step, where there are any.
-            wanted: Which parameters need their gradient.
-
-        Returns:
-            Gradients of the inputs, of the states before the first step, and of the parameters.
-        """
-        kind = inputs[0].dtype
-        inner = history[0].dtype if history else torch.float64 if self.step.wide else kind
-        own = [g.to(inner) for g in g_states]
-        wide = [p.to(inner) for p in params]
-        g_params: list[Tensor | None] = [
-            torch.zeros_like(p) if want else None for p, want in zip(wide, wanted, strict=True)
-        ]
-        found: list[list[Tensor]] = []
-        some = inputs[0][0]
-        for t in range(len(inputs[0]) - 1, -1, -1):
-            for index, trace in enumerate(g_traces):
-                own[index] = own[index] if trace is None else own[index] + trace[t]
-            given = [*(x[t] for x in inputs), *(h[t] for h in history)]
-            gradients = self.step.backward(
-                *(x.to(inner) for x in given), *wide, *(g[t].to(inner) for g in g_outputs), *own
-            )
-            first, second = len(inputs), len(inputs) + len(history)
-            found.append([full(g, some, kind) for g in gradients[:first]])
-            pairs = zip(gradients[first:second], history, strict=True)
-            own = [full(g, h[t], inner) for g, h in pairs]
-            for index, g in enumerate(gradients[second:]):
-                total = g_params[index]
-                if total is not None:
-                    g_params[index] = total + full(g, some, inner).sum_to_size(total.shape)
-        g_inputs = [torch.stack(steps[::-1]) for steps in zip(*found, strict=True)]
-        done = [g if g is None else g.to(p.dtype) for g, p in zip(g_params, params, strict=True)]
-        return g_inputs, own, done
-
-
-class Scan(torch.autograd.Function):
-    """A neuron population over time, with the gradient of its step."""
-
-    @staticmethod
-    def forward(ctx: Any, runner: Any, traced: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return outputs, states after the last step and, if traced, after every step."""
-        step = runner.step
-        inputs, states, params = split(tensors, step.inputs, len(step.states), len(step.params))
-        outputs, final, history = runner.forward(inputs, states, params, True)
-        traces = after(history, final) if traced else []
-        ctx.runner, ctx.traced = runner, traced
-        ctx.save_for_backward(*inputs, *params, *history)
-        lasts = [name in step.lasting for name in step.states]
-        constant = (v for part in (final, traces) for v, no in zip(part, lasts, strict=False) if no)
-        ctx.mark_non_differentiable(*constant)
-        return (*outputs, *final, *traces)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of inputs, states and parameters."""
-        step = ctx.runner.step
-        sizes = step.inputs, len(step.params), len(step.states)
-        inputs, params, history = split(ctx.saved_tensors, *sizes)
-        g_outputs, g_states, g_traces = split(
-            gradients, step.outputs, len(step.states), len(step.states) if ctx.traced else 0
-        )
-        wanted = ctx.needs_input_grad[2 + step.inputs + len(step.states) :]
-        runner = Eager(step) if ctx.traced else ctx.runner
-        g_inputs, g_initial, g_params = runner.backward(
-            inputs, history, params, g_outputs, g_states, g_traces, wanted
-        )
-        return (None, None, *g_inputs, *g_initial, *g_params)
-
-
-def after(history: Sequence[Tensor], final: Sequence[Tensor]) -> list[Tensor]:
-    """Return the states after every step from those before every step and the last."""
-    return [torch.cat([h[1:], v[None]]) for h, v in zip(history, final, strict=True)]
-
-
-def split(items: Sequence[Any], *sizes: int) -> list[list[Any]]:
-    """Return consecutive parts of the given sizes."""
-    parts, first = [], 0
-    for size in sizes:
-        parts.append(list(items[first : first + size]))
-        first += size
-    return parts
-
-
-# --- The network ---------------------------------------------------------------------------------
-
-
-class Rounded(torch.autograd.Function):
-    """Whole numbers of a unit, within limits; gradients pass where nothing is cut off."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, unit: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
-        """Return value / unit + zero, rounded to even."""
-        exact = value / unit + zero
-        ctx.save_for_backward((exact >= low - 0.5) & (exact <= high + 0.5), unit)
-        return exact.round().clamp(low, high)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradient as if nothing had been rounded."""
-        inside, unit = ctx.saved_tensors
-        return gradient * inside / unit, None, None, None, None
 
 
 class Instead(torch.autograd.Function):
@@ -215,22 +46,8 @@ class Instead(torch.autograd.Function):
         return gradients[0], None
 
 
-class Scope(nn.Module):
-    """A part of a node's dotted name."""
-
-
-def by_row(unit: Tensor, like: Tensor) -> Tensor:
-    """Return units, one or one per index of the first axis, so that they broadcast."""
-    one_axis = unit.ndim == 1 and like.ndim > 1
-    return unit.reshape(-1, *(1,) * (like.ndim - 1)) if one_axis else unit
-
-
-class Network(nn.Module):
-    """A spiking network over [T, B, *shape].
-
-    Parameters carry the names of the graph, `node.attribute`. Those of whole numbers hold real
-    numbers that are rounded whenever they are used (straight through), so that what is trained is
-    what the graph of integers gets.
+class Network(Holder):
+    """A spiking network over [T, B, *shape]; see `Holder` for its parameters and buffers.
 
     Args:
         model: What is run.
@@ -244,8 +61,8 @@ class Network(nn.Module):
     Attributes:
         stateful: Go on from the last call's state instead of from rest; `reset` forgets it.
 
-    States that outlive a run are buffers `node.state`. Every call starts from them; in training
-    mode (`train()`) it leaves in them what it learned, in `eval()` mode it does not.
+    Every call starts from the states that outlive a run as the buffers have them; in training mode
+    (`train()`) it leaves in them what it learned, in `eval()` mode it does not.
     """
 
     def __init__(
@@ -253,16 +70,13 @@ class Network(nn.Module):
         tensors: Mapping[str, Tensor], trained: Sequence[str] = (),
         kit: Any = None,
     ) -> None:  # fmt: skip
-        super().__init__()
-        self.model, self.stateful = model, False
+        stored = getattr(kit, "stored", lambda model, name, value: value)
+        super().__init__(model, steps, tensors, trained, partial(stored, model))
+        self.stateful = False
         self._steps, self._kernels, self.kit = dict(steps), kernels, kit
         self._state: State | None = None
-        self._given: Values = {}
-        self._recorded: Values = {}
         self._runners: dict[tuple[str, torch.device], Any] = {}
-        self._places: dict[str, tuple[dict[str, Any], str]] = {}
         self._pairs = pairs(model)
-        self._lasting: dict[str, tuple[dict[str, Any], str]] = {}
         # What compiled loops give out.
         self.read_outside = {*model.outputs.values(), *model.populations}
         for loop in model.loops.values():
@@ -271,160 +85,6 @@ class Network(nn.Module):
             self.read_outside |= {*read, *(loop.aliases.get(name, name) for name in read)}
         aliases = {new: old for loop in model.loops.values() for new, old in loop.aliases.items()}
         self.read_outside |= {aliases.get(name, name) for name in self.read_outside}
-        layout = getattr(kit, "stored", lambda net, name, value: value)
-        unread = only_starts(model, self._steps)
-        for name, value in tensors.items():
-            if name in unread:
-                continue
-            real = value
-            facts = model.whole.get(name)
-            if facts is not None:
-                zero = by_row(tensors[facts.zero], value) if facts.zero else 0
-                real = (value.float() - zero) * by_row(tensors[facts.unit], value)
-            self._place(name, layout(self, name, real), name in trained)
-        for name, value in first_lasting(model, self._steps, tensors).items():
-            scope, last = self._free(name.replace(":", "."))
-            scope.register_buffer(last, value)
-            self._lasting[name] = (scope._buffers, last)
-
-    def _free(self, name: str) -> tuple[nn.Module, str]:
-        """Return the place of a dotted name; names that are taken get a `_`."""
-        *path, last = name.split(".")
-        scope: nn.Module = self
-        for part in path:
-            label = part or "_"
-            while not isinstance(scope._modules.get(label), Scope) and hasattr(scope, label):
-                label += "_"
-            if label not in scope._modules:
-                scope.add_module(label, Scope())
-            scope = scope._modules[label]
-        while hasattr(scope, last):
-            last += "_"
-        return scope, last
-
-    def _place(self, name: str, value: Tensor, trained: bool) -> None:
-        """Register a tensor under its dotted name."""
-        scope, last = self._free(name)
-        if value.is_floating_point():
-            scope.register_parameter(last, nn.Parameter(value, requires_grad=trained))
-            self._places[name] = (scope._parameters, last)
-        else:
-            scope.register_buffer(last, value)
-            self._places[name] = (scope._buffers, last)
-
-    def tensor(self, name: str) -> Tensor:
-        """Return a tensor of the graph by `node.attribute`."""
-        if name in self._given:
-            return self._given[name]
-        holder, last = self._places[name]
-        value: Tensor = holder[last]
-        facts = self.model.whole.get(name)
-        if facts is None:
-            return value
-        unit = by_row(self.tensor(facts.unit), value)
-        zero = by_row(self.tensor(facts.zero), value) if facts.zero else unit.new_zeros(())
-        whole: Tensor = Rounded.apply(value, unit, zero, facts.low, facts.high)
-        return whole
-
-    def start_at(self, weights: Mapping[str, Any]) -> None:
-        """Take real numbers, by `node.attribute`, as what is rounded to whole weights.
-
-        Raises:
-            ValueError: If a tensor has another shape.
-        """
-        for name in self.model.whole:
-            if name not in weights:
-                continue
-            holder, last = self._places[name]
-            given = torch.tensor(weights[name], dtype=torch.float32)
-            shape = holder[last].shape
-            if given.numel() != 1 and given.shape != shape:
-                shapes = f"{list(given.shape)}, must be {list(shape)}"
-                raise ValueError(f"'{name}' has shape {shapes}")
-            with torch.no_grad():
-                holder[last].copy_(given)
-
-    @contextmanager
-    def using(
-        self,
-        tensors: Mapping[str, Tensor] | None = None,
-        values: Mapping[str, Tensor] | None = None,
-    ) -> Iterator[None]:
-        """Run with other tensors and with recorded values, until the block is left.
-
-        Args:
-            tensors: What is used instead of the own ones, by `node.attribute`. Gradients go to
-                what they were computed from.
-            values: What neurons yield, [T, B, *shape] by name. It takes the place of what the
-                network computes; the gradient is that of the computed values (the value of a chip,
-                the gradient of its model).
-
-        Raises:
-            ValueError: If a name is not known or a tensor has another shape.
-        """
-        own = {name for unit in self.model.units.values() if unit.kind == "neuron"
-               for name in unit.results}  # fmt: skip
-        for name in values or ():
-            if name not in own:
-                raise ValueError(f"'{name}' is not a population of neurons")
-        for name, value in (tensors or {}).items():
-            if name not in self._places:
-                raise ValueError(f"there is no tensor '{name}'")
-            shape = self.tensor(name).shape
-            if value.shape != shape:
-                shapes = f"{list(value.shape)}, must be {list(shape)}"
-                raise ValueError(f"'{name}' has shape {shapes}")
-        before = self._given, self._recorded
-        self._given = {**self._given, **(tensors or {})}
-        self._recorded = {**self._recorded, **(values or {})}
-        try:
-            yield
-        finally:
-            self._given, self._recorded = before
-
-    def tensor_names(self) -> Iterator[str]:
-        """Yield the name of every tensor as the graph has it."""
-        yield from self._places
-
-    @property
-    def lasting(self) -> dict[str, Tensor]:
-        """What outlives a run, by `node:state`: copies of the buffers."""
-        return {name: holder[last].clone() for name, (holder, last) in self._lasting.items()}
-
-    def set_lasting(self, lasting: Mapping[str, Any]) -> None:
-        """Let the next call start from other lasting states.
-
-        Args:
-            lasting: Tensors or arrays by `node:state`; those that are not given stay.
-
-        Raises:
-            ValueError: If there is no such state or it has another shape.
-        """
-        given = {name: torch.as_tensor(value).detach() for name, value in lasting.items()}
-        for name, value in given.items():
-            if name not in self._lasting:
-                listed = ", ".join(list(self._lasting)[:8]) or "nothing"
-                raise ValueError(f"there is no lasting state '{name}'; what lasts is {listed}")
-            holder, last = self._lasting[name]
-            if value.shape != holder[last].shape:
-                shapes = f"{list(value.shape)}, must be {list(holder[last].shape)}"
-                raise ValueError(f"lasting state '{name}' has shape {shapes}")
-        for name, value in given.items():
-            holder, last = self._lasting[name]
-            holder[last].copy_(value)
-
-    def renewed(self, state: State) -> State:
-        """Return a state with what lasts as the buffers have it."""
-        state = dict(state)
-        for name, value in self.lasting.items():
-            node, _, key = name.rpartition(":")
-            state[node] = {**state[node], key: value[None]}
-        return state
-
-    def lasting_of(self, state: State) -> Values:
-        """Return what lasts of a run, by `node:state`, from the state after it."""
-        parts = ((name, *name.rpartition(":")) for name in self._lasting)
-        return {name: state[node][key][0].detach() for name, node, _, key in parts}
 
     def reset(self) -> None:
         """Forget the state of the last call."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from snnir.c_build import NoCompiler
-from snnir.network import Step, Unit
+from snnir.network import Model, Step, Unit
 from snnir.targets.torch_sim.compiled import (
     DENSE,
     SAMPLED,
@@ -27,11 +27,11 @@ from snnir.targets.torch_sim.compiled import (
     needs_gradient,
     turned,
 )
-from snnir.targets.torch_sim.engine import split
 from snnir.targets.torch_sim.gpu import TritonScan, interpreted, module
 from snnir.targets.torch_sim.kernels import centred
 from snnir.targets.torch_sim.layers import CompiledLayer, LayerScan
 from snnir.targets.torch_sim.loops import CompiledLoop
+from snnir.targets.torch_sim.scans import split
 from snnir.targets.torch_sim.sparse import EventSparse, Orders, gathered
 
 
@@ -68,11 +68,11 @@ class Kit:
         source, for_gpu = ((folder / name).read_text(encoding="utf-8") for name in names)
         return cls(source, backend, for_gpu)
 
-    def stored(self, net: Any, name: str, value: Tensor) -> Tensor:
+    def stored(self, model: Model, name: str, value: Tensor) -> Tensor:
         """Return a tensor in the memory layout the kernels read."""
         matrices = {
             unit.tensors["weight"]
-            for unit in net.model.units.values()
+            for unit in model.units.values()
             if unit.kind == "op" and unit.function == "linear"
         }
         plain = value.ndim == 2 and value.dtype is torch.float32

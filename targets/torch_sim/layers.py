@@ -25,8 +25,8 @@ from snnir.targets.torch_sim.compiled import (
     share,
     turned,
 )
-from snnir.targets.torch_sim.engine import split
 from snnir.targets.torch_sim.memory import MEMORY
+from snnir.targets.torch_sim.scans import split
 
 
 class CompiledLayer:

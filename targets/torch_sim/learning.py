@@ -14,19 +14,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from snnir.network import Model, Step, Unit
+from snnir.targets.torch_sim.scans import full
 
 #: Rotations of Threefry-2x32, the constant that its third key word is made with, and a word's bits.
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY, WORD = 0x1BD11BDA, 0xFFFFFFFF
 #: Products that are held at once while inputs are added up.
 PRODUCTS = 1 << 22
-
-
-def full(value: Any, like: Tensor, kind: torch.dtype) -> Tensor:
-    """Return a value in the shape of `like`."""
-    if isinstance(value, Tensor) and value.shape == like.shape:
-        return value.to(kind)
-    return torch.as_tensor(value, dtype=kind, device=like.device).expand(like.shape)
 
 
 # --- Synapses that learn -------------------------------------------------------------------------
@@ -97,10 +91,15 @@ def learned(
 
 
 def normalised(weight: Tensor, total: Tensor, sums: str) -> Tensor:
-    """Return weights [post, pre] with sizes that add up to `total` (one, or one per row)."""
+    """Return weights [post, pre] with sizes that add up to `total` (one, or one per row).
+
+    See `snnir.kernels_learning.normalised`.
+    """
     found = row_sums(weight.abs(), sums)
     found = torch.where(found == 0, 1.0, found)
-    return weight * (total.to(weight.dtype).reshape(-1) / found)[:, None]
+    wanted = total.to(weight.dtype).reshape(-1)
+    factor = found.reciprocal() * wanted if sums == "cascade" else wanted / found
+    return weight * factor[:, None]
 
 
 def row_sums(x: Tensor, sums: str) -> Tensor:

@@ -13,8 +13,8 @@ from torch.autograd.function import once_differentiable
 
 from snnir.network import Loop, Model, Unit
 from snnir.targets.torch_sim.compiled import SMALL, bind, packed, pointers, pool
-from snnir.targets.torch_sim.engine import split
 from snnir.targets.torch_sim.memory import MEMORY
+from snnir.targets.torch_sim.scans import split
 
 
 class CompiledLoop:

@@ -83,7 +83,7 @@ def main() -> None:
         outputs, values, state = net.simulate(inputs, arguments.record, sums=sums)
     made, records = ({k: y.numpy() for k, y in part.items()} for part in (outputs, values))
     lasting = {name: value.numpy() for name, value in net.lasting_of(state).items()}
-    whole = [name for name, (_, dtype) in LASTING.items() if dtype.startswith("int")]
+    whole = [name for name, (_, dtype) in LASTING.items() if "int" in dtype]
     lasting |= {name: lasting[name].astype("int64") for name in whole}
     write_results(arguments.output, made, records, sums, lasting=lasting)
     print(json.dumps({name: list(y.shape) for name, y in outputs.items()}))

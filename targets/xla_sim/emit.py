@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from snnir.dynamics import fused
 from snnir.dynamics.surrogate import surrogate
 from snnir.embedding import function_sources, module_body
 from snnir.ir.graph import Graph
+from snnir.lasting import lasting_table
 from snnir.network import Model, Step, lasting_shapes
 from snnir.network_build import NetworkBuilder
 from snnir.network_source import JAX, literal, live_names, steps_source
@@ -31,7 +33,8 @@ _HEAD = '''\
     net = load()                             # with the weights beside this file
     outputs, records, spikes = net.run({{name: x}})    # x: [time, batch, *shape]
 
-    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...] [--exported]
+    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]
+        [--exported]{lasting}
 
 Needs jax and NumPy. Beside it lie the same network as an exported program for any number of steps
 and samples (forward.jax_export: `jax.export.deserialize`) and its StableHLO as text. {exact}
@@ -62,6 +65,7 @@ Array = Any
 HIGHEST = lax.Precision.HIGHEST
 '''
 
+_LASTING = " [--lasting OUT.npz of an earlier run]"
 _EXACT = {
     True: "Every\noperation rounds once, in the order written.",
     False: "Products\nand sums may be rounded together (exact=false).",
@@ -127,6 +131,7 @@ class Source:
         """Return the parts of batch and neurons, None for one device."""
         return mesh_shape(self.target.mesh) if self.target.mesh else None
 
+    @cached_property
     def exported(self) -> export.Exported:
         """Return the forward pass from rest, for any number of steps and samples.
 
@@ -164,7 +169,7 @@ class Source:
 
     def program(self) -> str:
         """Return `model.py`."""
-        called = self.called()
+        called, lasting = self.called(), lasting_table(self.builder.graph)
         words = {let.op for made in self.builder.programs.values() for let in made.body}
         helpers = function_sources(fused, {"snn_fma"}) if "fma" in words else []
         more = {"fma"} if helpers else set()
@@ -175,7 +180,7 @@ class Source:
         sources += function_sources(learning, learns)
         body = module_body(program)
         parts = [
-            _HEAD.format(exact=_EXACT[self.target.exact]),
+            _HEAD.format(exact=_EXACT[self.target.exact], lasting=_LASTING if lasting else ""),
             _RULE.format("running"),
             "\n\n".join(module_body(part) for part in (network, stages, loops, engine)),
             _RULE.format("stateless ops"),
@@ -188,6 +193,7 @@ class Source:
             self.steps_source(),
             _RULE.format("the network: nodes"),
             f"MODEL = {literal(self.model)}\n",
+            f"LASTING = {literal(lasting)}\n",
             f"KERNELS = {{{', '.join(f'{name!r}: {name}' for name in sorted(called))}}}\n",
             f"EXACT = {self.target.exact}\n",
             f"MESH = {self.mesh()}\n",

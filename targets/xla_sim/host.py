@@ -87,19 +87,38 @@ def is_pooling(program: Program) -> bool:
     return any(u.function in program.steps and program.steps[u.function].pooling for u in units)
 
 
-def kept_states(program: Program, lasting: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what lasts of an earlier run, in the types of the states."""
+def kept_states(
+    program: Program, tensors: Mapping[str, Any], lasting: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what lasts before the first step, in the types of the states.
+
+    Args:
+        program: The network.
+        tensors: Its tensors by `node.attribute`.
+        lasting: What lasts of an earlier run; the rest is as the network has it.
+    """
     found = {}
-    for name, value in lasting.items():
-        unit = program.model.units[name.rpartition(":")[0]]
-        found[name] = np.asarray(value).astype(state_kind(program, unit))
+    for unit in program.model.units.values():
+        for key, shape in unit.lasting.items():
+            name, first = f"{unit.name}:{key}", unit.initial[key]
+            value = tensors[unit.tensors[first]] if isinstance(first, str) else first
+            value = np.asarray(lasting.get(name, value)).astype(state_kind(program, unit))
+            found[name] = np.broadcast_to(value, shape)
     return found
 
 
-def as_given(lasting: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what lasts in the types it is given out in: counters of steps are int64."""
-    arrays = {name: np.array(value) for name, value in lasting.items()}
-    return {n: x.astype(np.int64) if x.dtype == np.uint32 else x for n, x in arrays.items()}
+def as_given(
+    lasting: Mapping[str, Any], known: Mapping[str, tuple[tuple[int, ...], str]]
+) -> dict[str, Any]:
+    """Return what lasts, with whole numbers as such.
+
+    Args:
+        lasting: By `node:state`.
+        known: Shape and element type of each.
+    """
+    found = {name: np.array(value) for name, value in lasting.items()}
+    whole = [name for name in found if known[name][1].startswith("int")]
+    return found | {name: found[name].astype(np.int64) for name in whole}
 
 
 class TooFewDevices(Exception):
@@ -221,7 +240,7 @@ class Simulator:
         names = tuple(dict.fromkeys([*model.outputs.values(), *record]))
         with precision(self.wide):
             if not resume or self._state is None:
-                given = kept_states(self.program, lasting or {})
+                given = self.started(lasting or {})
                 self._state, self._late = self._rest(self.tensors, batch, given), {}
             xs = self.device_inputs(inputs, room, batch)
             values, sums, self._state = self._run(
@@ -236,8 +255,12 @@ class Simulator:
         return outputs, {name: found[name] for name in record}, totals
 
     def lasting(self) -> dict[str, Any]:
-        """Return what lasts of the last run, by `node:state`."""
-        return as_given(kept_of(self.program, self._state))
+        """Return what lasts of the last run, by `node:state`, in the types of the states."""
+        return kept_of(self.program, self._state)
+
+    def started(self, lasting: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what lasts before the first step, given some of it."""
+        return kept_states(self.program, self.tensors, lasting)
 
     def late(self, name: str, y: Any) -> Any:
         """Shift a trace by the record offset; what does not fit is kept for the next call."""

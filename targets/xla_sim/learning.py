@@ -85,7 +85,11 @@ def normalised(weight: Array, total: Array, sums: str, low: Array | None) -> Arr
     found = row_sums(jnp.abs(weight), sums)
     found = jnp.where(found == 0, jnp.ones_like(found), found)
     wanted = jnp.broadcast_to(total.astype(weight.dtype).reshape(-1), found.shape)
-    return weight * div(wanted, found, low)[:, None]
+    if sums == "cascade":
+        factor = mul(div(jnp.ones_like(found), found, low), wanted, low)
+    else:
+        factor = div(wanted, found, low)
+    return weight * factor[:, None]
 
 
 def row_sums(x: Array, sums: str) -> Array:
@@ -108,11 +112,14 @@ def row_sums(x: Array, sums: str) -> Array:
 
 def in_order(terms: Array) -> Array:
     """Return the sum over the first axis, one after the other."""
+    if not len(terms):
+        return jnp.zeros(terms.shape[1:], terms.dtype)
 
     def add(index: Array, total: Array) -> Array:
         return total + terms[index]
 
-    return lax.fori_loop(0, terms.shape[0], add, jnp.zeros(terms.shape[1:], terms.dtype))
+    zeros = jnp.zeros(terms.shape[1:], terms.dtype)
+    return lax.fori_loop(0, len(terms), add, zeros) if len(terms) else zeros
 
 
 def cascade(terms: Array) -> Array:
@@ -134,7 +141,7 @@ def cascade(terms: Array) -> Array:
 def interleaved(terms: Array) -> Array:
     """Sum over the first axis in four parts: every fourth term from 0, 1, 2 and 3."""
     whole = len(terms) // 4
-    parts = cascade(terms[: 4 * whole].reshape(whole, 4, -1))
+    parts = cascade(terms[: 4 * whole].reshape(whole, 4, terms.shape[1]))
     total = parts[0]
     for row in terms[4 * whole :]:
         total = total + row

@@ -6,6 +6,7 @@ This module depends on JAX and `stages` alone and is copied into emitted folders
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -113,12 +114,12 @@ def stepped(
             new, made = body(state, now)
             return chosen(ok, new, state), made
 
-        return lax.scan(one, state, (xs, run.valid), length=None if xs else time)
+        found: tuple[State, Values]
+        found = lax.scan(one, state, (xs, run.valid), length=None if xs else time)
+        return found
 
     def at(index: Any) -> Values:
-        return {
-            name: lax.dynamic_index_in_dim(x, index, keepdims=False) for name, x in xs.items()
-        }
+        return {n: lax.dynamic_index_in_dim(x, index, keepdims=False) for n, x in xs.items()}
 
     def next_one(index: Array, carry: Any) -> Any:
         state, buffers = carry
@@ -130,7 +131,44 @@ def stepped(
 
     shapes = jax.eval_shape(lambda: body(state, at(0))[1])
     buffers = {name: jnp.zeros((time, *y.shape), y.dtype) for name, y in shapes.items()}
-    return lax.fori_loop(0, run.count, next_one, (state, buffers))
+    found = lax.fori_loop(0, run.count, next_one, (state, buffers))
+    return found
+
+
+def give(run: Run, unit: Unit, now: Values, states: State, new: State) -> None:
+    """Compute what a node gives in one step."""
+    if unit.kind == "delay":
+        line = states[unit.name]["history"]
+        now[unit.results[0]] = delayed(run, unit, line, line.shape[0], 1)
+    elif unit.kind == "neuron":
+        inputs = [now[name][0] for name in unit.operands]
+        new[unit.name], outputs = neuron_step(run, unit)(states[unit.name], inputs)
+        now.update({n: y[None] for n, y in zip(unit.results, outputs, strict=True)})
+    elif unit.kind == "plastic":
+        x = now[unit.operands[0]][0]
+        now[unit.results[0]] = pass_through(run, unit, x, states[unit.name])[None]
+    elif unit.kind == "random":
+        run_random(run, unit, now, new)
+    else:
+        run_batched(run, unit, now)
+
+
+def take_in(run: Run, unit: Unit, now: Values, states: State, new: State) -> None:
+    """End a step: delays take in their operand, synapses learn."""
+    if unit.kind == "delay":
+        line = states[unit.name]["history"]
+        new[unit.name] = {"history": jnp.concatenate([line[1:], now[unit.operands[0]]])}
+    elif unit.kind == "plastic":
+        new[unit.name] = learned(run, unit, now, states[unit.name])
+
+
+def given_out(run: Run, units: Sequence[Unit]) -> set[str]:
+    """Return the values of a recurrence that somebody reads; others are not kept."""
+    model = run.program.model
+    others = [unit for unit in model.units.values() if unit not in units]
+    read = {name for unit in others for name in unit.operands}
+    read |= {*model.outputs.values(), *model.populations, *run.watch}
+    return read & {name for unit in units for name in unit.results}
 
 
 def run_loop(run: Run, units: Sequence[Unit], values: Values, state: State) -> None:
@@ -141,49 +179,21 @@ def run_loop(run: Run, units: Sequence[Unit], values: Values, state: State) -> N
     inside = {name for unit in units for name in unit.results}
     outside = {name for unit in units for name in unit.operands} - inside
     own = {unit.name: state[unit.name] for unit in units if unit.name in state}
-    steps = {unit.name: neuron_step(run, unit) for unit in units if unit.kind == "neuron"}
-    model = run.program.model
-    others = [unit for unit in model.units.values() if unit not in units]
-    given_out = {name for unit in others for name in unit.operands}
-    given_out |= {*model.outputs.values(), *model.populations, *run.watch}
-    given_out &= inside  # what nobody reads is not kept for every step
-    inner = run.of_one_step()
-
-    def give(unit: Unit, now: Values, states: State, new: State) -> None:
-        if unit.kind == "delay":
-            line = states[unit.name]["history"]
-            now[unit.results[0]] = delayed(run, unit, line, line.shape[0], 1)
-        elif unit.kind == "neuron":
-            inputs = [now[name][0] for name in unit.operands]
-            new[unit.name], outputs = steps[unit.name](states[unit.name], inputs)
-            now.update({n: y[None] for n, y in zip(unit.results, outputs, strict=True)})
-        elif unit.kind == "plastic":
-            x = now[unit.operands[0]][0]
-            now[unit.results[0]] = pass_through(run, unit, x, states[unit.name])[None]
-        elif unit.kind == "random":
-            run_random(inner, unit, now, new)
-        else:
-            run_batched(run, unit, now)
-
-    def take_in(unit: Unit, now: Values, states: State, new: State) -> None:
-        if unit.kind == "delay":
-            line = states[unit.name]["history"]
-            new[unit.name] = {"history": jnp.concatenate([line[1:], now[unit.operands[0]]])}
-        elif unit.kind == "plastic":
-            new[unit.name] = learned(run, unit, now, states[unit.name])
+    kept = given_out(run, units)
+    one = replace(run, valid=None, count=None)
 
     def body(states: State, xs: Values) -> tuple[State, Values]:
         now, new = {name: x[None] for name, x in xs.items()}, dict(states)
-        traces: Values = {}
         for unit in units:
-            give(unit, now, states, new)
+            give(one, unit, now, states, new)
         for unit in units:
-            take_in(unit, now, states, new)
+            take_in(one, unit, now, states, new)
+        made = {name: y[0] for name, y in now.items() if name in kept}
         for name in run.watch:
             node, _, key = name.rpartition(":")
             if node in new and key in new[node]:
-                traces[name] = new[node][key]
-        return new, {name: y[0] for name, y in now.items() if name in given_out} | traces
+                made[name] = new[node][key]
+        return new, made
 
     time = values[min(outside or values)].shape[0]
     learns = any(unit.kind == "plastic" for unit in units)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -57,10 +57,6 @@ class Run:
     watch: frozenset[str] = frozenset()
     valid: Array | None = None
     count: Array | None = None
-
-    def of_one_step(self) -> Run:
-        """Return the same for a tile that is one step."""
-        return replace(self, valid=None, count=None)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from snnir.dynamics.surrogate import DEFAULT, surrogate
 from snnir.errors import Diagnostic, error
 from snnir.ir.graph import Graph
 from snnir.ir.safetensors_io import write_tensors
-from snnir.lasting import check_lasting
+from snnir.lasting import check_lasting, lasting_table
 from snnir.loss_report import LossReport, rounding_report
 from snnir.network_build import PRECISIONS
 from snnir.pipeline import LEVELS, PipelineResult
@@ -100,14 +100,14 @@ def _write_weights(source: Any, file: BinaryIO) -> None:
 
 def _write_export(source: Any, file: BinaryIO) -> None:
     try:
-        file.write(source.exported().serialize())
+        file.write(source.exported.serialize())
     except ImportError as missing:
         hint = "pip install 'snnir[jax]'"
         raise error("SNN503", f"target 'xla' cannot export ({missing})", hint=hint) from None
 
 
 def _write_text(source: Any, file: BinaryIO) -> None:
-    file.write(source.exported().mlir_module().encode("utf-8"))
+    file.write(source.exported.mlir_module().encode("utf-8"))
 
 
 def _need_jax() -> None:
@@ -196,6 +196,8 @@ class XlaCompiled(Compiled):
         Raises:
             SnnirError: SNN601 if x does not fit, SNN602 if a node to record does not exist.
         """
+        from snnir.targets.xla_sim.host import as_given
+
         inputs = check_inputs(x, self.graph.inputs)
         check_record(record, self.graph)
         kept = check_lasting(self.graph, lasting, resume=resume)
@@ -207,4 +209,5 @@ class XlaCompiled(Compiled):
                 raise
             raise error("SNN601", str(problem)) from None
         stats = spike_stats(populations(self.graph), sums, steps * batch)
-        return Result(outputs, recorded, stats, lasting=self.simulator.lasting())
+        learned = as_given(self.simulator.lasting(), lasting_table(self.graph))
+        return Result(outputs, recorded, stats, lasting=learned)

@@ -14,7 +14,7 @@ import snnir.cli.app
 from tests.helpers import ROOT, cli, nir_convolution, nir_file, nir_recurrent
 
 Maker = Callable[[Path], Path]
-COMMANDS = ("check", "compile", "convert", "diff", "inspect", "list", "opt", "run")
+COMMANDS = ("check", "compile", "convert", "diff", "encode", "inspect", "list", "opt", "run")
 
 
 @pytest.mark.parametrize("make", [nir_file, nir_recurrent, nir_convolution])

@@ -37,6 +37,7 @@ def stepped(
     given: Mapping[str, Array],
     connection: Mapping[str, Any],
     update: Mapping[str, Any],
+    synapses: str = "Connection",
 ) -> Array:
     """Return BindsNET's weights [pre, post] after the rule saw spikes and traces [steps, batch, n].
 
@@ -46,6 +47,7 @@ def stepped(
         given: `pre`, `x_pre`, `post`, `x_post`, and what the class needs besides.
         connection: Options of the connection.
         update: Options of every update.
+        synapses: Name of the class of the connection.
     """
     import torch
 
@@ -54,7 +56,7 @@ def stepped(
     kind = nodes.SRM0Nodes if rule == "Rmax" else nodes.Input
     source = nodes.Input(n=weights.shape[0], traces=True, traces_additive=True)
     target = kind(n=weights.shape[1], traces=True)
-    made = topology.Connection(
+    made = getattr(topology, synapses)(
         source, target, update_rule=getattr(learning, rule), w=torch.tensor(weights), **connection
     )
     made.dt = 1.0

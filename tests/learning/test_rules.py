@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,6 +201,27 @@ class TestBesideBindsnet:
         )  # fmt: skip
         assert np.array_equal(bits(learned(rule, weights, given)), bits(theirs.T))
 
+    def test_rates_of_neurons(self, batch: int) -> None:
+        import torch
+
+        rates = per_synapse(2)[:, :1], per_synapse(3)[:, :1]
+        connection = {"nu": [torch.tensor(rate[:, 0]) for rate in rates]}
+        compare(rules.post_pre(*rates, LIMITS), "PostPre", batch, connection)
+
+    def test_sparse_synapses(self, batch: int) -> None:
+        rates, given = (1e-3, 1.7e-3), spikes_and_traces(batch)
+        limits = rules.Limits(decay=1e-3)
+        weights = np.where(start(2) < 0.4, start(), np.float32(0))
+        for name, rule in {
+            "PostPre": rules.post_pre(*rates, limits),
+            "Hebbian": rules.hebbian(*rates, limits, rate_first=False),
+            "MSTDP": rules.mstdp(rates[0], limits),
+        }.items():
+            connection = {"nu": rates, "weight_decay": 1e-3}
+            transposed = np.ascontiguousarray(weights.T)
+            theirs = stepped(name, transposed, given, connection, {}, "SparseConnection")
+            assert np.array_equal(bits(learned(rule, weights, given)), bits(theirs.T)), name
+
     def test_dales_rule_there_clears_all_weights(self, batch: int) -> None:
         signs = np.random.default_rng(4).random((POST, PRE)) < 0.5
         rule = rules.post_pre(*DYADIC, rules.Limits(0.0, 1.0, mask=1.0))
@@ -207,6 +232,81 @@ class TestBesideBindsnet:
         theirs = stepped("NoOp", np.ascontiguousarray(start().T), given, {"weight_decay": 1e-3}, {})
         ours = learned(rules.keep(rules.Limits(decay=1e-3)), start(), given)
         assert np.array_equal(bits(ours), bits(theirs.T))
+
+
+def library() -> dict[str, rules.Rule]:
+    """Return every rule, with options that the others here do not have."""
+    limits = rules.Limits(0.0, 1.0, decay=1e-3, mask=start(5) < 0.2, sign=start(6) - 0.1)
+    return {
+        "keep": rules.keep(),
+        "post_pre": rules.post_pre(1e-3, 1.7e-3, limits),
+        "mean": rules.post_pre(1e-3, per_synapse(2), limits, "mean"),
+        "hebbian": rules.hebbian(1e-3, 1.7e-3, limits, rate_first=False),
+        "soft": rules.weight_dependent_post_pre(1e-2, 1.7e-2, limits),
+        "diehl_and_cook": rules.diehl_and_cook(1e-2, limits, 0.4, 2.0),
+        "mstdp": rules.mstdp(3e-3, limits),
+        "mstdpet": rules.mstdpet(5e-3, ELIGIBILITY, 25.0, limits, zero_lag=True),
+        "rmax": rules.rmax(5e-3, 0.96, 5.0, limits),
+        "chip": rules.correlation_rule(0.1, 0.3, rounding="stochastic"),
+    }
+
+
+#: Those that between them use all that rules are written in.
+TELLING = ("keep", "mean", "diehl_and_cook", "mstdpet", "chip")
+
+
+def library_graph(names: Iterable[str]) -> Graph:
+    """Return synapses that learn by rules from the same inputs; some are normalised at the end."""
+    sizes = {name: array.shape[2] for name, array in spikes_and_traces(1).items()}
+    nodes = [Node(name, Input(Signal(Kind.ANALOG, (size,)))) for name, size in sizes.items()]
+    nodes += [
+        Node("tick", rules.every(20), (Value("reward"),)),
+        Node("u_pre", Uniform(1), (Value("pre"),)),
+        Node("u_post", Uniform(2), (Value("post"),)),
+    ]
+    values = {node.name: Value(node.name) for node in nodes}
+    for name in names:
+        rule = library()[name]
+        weights = np.rint(start() * 60) if name == "chip" else start()
+        total = 9.0 if name in ("keep", "mstdp") else None
+        nodes.append(rule.node(name, weights, Value("pre"), values, total, "cascade"))
+    outputs = {f"y.{name}": Value(name) for name in names}
+    return Graph({node.name: node for node in nodes}, outputs, dt=1e-3).verify()
+
+
+@pytest.mark.parametrize("target", ["torch", "native", "xla"])
+def test_every_target_learns(target: str) -> None:
+    if target in ("torch", "xla"):
+        pytest.importorskip("torch" if target == "torch" else "jax")
+    names = tuple(library()) if target == "torch" else TELLING
+    given, graph = spikes_and_traces(2), library_graph(names)
+    try:
+        options: dict[str, Any] = {"backend": "eager"} if target == "torch" else {}
+        found = snnir.compile(graph, target=target, **options).run(given)
+    except snnir.SnnirError as failure:
+        if "learn" not in str(failure) and "compiler" not in str(failure):
+            raise
+        pytest.skip(str(failure))
+    wanted = snnir.compile(graph, target="numpy").run(given)
+    for name in names:
+        assert np.array_equal(found.lasting[f"{name}:w"], wanted.lasting[f"{name}:w"]), name
+        assert np.array_equal(found.outputs[f"y.{name}"], wanted.outputs[f"y.{name}"]), name
+        assert name == "keep" or (wanted.lasting[f"{name}:w"] != start()).mean() > 0.5
+
+
+def test_files_and_folders_have_every_rule(tmp_path: Path) -> None:
+    graph, given = library_graph(tuple(library())), spikes_and_traces(2)
+    snnir.save(graph, tmp_path / "net.snnir")
+    assert snnir.load(tmp_path / "net.snnir") == graph
+    network = snnir.compile(graph, target="numpy")
+    network.save(tmp_path / "built")
+    np.savez(tmp_path / "x.npz", **given)  # type: ignore[arg-type]
+    alone = [sys.executable, "-I", "built/model.py", "x.npz", "-o", "y.npz"]
+    subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True)
+    kept, wanted = snnir.read_lasting(str(tmp_path / "y.npz")), network.run(given).lasting
+    assert set(kept) == set(wanted)
+    for name, value in wanted.items():
+        assert np.array_equal(kept[name], value), name
 
 
 def test_post_pre_by_hand() -> None:

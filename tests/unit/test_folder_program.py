@@ -56,7 +56,7 @@ def test_files_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> Non
         read_inputs(str(tmp_path / "x.npy"), SHAPES)
 
 
-KNOWN = {"a:w": ((2,), "float32"), "u:step": ((), "int64")}
+KNOWN = {"a:w": ((2,), "float32"), "u:step": ((), "uint32")}
 
 
 def test_what_lasts_is_read_from_results(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_what_lasts_is_read_from_results(tmp_path: Path) -> None:
         ({"a:w": np.ones(3)}, r"'a:w' must be \[2\], is float64 \[3\]"),
         ({"a:w": np.array(["x", "y"])}, "must be"),
         ({"a:w": np.array([1, np.nan])}, "contains NaN"),
-        ({"u:step": np.array(0.5)}, "must be a whole number"),
-        ({"u:step": np.array(2**32)}, "must be a whole number"),
+        ({"u:step": np.array(0.5)}, "must be whole, from 0 to 4294967295"),
+        ({"u:step": np.array(2**32)}, "must be whole, from 0 to 4294967295"),
     ],
 )
 def test_what_lasts_and_does_not_fit(kept: dict[str, Any], words: str, tmp_path: Path) -> None:

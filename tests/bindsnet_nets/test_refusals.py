@@ -1,0 +1,174 @@
+"""What cannot be read is refused, all at once, with what would help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import snnir
+from snnir import SnnirError
+from tests.bindsnet_nets.nets import (
+    RNG,
+    Network,
+    connect,
+    learning,
+    nodes,
+    spikes,
+    torch,
+    weights,
+)
+
+
+def small(**options: Any) -> Any:
+    """Return X -> A."""
+    net = Network(dt=1.0)
+    net.add_layer(nodes.Input(4, traces=True), "X")
+    net.add_layer(nodes.LIFNodes(3, traces=True, thresh=-60.0), "A")
+    connect(net, "X", "A", w=weights(RNG(0), 4, 3, 6.0, dyadic=True), **options)
+    return net
+
+
+def refused(net: Any, **options: Any) -> dict[str | None, Any]:
+    """Return the diagnostics of a network by node."""
+    with pytest.raises(SnnirError) as caught:
+        snnir.from_bindsnet(net, **options)
+    return {diagnostic.node: diagnostic for diagnostic in caught.value.diagnostics}
+
+
+class Own(nodes.LIFNodes):
+    """A layer of the user's."""
+
+
+class OwnRule(learning.PostPre):
+    """A rule of the user's."""
+
+
+def test_all_layers_at_once() -> None:
+    net = small()
+    net.add_layer(nodes.CSRMNodes(3), "csrm")
+    net.add_layer(Own(3), "own")
+    net.add_layer(nodes.Input(3), "back")
+    connect(net, "A", "back", w=torch.eye(3))
+    found = refused(net)
+    assert list(found) == ["csrm", "own", "back"]
+    assert {d.code for d in found.values()} == {"SNN802"}
+    assert "window" in found["csrm"].message
+    assert "LIFNodes" in found["own"].hint
+    assert "McCullochPitts" in found["back"].hint
+
+
+def test_all_connections_at_once() -> None:
+    net = small(update_rule=OwnRule, nu=0.1)
+    net.add_layer(nodes.Input(shape=[1, 6, 6], traces=True), "I")
+    net.add_layer(nodes.LIFNodes(shape=[1, 4, 4], traces=True), "C")
+    net.add_layer(nodes.LIFNodes(shape=[1, 2, 2]), "P")
+    net.add_layer(nodes.LIFNodes(3), "B")
+    connect(net, "I", "C", "Conv2dConnection", kernel_size=3, update_rule=learning.PostPre, nu=0.1)
+    connect(net, "C", "P", "MaxPool2dConnection", kernel_size=2, stride=2)
+    connect(net, "A", "B", "MeanFieldConnection", w=torch.tensor(1.0))
+    connect(net, "X", "B", w=weights(RNG(0), 4, 3, 1.0, True).double(), w_dtype=torch.float64)
+    found = refused(net)
+    assert list(found) == ["X_to_A", "I_to_C", "C_to_P", "A_to_B", "X_to_B"]
+    assert "OwnRule" in found["X_to_A"].message
+    assert "train(False)" in found["X_to_A"].hint
+    assert "PostPre" in found["I_to_C"].message
+    assert "decay" in found["C_to_P"].message
+    assert found["X_to_B"].code == "SNN807"
+    net.train(False)
+    assert list(refused(net)) == ["C_to_P", "A_to_B", "X_to_B"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"inputs": ["B"]}, "no layer 'B'"),
+        ({"inputs": ["X"]}, "is an Input"),
+        ({"inputs": ["A"], "one_step": True}, "drops"),
+        ({"masks": {("A", "X"): 1}}, "no connection"),
+        ({"a_plus": 1}, "must be a float"),
+        ({"draws": "torch"}, "counter or input"),
+        ({"seed": -1}, "seed"),
+        ({"clamp": {"A": 1}}, "clamp"),
+        ({"surprise": 1}, "no option"),
+    ],
+)
+def test_options(options: dict[str, Any], said: str) -> None:
+    assert said in refused(small(), **options)[None].message
+
+
+def test_a_mask_must_fit() -> None:
+    found = refused(small(), masks={("X", "A"): torch.ones(3, 4, dtype=torch.bool)})
+    assert "bool [4, 3]" in found["X_to_A"].message
+
+
+def test_changed_code_is_found() -> None:
+    net = small()
+    forward = nodes.LIFNodes.forward
+
+    def shifted(self: Any, x: Any) -> None:
+        forward(self, x + 0.5)
+
+    nodes.LIFNodes.forward = shifted
+    try:
+        assert refused(net)["A"].code == "SNN808"
+    finally:
+        nodes.LIFNodes.forward = forward
+
+
+def test_what_bindsnet_does_not_run() -> None:
+    net = small()
+    sparse = weights(RNG(0), 4, 3, 1.0, True)
+    net.add_layer(nodes.LIFNodes(3), "B")
+    connect(net, "X", "B", "SparseConnection", w=sparse, Dales_rule=torch.ones(4, 3).bool())
+    assert "Dales_rule" in refused(net)[None].message
+
+
+def test_saved_networks_are_not_loaded(tmp_path: Path) -> None:
+    net = small()
+    torch.save(net, tmp_path / "net.pt")  # as Network.save does
+    torch.save(net, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save(net.state_dict(), tmp_path / "state.pt")
+    for name in ("net.pt", "old.pt"):
+        with pytest.raises(SnnirError, match="SNN107") as caught:
+            snnir.load(tmp_path / name)
+        assert "from_bindsnet" in str(caught.value)
+    with pytest.raises(SnnirError, match="SNN101"):
+        snnir.load(tmp_path / "state.pt")
+
+
+def test_from_torch_hands_over() -> None:
+    net = small()
+    before = [p.clone() for p in net.parameters()]
+    graph = snnir.from_torch(net, name="handed")
+    assert (graph.name, list(graph.outputs), graph.dt) == ("handed", ["A"], 1e-3)
+    assert all(torch.equal(one, two) for one, two in zip(before, net.parameters(), strict=True))
+    with pytest.raises(SnnirError, match="takes no layout"):
+        snnir.from_torch(net, layout="TB")
+    x = spikes(RNG(0), 30, 2, (4,), 0.6)
+    assert snnir.diff(net, graph, x).identical
+    with pytest.raises(SnnirError, match="SNN601"):
+        snnir.diff(net, graph, np.zeros((30, 2, 5), np.float32))
+
+
+def test_a_layer_to_which_nothing_leads() -> None:
+    net = small()
+    net.add_layer(nodes.SRM0Nodes(2), "alone")
+    graph = snnir.from_bindsnet(net)
+    assert graph.inputs["alone.input"].shape == (2,)
+    assert "alone" in graph.provenance.notes[0]
+
+
+def test_subclasses_of_the_network_are_read() -> None:
+    class Model(Network):
+        """A network of the user's."""
+
+    net = Model(dt=0.5)
+    net.add_layer(nodes.Input(2), "X")
+    net.add_layer(nodes.IFNodes(2), "A")
+    connect(net, "X", "A", w=torch.eye(2))
+    assert snnir.from_bindsnet(net).dt == 0.5e-3
+    with pytest.raises(SnnirError, match="not a network of BindsNET"):
+        snnir.from_bindsnet(net.layers["A"])
