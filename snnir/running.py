@@ -208,7 +208,7 @@ def _check(name: str, value: npt.ArrayLike, signal: Signal) -> Array:
         raise error("SNN601", f"input '{name}' is empty: {list(array.shape)}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise error("SNN601", f"input '{name}' contains NaN or infinity")
-    if signal.kind is Kind.SPIKES and not np.isin(array, (0, 1)).all():
+    if signal.kind is Kind.SPIKES and ((array != 0) & (array != 1)).any():
         raise error("SNN601", f"input '{name}' carries spikes, its values must be 0 or 1")
     if signal.kind is Kind.COUNTS and ((array < 0).any() or (array != np.rint(array)).any()):
         raise error("SNN601", f"input '{name}' carries counts, must be whole and not negative")

@@ -8,7 +8,7 @@ from snnir.targets.native.program import Program
 from snnir.targets.native.writer import indented
 
 LASTING_TYPE = """\
-/* What all samples share and outlives a run: weights that learn, thresholds that adapt, counters. */
+/* What all samples share and outlives a run, such as weights that learn. */
 typedef struct snn_lasting snn_lasting;
 
 """

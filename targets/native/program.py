@@ -16,6 +16,7 @@ from snnir.ir.random import Uniform
 from snnir.ir.structure import Input
 from snnir.ir.synapses import Conv1d, Conv2d
 from snnir.ir.timing import Delay
+from snnir.lasting import lasting_states
 from snnir.targets.native.convolution import Convolution, pooled
 from snnir.targets.native.draws import write_draws
 from snnir.targets.native.neurons import Population, inlined, is_pooled
@@ -131,6 +132,8 @@ class Program:
             else:
                 self.straight(stage.nodes)
         self.stages += [Stage(f"{name}_count", "alone") for name in self.counts]
+        exchanged = self.writer.exchanged
+        self.writer.exchanged = {name: exchanged[name] for name in lasting_states(self.graph)}
         self.place_outputs()
         self.listers()
 
