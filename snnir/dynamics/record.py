@@ -42,12 +42,16 @@ def dynamics_from(record: Mapping[str, Any]) -> LifStep | Dynamics:
     try:
         if "lif" in record:
             return LifStep(**record["lif"])
+        lasting = [str(name) for name in list(record.get("lasting", []))]
+        unknown = set(lasting) - {str(name) for name, _ in record["states"]}
+        if unknown:
+            raise ValueError(f"there is no state {min(unknown)!r} to last")
         program = Dynamics(
             name=str(record["program"]),
             inputs=tuple(map(str, record["inputs"])),
             params=tuple((str(name), str(unit)) for name, unit in record["params"]),
             states=tuple(
-                State(str(name), _value(value), name in record.get("lasting", ()))
+                State(str(name), _value(value), str(name) in lasting)
                 for name, value in record["states"]
             ),
             body=tuple(

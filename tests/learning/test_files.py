@@ -94,7 +94,8 @@ def test_random_numbers_of_a_folder_go_on(tmp_path: Path) -> None:
 
 def test_files_of_states(tmp_path: Path) -> None:
     path = tmp_path / "w.npz"
-    np.savez(path, **{"a/b:w": np.ones(2)})
+    kept: dict[str, Any] = {"a/b:w": np.ones(2)}
+    np.savez(path, **kept)
     assert snnir.read_lasting(str(path))["a/b:w"].tolist() == [1, 1]
     np.savez(path, names=np.array(["output/y"]), array_0=np.ones(2))
     with pytest.raises(snnir.SnnirError, match="SNN601.*holds nothing that lasts"):

@@ -70,7 +70,8 @@ def test_what_was_learned_is_kept() -> None:
     trained = still(snnir.with_lasting(graph, kept))
     found = (snnir.run(trained, x, ["synapses"]), snnir.run(frozen, x, ["synapses"]))
     # Sums of such weights are rounded in another way; the note says so.
-    np.testing.assert_allclose(*(run.recorded["synapses"] for run in found), rtol=1e-5, atol=1e-6)
+    one, two = (run.recorded["synapses"] for run in found)
+    np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
     (note,) = frozen.provenance.notes
     assert "synapses" in note
     assert "rounded" in note
@@ -152,8 +153,8 @@ def test_chips_take_the_frozen_network(target: str) -> None:
     ]
     if not wanted:
         x = inputs_of(frozen, 20, batch=1)
-        same = [snnir.compile(g, target).run(x).output for g in (frozen, as_plain)]
-        np.testing.assert_array_equal(*same)
+        one, two = (snnir.compile(g, target).run(x).output for g in (frozen, as_plain))
+        np.testing.assert_array_equal(one, two)
 
 
 def test_on_the_command_line(tmp_path: Any) -> None:

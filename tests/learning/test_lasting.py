@@ -204,3 +204,15 @@ def test_counters_go_round() -> None:
     assert int(last.lasting["u:step"]) == 2
     first = snnir.run(graph, x)
     np.testing.assert_array_equal(last.outputs["numbers"][2:], first.outputs["numbers"][:2])
+
+
+def test_records_of_programs_say_what_lasts() -> None:
+    from snnir.dynamics.record import dynamics_from, dynamics_record
+    from tests.learning.networks import adaptive, trace
+
+    for program in (adaptive, rewarded, trace):
+        assert dynamics_from(dynamics_record(program)) == program
+    assert "lasting" not in dynamics_record(trace)
+    for wrong in (["v", "w"], "theta", 3, [None]):
+        with pytest.raises(snnir.SnnirError, match="SNN102.*damaged"):
+            dynamics_from({**dynamics_record(adaptive), "lasting": wrong})

@@ -9,11 +9,14 @@ import pytest
 
 import snnir
 from snnir.bounds import value_bounds
-from snnir.ir import Graph, Input, Node, PickMax2d, Signal, Uniform, Value
+from snnir.dynamics import dynamics, select
+from snnir.ir import Add, Graph, Input, Linear, Node, PickMax2d, Signal, Step, Uniform, Value
 from snnir.lasting import is_learning
 from snnir.pipeline import LEVELS
 from snnir.streams import Kind
-from tests.learning.networks import inputs_of, learning_graph, random_graph
+from snnir.tensors import FrozenDict
+from tests.helpers import lif_step
+from tests.learning.networks import inputs_of, learning_graph, random_graph, scalar
 from tests.learning.random_graphs import random_learning_graph
 
 #: Passes after which not a bit may be another one: factors in these networks are powers of two.
@@ -87,23 +90,43 @@ def test_bounds_of_picked_values() -> None:
     assert (bound.low.tolist(), bound.high.tolist()) == ([[[0.0]]], [[[1.0]]])
 
 
+@dynamics(params={"threshold": "1"}, states={"v": 0.0}, lasting={"theta": 0.0})
+def shifted(x: Any, v: Any, theta: Any, threshold: Any) -> Any:
+    """A neuron whose threshold lasts, and is not changed."""
+    h = 0.5 * v + x
+    spike = h >= threshold + theta
+    return {"v": select(spike, 0.0, h), "theta": theta}, spike
+
+
+def adapting(threshold: float, reads: Any) -> Graph:
+    """Return neurons with a lasting threshold between matrices."""
+    ops: dict[str, tuple[Any, tuple[str, ...]]] = {
+        "x": (Input(Signal(Kind.SPIKES, (3,))), ()),
+        "fc": (Linear(snnir.Tensor(np.eye(3, dtype=np.float32))), ("x",)),
+        "out": (Step(shifted, FrozenDict(scalar(threshold=threshold))), ("fc",)),
+        "read": (Linear(snnir.Tensor(np.asarray(reads, np.float32))), ("out",)),
+        "last": (lif_step(), ("read",)),
+    }
+    nodes = {n: Node(n, op, tuple(map(Value, sources))) for n, (op, sources) in ops.items()}
+    return Graph(nodes, {"output": Value("last")}, 1e-3).verify()
+
+
 def test_a_threshold_that_lasts_is_unknown() -> None:
     """A neuron that never fires as the graph starts may fire after another run."""
-    graph = learning_graph()
-    out = graph["out"].op
-    high = snnir.Tensor(np.float32(1e6))
-    from dataclasses import replace
+    graph = adapting(1e6, np.ones((2, 3)))
+    assert value_bounds(graph)[Value("out")].high.tolist() == [1, 1, 1]
+    assert value_bounds(graph.apply("freeze"))[Value("out")].high.tolist() == [0, 0, 0]
+    assert graph.apply("dead-neurons,fold-constants") == graph
+    x = {"x": np.ones((20, 1, 3), np.float32)}
+    low = {"out:theta": np.full(3, -1e6)}
+    assert snnir.run(graph, x, ["out"], lasting=low).recorded["out"].sum() > 0
 
-    from snnir.tensors import FrozenDict
 
-    editor = graph.edit()
-    editor.set_op("out", replace(out, params=FrozenDict({**out.params, "threshold": high})))  # type: ignore[attr-defined,call-arg]
-    changed = editor.graph().verify()
-    assert value_bounds(changed)[Value("out")].high.max() == 1
-    same = changed.apply("dead-neurons,fold-constants")
-    assert same == changed
-    low = {"out:theta": np.full(4, -1e6)}
-    assert snnir.run(same, inputs_of(same), lasting=low).output.sum() > 0
+def test_what_lasts_keeps_its_shape() -> None:
+    """Neurons that nobody reads go only where nothing of them lasts."""
+    graph = adapting(1.0, [[1, 0, 1], [0, 0, 1]])
+    assert graph.apply("dead-neurons") == graph
+    assert graph.apply("freeze,dead-neurons").signal("out").shape == (2,)
 
 
 def test_what_is_learned_is_not_dead() -> None:
@@ -117,8 +140,6 @@ def test_what_is_learned_is_not_dead() -> None:
 
 
 def test_random_numbers_are_no_constants() -> None:
-    from snnir.ir import Add, Linear
-
     weights = snnir.Tensor(np.zeros((2, 2), np.float32))
     ops: dict[str, tuple[Any, tuple[str, ...]]] = {
         "x": (Input(Signal(Kind.ANALOG, (2,))), ()),
