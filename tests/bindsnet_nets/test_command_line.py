@@ -15,6 +15,8 @@ from bindsnet.network import Network
 from bindsnet.network.nodes import DiehlAndCookNodes, Input
 from bindsnet.network.topology import Connection
 
+pytestmark = pytest.mark.framework
+
 
 def net():
     torch.manual_seed(0)
