@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from snnir.cli import main
+
+pytestmark = pytest.mark.framework
 from tests.bindsnet_nets.nets import Network  # noqa: F401  (skips without BindsNET)
 
 MODEL = """
@@ -14,8 +16,6 @@ import torch
 from bindsnet.network import Network
 from bindsnet.network.nodes import DiehlAndCookNodes, Input
 from bindsnet.network.topology import Connection
-
-pytestmark = pytest.mark.framework
 
 
 def net():
