@@ -111,9 +111,12 @@ def _checked(name: str, array: Array, wanted: Lasting) -> Array:
     if array.dtype.kind not in "fiu" or array.shape != wanted.shape:
         got = f"{array.dtype} {list(array.shape)}"
         raise error("SNN601", f"lasting state '{name}' must be {list(wanted.shape)}, got {got}")
-    if not np.isfinite(array).all():
+    is_whole = np.dtype(wanted.dtype).kind in "iu"
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array if is_whole else array.astype(wanted.dtype)).all()
+    if not finite:
         raise error("SNN601", f"lasting state '{name}' contains NaN or infinity")
-    if np.dtype(wanted.dtype).kind in "iu":
+    if is_whole:
         ends = np.iinfo(wanted.dtype)
         whole = (array == np.rint(array)) & (array >= ends.min) & (array <= ends.max)
         if not whole.all():

@@ -36,7 +36,7 @@ def bindsnet(module: str) -> Any:
         if found is None or importlib.util.find_spec("torch") is None:
             raise SystemExit(
                 "the network is built with BindsNET: "
-                "pip install torch scipy tqdm && pip install --no-deps bindsnet==0.3.4"
+                "pip install torch && pip install --no-deps bindsnet==0.3.4"
             )
         package = types.ModuleType("bindsnet")
         package.__path__ = list(found.submodule_search_locations or ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,11 @@ def _write(spikes: Any, path: Path, name: str) -> None:
     if path.suffix == ".npy":
         np.save(image, spikes, allow_pickle=False)
     else:
-        np.savez_compressed(image, **{name: spikes})
+        # Not `savez`, which takes no array of the name of one of its own arguments.
+        with (
+            zipfile.ZipFile(image, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open(f"{name}.npy", "w", force_zip64=True) as entry,
+        ):
+            np.lib.format.write_array(entry, spikes, allow_pickle=False)
     with snnir.replacing(path) as file:
         file.write(image.getbuffer())

@@ -124,7 +124,8 @@ class Encoder:
         scale = self.rate
         if self.kind == "poisson":
             if dt is None:
-                raise error("SNN303", "poisson needs a graph with a time step", node=x.node)
+                what = "poisson needs a graph with a time step"
+                raise error("SNN303", what, node=x.node, hint="encode after discretize")
             scale *= dt
         elif self.normalize:
             x = parts.step("normal", programs.normalise, (x, parts.largest("largest", x)))

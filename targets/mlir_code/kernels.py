@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-import numpy as np
-
+from snnir.targets.mlir_code.choices import least, picked, winner
 from snnir.targets.mlir_code.code import (
-    DTYPES,
     PARALLEL,
     REDUCTION,
     Array,
@@ -23,6 +21,8 @@ from snnir.targets.mlir_code.code import (
     is_real,
 )
 from snnir.targets.mlir_code.weights import Held
+
+__all__ = ["winner"]  # the other functions are defined here
 
 Pairs = Sequence[Sequence[int]]
 #: Operands of a sum that are read from where they are; more are put into one tensor before, as
@@ -333,10 +333,8 @@ def max_pool(
 ) -> Array:  # fmt: skip
     """Largest element of each window."""
     x = code.converted(x, element)
-    word, least = "arith.maximumf", -np.inf
-    if not is_real(element):
-        word, least = "arith.maxsi", int(np.iinfo(DTYPES[element]).min)
-    start = code.number(least, element)
+    word = "arith.maximumf" if is_real(element) else "arith.maxsi"
+    start = least(code, element)
     x = _padded(code, x, ((0, 0), *padding), start)
 
     def rule(best: Scalar, value: Scalar) -> Scalar:
@@ -345,46 +343,13 @@ def max_pool(
     return _pooled(code, x, kernel, stride, start, rule)
 
 
-def winner(code: Code, x: Array, *, element: str) -> Array:
-    """1 for the first largest element of each row if it is above 0, else 0."""
-    rows, size = x.dims
-    low = -np.inf if is_real(x.element) else int(np.iinfo(DTYPES[x.element]).min)
-    best = code.filled((rows,), code.number(low, x.element))
-    place = code.filled((rows,), code.number(size, "i64"))
-    compare = "arith.cmpf" if is_real(x.element) else "arith.cmpi"
-    signed = ("ogt", "oeq") if is_real(x.element) else ("sgt", "eq")
-
-    def body(given: list[Scalar]) -> list[Scalar]:
-        value, top, first = given
-        own = code.op("linalg.index 1 : index")
-        own = code.op(f"arith.index_cast {own} : index to i64")
-        above, same = (
-            code.op(f"{compare} {how}, {value.name}, {top.name} : {x.element}") for how in signed
-        )
-        before = code.op(f"arith.cmpi slt, {own}, {first.name} : i64")
-        tie = code.op(f"arith.andi {same}, {before} : i1")
-        wins = code.op(f"arith.ori {above}, {tie} : i1")
-        if is_real(x.element):  # a NaN wins, as in NumPy, and then does not fire
-            lost = code.op(f"arith.cmpf uno, {value.name}, {value.name} : {x.element}")
-            open_ = code.op(f"arith.cmpf ord, {top.name}, {top.name} : {x.element}")
-            first_lost = code.op(f"arith.andi {lost}, {open_} : i1")
-            wins = code.op(f"arith.ori {wins}, {first_lost} : i1")
-        return [
-            code.scalar(f"arith.select {wins}, {value.name}, {top.name}", x.element),
-            code.scalar(f"arith.select {wins}, {own}, {first.name}", "i64"),
-        ]
-
-    row = ("d0",)
-    best, place = code.loop(
-        [PARALLEL, REDUCTION], [(x, ("d0", "d1"))], [(best, row), (place, row)], body
-    )
-    zero = code.number(0, x.element)
-
-    def pick(given: list[Scalar]) -> Scalar:
-        own = code.op("linalg.index 1 : index")
-        own = code.op(f"arith.index_cast {own} : index to i64")
-        here = code.op(f"arith.cmpi eq, {own}, {given[1].name} : i64")
-        fires = code.op(f"{compare} {signed[0]}, {given[0].name}, {zero.name} : {x.element}")
-        return code.cast(Scalar(code.op(f"arith.andi {here}, {fires} : i1"), "i1"), element)
-
-    return code.each([(best, row), (place, row)], x.dims, element, pick)
+def pick_max_pool(
+    code: Code, scores: Array, x: Array, *, kernel: Sequence[int], stride: Sequence[int],
+    padding: Pairs, element: str,
+) -> Array:  # fmt: skip
+    """The element of x where each window of the scores has its first largest."""
+    around = ((0, 0), *padding)
+    ranked = _padded(code, scores, around, least(code, scores.element))
+    given = _padded(code, code.converted(x, element), around, code.number(0, element))
+    extents = _extents(ranked.dims[2:], kernel, stride, (1, 1))
+    return picked(code, ranked, given, kernel, stride, extents)

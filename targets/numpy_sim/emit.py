@@ -320,7 +320,8 @@ def step_source(program: Dynamics, name: str, inner: str) -> str:
     program = safe_names(program)
     params = "".join(f", {param}" for param, _ in program.params)
     printer = Expressions(program, "python", "kind({!r})")
-    lines = [f"\ndef {name}({', '.join(program.inputs)}, state{params}, like=None):"]
+    given = ", ".join((*program.inputs, "state"))
+    lines = [f"\ndef {name}({given}{params}, like=None):"]
     outputs = ", ".join(output for output, _ in program.outputs)
     lines.append(f'    """One step of {identifier(program.name)}; yields {outputs}."""  # {inner}')
     if inner != "np.float32":

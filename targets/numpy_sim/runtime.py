@@ -105,7 +105,8 @@ def check_record(model: Model, record: Sequence[str]) -> None:
     """Raise UnknownRecord for the first name that is no value and no `node:state`."""
     units = model.units.values()
     known = {*model.inputs, *(name for unit in units for name in unit.results)}
-    known |= {f"{unit.name}:{key}" for unit in units for key in unit.initial}
+    remembering = [unit for unit in units if unit.kind != "random"]
+    known |= {f"{unit.name}:{key}" for unit in remembering for key in unit.initial}
     for name in record:
         if name not in known:
             close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -130,6 +131,7 @@ class Source:
         """Return the parts of batch and neurons, None for one device."""
         return mesh_shape(self.target.mesh) if self.target.mesh else None
 
+    @cached_property
     def exported(self) -> export.Exported:
         """Return the forward pass from rest, for any number of steps and samples.
 

@@ -87,12 +87,23 @@ def is_pooling(program: Program) -> bool:
     return any(u.function in program.steps and program.steps[u.function].pooling for u in units)
 
 
-def kept_states(program: Program, lasting: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what lasts of an earlier run, in the types of the states."""
+def kept_states(
+    program: Program, tensors: Mapping[str, Any], lasting: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what lasts before the first step, in the types of the states.
+
+    Args:
+        program: The network.
+        tensors: Its tensors by `node.attribute`.
+        lasting: What lasts of an earlier run; the rest is as the network has it.
+    """
     found = {}
-    for name, value in lasting.items():
-        unit = program.model.units[name.rpartition(":")[0]]
-        found[name] = np.asarray(value).astype(state_kind(program, unit))
+    for unit in program.model.units.values():
+        for key, shape in unit.lasting.items():
+            name, first = f"{unit.name}:{key}", unit.initial[key]
+            value = tensors[unit.tensors[first]] if isinstance(first, str) else first
+            value = np.asarray(lasting.get(name, value)).astype(state_kind(program, unit))
+            found[name] = np.broadcast_to(value, shape)
     return found
 
 
@@ -229,7 +240,7 @@ class Simulator:
         names = tuple(dict.fromkeys([*model.outputs.values(), *record]))
         with precision(self.wide):
             if not resume or self._state is None:
-                given = kept_states(self.program, lasting or {})
+                given = self.started(lasting or {})
                 self._state, self._late = self._rest(self.tensors, batch, given), {}
             xs = self.device_inputs(inputs, room, batch)
             values, sums, self._state = self._run(
@@ -249,9 +260,7 @@ class Simulator:
 
     def started(self, lasting: Mapping[str, Any]) -> dict[str, Any]:
         """Return what lasts before the first step, given some of it."""
-        given = kept_states(self.program, lasting)
-        with precision(self.wide):
-            return kept_of(self.program, self._rest(self.tensors, 1, given))
+        return kept_states(self.program, self.tensors, lasting)
 
     def late(self, name: str, y: Any) -> Any:
         """Shift a trace by the record offset; what does not fit is kept for the next call."""

@@ -229,7 +229,9 @@ def pick_max_pool(
     places = places + lax.broadcasted_iota(jnp.int32, ranked.shape, 3)
 
     def first_largest(a: Any, b: Any) -> Any:
-        ahead = (a[0] > b[0]) | ((a[0] == b[0]) & (a[1] < b[1]))
+        lost = jnp.isnan(a[0]) & ~jnp.isnan(b[0])  # a NaN is chosen, as in NumPy
+        same = (a[0] == b[0]) | (jnp.isnan(a[0]) & jnp.isnan(b[0]))
+        ahead = (a[0] > b[0]) | lost | (same & (a[1] < b[1]))
         return tuple(jnp.where(ahead, p, q) for p, q in zip(a, b, strict=True))
 
     nothing = (jnp.asarray(-jnp.inf, ranked.dtype), jnp.asarray(size[0] * size[1], jnp.int32))

@@ -100,14 +100,14 @@ def _write_weights(source: Any, file: BinaryIO) -> None:
 
 def _write_export(source: Any, file: BinaryIO) -> None:
     try:
-        file.write(source.exported().serialize())
+        file.write(source.exported.serialize())
     except ImportError as missing:
         hint = "pip install 'snnir[jax]'"
         raise error("SNN503", f"target 'xla' cannot export ({missing})", hint=hint) from None
 
 
 def _write_text(source: Any, file: BinaryIO) -> None:
-    file.write(source.exported().mlir_module().encode("utf-8"))
+    file.write(source.exported.mlir_module().encode("utf-8"))
 
 
 def _need_jax() -> None:

@@ -250,7 +250,7 @@ class TestBesideSnntorch:
         import torch
 
         x = samples(batch=200)
-        options = {"tau": 4.0, "threshold": 0.2}
+        options: dict[str, Any] = {"tau": 4.0, "threshold": 0.2}
         theirs = spikegen.latency(torch.tensor(x), WINDOW, clip=True, bypass=True, **options)
         ours = snnir.encode("latency", x, WINDOW, code="charging", **options)
         assert np.array_equal(ours, theirs.numpy())
@@ -290,7 +290,7 @@ class TestBesideSpikingjelly:
     @pytest.mark.parametrize("function", ["linear", "log"])
     def test_latency(self, encoding: Any, function: str) -> None:
         theirs = self.stepped(encoding.LatencyEncoder(WINDOW, function), samples(), WINDOW)
-        options = {"like": "spikingjelly", "enc_function": function}
+        options: dict[str, Any] = {"like": "spikingjelly", "enc_function": function}
         assert np.array_equal(snnir.encode("latency", samples(), WINDOW, **options), theirs)
 
     def test_latency_of_a_graph_in_windows(self, encoding: Any) -> None:
@@ -407,10 +407,10 @@ class TestCommandLine:
         wanted = snnir.encode("poisson", samples(), 30, rate=200.0, seed=5)
         line = "data.npy --kind poisson --steps 30 --seed 5 --set rate=200.0 -o"
         assert "[30, 3, 2, 3, 2]" in self.run(f"{line} x.npy", capsys)
-        self.run(f"{line} x.npz --name pixels", capsys)
+        self.run(f"{line} x.npz --name file", capsys)
         assert np.array_equal(np.load("x.npy"), wanted)
         with np.load("x.npz") as found:
-            assert np.array_equal(found["pixels"], wanted)
+            assert np.array_equal(found["file"], wanted)
 
     def test_like(self, capsys: pytest.CaptureFixture[str]) -> None:
         pytest.importorskip("torch")

@@ -25,18 +25,20 @@ def weights(post: int, pre: int) -> Array:
 def with_torch(given: Array) -> Array:
     import torch
 
-    from snnir.targets.torch_sim.learning import normalised
+    from snnir.targets.torch_sim import learning
 
-    return normalised(torch.from_numpy(given), torch.tensor(TOTAL), "cascade").numpy()
+    return learning.normalised(torch.from_numpy(given), torch.tensor(TOTAL), "cascade").numpy()
 
 
 def with_xla(given: Array) -> Array:
     import jax
 
-    from snnir.targets.xla_sim.learning import normalised
+    from snnir.targets.xla_sim import learning
 
-    compiled = jax.jit(lambda *values: normalised(*values[:2], "cascade", values[2]))
-    return np.asarray(compiled(given, TOTAL, np.float32(-np.inf)))
+    def run(weight: Array, total: Array, low: Array) -> Array:
+        return learning.normalised(weight, total, "cascade", low)
+
+    return np.asarray(jax.jit(run)(given, TOTAL, np.float32(-np.inf)))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -68,37 +69,36 @@ def wide_graph() -> Graph:
     return changed(graph, rule=replace(pair, dtype="f64"), params=params, total=total)
 
 
-CASES: dict[str, tuple[Graph, str, int, tuple[int, ...]]] = {
-    "alone": (changed(learning_graph(pair, 13, 9), sums="cascade"), "float32", 28, (1,)),
-    "batches": (changed(learning_graph(pair, 13, 9), sums="cascade"), "float32", 28, (5, 3)),
-    "one neuron": (learning_graph(pair, 7, 1), "float32", 28, (2,)),
-    "float64": (learning_graph(rewarded, 13, 9, total=None), "float64", 28, (2,)),
-    "tiles": (wide_graph(), "reproducible", 160, (5,)),
+CASES: dict[str, tuple[Graph, str, int, int]] = {
+    "one neuron": (learning_graph(pair, 7, 1), "float32", 28, 1),
+    "cascade": (changed(learning_graph(pair, 13, 9), sums="cascade"), "float32", 28, 3),
+    "float64": (learning_graph(rewarded, 13, 9, total=None), "float64", 28, 2),
+    "tiles": (wide_graph(), "reproducible", 160, 5),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_reference(name: str) -> None:
-    graph, precision, steps, batches = CASES[name]
+    graph, precision, steps, batch = CASES[name]
     watch = WATCH + (["synapses:e"] if name == "float64" else [])
     reference = snnir.compile(graph, "numpy", precision=precision)
     made: Any = snnir.compile(graph, "xla", precision=precision)
-    for batch in batches:
-        x = inputs_of(graph, steps, batch)
-        want = reference.run(x, watch)
-        assert want.output.sum() > 5
-        for state, value in want.lasting.items():
-            assert not np.array_equal(want.recorded[state][0, 0], value), "it learns"
-        equal(made.run(x, watch), want)
-        want = reference.run(x, watch, resume=True)
-        equal(made.run(x, watch, resume=True), want)
-        given = {state: value.astype(np.float64) for state, value in want.lasting.items()}
-        equal(made.run(x, watch, lasting=given), reference.run(x, watch, lasting=given))
-        fewer = {node: value[: steps - 2] for node, value in x.items()}
-        partly = {"out:theta": given["out:theta"]}
-        equal(made.run(fewer, watch, lasting=partly), reference.run(fewer, watch, lasting=partly))
-    # The same program ran all of them, also where a run has a few steps less.
-    assert made.simulator._run._cache_size() == len(batches)
+    x = inputs_of(graph, steps, batch)
+    want = reference.run(x, watch)
+    assert want.output.sum() > 5
+    for state, value in want.lasting.items():
+        assert not np.array_equal(want.recorded[state][0, 0], value), "it learns"
+    equal(made.run(x, watch), want)
+    want = reference.run(x, watch, resume=True)
+    equal(made.run(x, watch, resume=True), want)
+    given = {state: value.astype(np.float64) for state, value in want.lasting.items()}
+    equal(made.run(x, watch, lasting=given), reference.run(x, watch, lasting=given))
+    fewer = {node: value[: steps - 2] for node, value in x.items()}
+    partly = {"out:theta": given["out:theta"]}
+    equal(made.run(fewer, watch, lasting=partly), reference.run(fewer, watch, lasting=partly))
+    # The same compiled program ran all of them, also where a run has a few steps less.
+    simulator = made.simulator
+    assert [simulator._run._cache_size(), simulator._rest._cache_size()] == [1, 1]
 
 
 def test_random_numbers() -> None:
@@ -136,15 +136,15 @@ def test_sums_in_order() -> None:
     np.testing.assert_array_equal(found, kernels_learning.plastic_sum(x, weight))
     assert not np.isnan(found).any()
     assert not np.array_equal(found, x @ np.nan_to_num(weight).T)
-    for batch in (1, 2, 31, 32, 33, 50):  # in one expression, and by a loop
+    for batch in (1, 32, 33):  # in one expression, and by a loop
         y = rng.normal(size=(batch, 40)).astype(np.float32)
         np.testing.assert_array_equal(jax.jit(learning.snn_batch_sum)(y), snn_batch_sum(y))
 
 
 def test_normalised() -> None:
     rng = RNG(4)
-    for post, pre, sums in ((1, 5, "cascade"), (41, 300, "cascade"), (9, 1, "cascade"),
-                            (3, 70, "cascade"), (33, 5000, "cascade"), (9, 70, "order")):  # fmt: skip
+    cases = ((33, 5000, "cascade"), (3, 70, "cascade"), (9, 1, "cascade"), (9, 70, "order"))
+    for post, pre, sums in cases:
         weight = rng.normal(size=(post, pre)).astype(np.float32)
         weight[-1] = 0
         total = rng.random(post).astype(np.float32)
@@ -198,7 +198,7 @@ def read(path: Path) -> dict[str, Any]:
         return {str(name): file[f"array_{i}"] for i, name in enumerate(file["names"])}
 
 
-def test_folder_and_exported_program(tmp_path: Path) -> None:
+def test_folder_and_exported_program(tmp_path: Path, monkeypatch: Any) -> None:
     """They run from their files alone, give what lasts and take it up again."""
     graph = drawn_graph()
     x = inputs_of(graph, 30, 3)["p"]
@@ -206,25 +206,21 @@ def test_folder_and_exported_program(tmp_path: Path) -> None:
     first = reference.run(x)
     second = reference.run(x, lasting=first.lasting)
     assert not np.array_equal(first.output, second.output)
-    made: Any = snnir.compile(graph, "xla")
-    made.save(tmp_path / "out")
+    snnir.compile(graph, "xla").save(tmp_path / "out")
     np.save(tmp_path / "x.npy", x)
-    path = tmp_path / "first.npz"
     entries = {f"lasting/{name}": value for name, value in first.lasting.items()}
-    np.savez(path, **entries)
-    for extra in ([], ["--exported"]):
-        command = [sys.executable, "-I", str(tmp_path / "out" / "model.py"), *extra]
-        command += [str(tmp_path / "x.npy"), "--lasting", str(path), "-o", str(tmp_path / "y.npz")]
-        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
-        found = read(tmp_path / "y.npz")
+    np.savez(tmp_path / "first.npz", **entries)  # type: ignore[arg-type]
+    monkeypatch.chdir(tmp_path)
+    command = ["out/model.py", "x.npy", "--lasting", "first.npz", "-o"]
+    subprocess.run([sys.executable, "-I", *command, "exported.npz", "--exported"], check=True)
+    monkeypatch.setattr(sys, "argv", [*command, "plain.npz"])
+    runpy.run_path(command[0], run_name="__main__")
+    for name in ("exported.npz", "plain.npz"):
+        found = read(tmp_path / name)
         np.testing.assert_array_equal(found["output/output"], second.output)
-        for name, value in second.lasting.items():
-            assert found[f"lasting/{name}"].dtype == value.dtype
-            np.testing.assert_array_equal(found[f"lasting/{name}"], value, name)
-
-    outputs, lasting = made.function(made.simulator.tensors, {"p": x})
-    np.testing.assert_array_equal(outputs["output"], first.output)
-    np.testing.assert_array_equal(lasting["synapses:w"], first.lasting["synapses:w"])
+        for state, value in second.lasting.items():
+            assert found[f"lasting/{state}"].dtype == value.dtype
+            np.testing.assert_array_equal(found[f"lasting/{state}"], value, state)
 
 
 def test_what_is_learned_is_constant_to_gradients() -> None:
@@ -238,14 +234,18 @@ def test_what_is_learned_is_constant_to_gradients() -> None:
     graph = Graph({n.name: n for n in nodes}, {"y": Value("synapses")}, dt=1e-3).verify()
     x = inputs_of(graph, 12, 2)
     made: Any = snnir.compile(graph, "xla")
-    after = made.run(x, ["synapses:w"]).recorded["synapses:w"]
+    result = made.run(x, ["synapses:w"])
+    after = result.recorded["synapses:w"]
     before = np.concatenate([op.weight.numpy()[None, None], after[:-1]])
     assert not np.array_equal(before[0], before[-1])
 
     def total(given: Any, tensors: Any) -> Any:
-        return made.function(tensors, given)[0]["y"].sum()
+        outputs, lasting = made.function(tensors, given)
+        return outputs["y"].sum(), lasting
 
-    by_input, by_tensor = jax.jit(jax.grad(total, argnums=(0, 1)))(x, made.simulator.tensors)
+    function = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))
+    (by_input, by_tensor), lasting = function(x, made.simulator.tensors)
+    np.testing.assert_array_equal(lasting["synapses:w"], result.lasting["synapses:w"])
     wanted = np.broadcast_to(before.sum(2), x["x"].shape)
     np.testing.assert_allclose(by_input["x"], wanted, rtol=1e-6)
     assert not np.any(by_input["post"])
