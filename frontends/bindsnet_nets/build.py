@@ -38,6 +38,9 @@ MILLISECOND = 1e-3
 #: What of a layer a rule's input is, and at which end of the connection.
 _READ_OF = {"x_pre": "x", "x_post": "x", "probability": "s_prob"}
 
+#: What objects raise that were tampered with.
+_UNREADABLE = (Unsupported, AttributeError, IndexError, TypeError, ValueError)
+
 
 @dataclass
 class Parts:
@@ -48,12 +51,14 @@ class Parts:
         cells: Step programs of the layers that are no `Input`.
         traces: Step programs that keep the traces of layers besides.
         reads: What rules read of every layer.
+        rounding: Layers and connections that may round elsewhere than BindsNET's.
     """
 
     synapses: dict[Edge, Synapses] = field(default_factory=dict)
     cells: dict[str, Written] = field(default_factory=dict)
     traces: dict[str, Written] = field(default_factory=dict)
     reads: dict[str, set[str]] = field(default_factory=dict)
+    rounding: list[str] = field(default_factory=list)
 
 
 def read_parts(plan: Plan) -> Parts:
@@ -66,10 +71,11 @@ def read_parts(plan: Plan) -> Parts:
     for edge, connection in plan.connections.items():
         try:
             found = read_connection(edge, connection, bool(plan.network.learning), plan.options)
-        except Unsupported as failure:
+        except _UNREADABLE as failure:
             problems.append(_problem(edge_name(edge), failure))
             continue
         parts.synapses[edge] = found
+        parts.rounding += [found.name] if found.rounds else []
         for name in found.reads:
             if name in _READ_OF:
                 end = edge[0] if name == "x_pre" else edge[1]
@@ -77,7 +83,7 @@ def read_parts(plan: Plan) -> Parts:
     for name, layer in plan.layers.items():
         try:
             _read_layer(plan, name, layer, parts)
-        except Unsupported as failure:
+        except _UNREADABLE as failure:
             problems.append(_problem(name, failure))
     if problems:
         raise SnnirError(problems)
@@ -93,11 +99,16 @@ def _read_layer(plan: Plan, name: str, layer: Any, parts: Parts) -> None:
         trace = write_trace(layer, reads, summed=is_input)
         if trace is not None:
             parts.traces[name] = trace
+    if kind_of(layer) == "IzhikevichNodes" and not sums_exactly(weights_of(layer.S, "S")):
+        parts.rounding.append(name)
     if "x" in reads and not layer.traces:
         raise Unsupported("keeps no trace, which a rule reads", "give it traces=True")
 
 
-def _problem(name: str, failure: Unsupported) -> Diagnostic:
+def _problem(name: str, failure: Exception) -> Diagnostic:
+    if not isinstance(failure, Unsupported):
+        what = f"does not look like BindsNET's: {type(failure).__name__}: {failure}"
+        return Diagnostic("SNN802", what, node=name)
     return Diagnostic(failure.code, str(failure), node=name, hint=failure.hint)
 
 
@@ -121,7 +132,7 @@ class Builder:
         """Return the graph."""
         reward = any("reward" in found.reads for found in self.parts.synapses.values())
         if reward:
-            self.reward = self.once("reward", Input(Signal(Kind.ANALOG, (1,))))
+            self.editor.add(self.plan.reward, Input(Signal(Kind.ANALOG, (1,))))
         for layer in self.plan.layers:
             self.layer(layer)
         outputs = {layer: self.spikes(layer) for layer in self.plan.spiking}
@@ -247,7 +258,8 @@ class Builder:
         source, target = synapses.edge
         late = self.plan.is_delayed(synapses.edge)
         spikes = self.before(source) if late else self.spikes(source)
-        name = self.editor.fresh(synapses.name)
+        taken = synapses.name in self.plan.layers
+        name = self.editor.fresh(f"{synapses.name}.synapses" if taken else synapses.name)
         if synapses.rates is not None:
             return self.pooled(name, synapses, spikes)
         if isinstance(synapses.op, Conv2d):
@@ -274,7 +286,7 @@ class Builder:
         """Return what a rule reads: of this step."""
         source, target = synapses.edge
         if wanted == "reward":
-            return self.reward
+            return Value(self.plan.reward)
         layer = source if wanted in ("pre", "x_pre", "p_plus") else target
         if wanted in _READ_OF:
             return self.flat(self.result(layer, _READ_OF[wanted]), layer)

@@ -43,8 +43,7 @@ def confirmed(plan: Plan, parts: Parts, graph: Graph) -> Graph:
     pairs |= weight_pairs(graph, theirs.weights, ours.lasting)
     different = [name for name, (one, two) in pairs.items() if not _equal(one, two)]
     steps = len(next(iter(given.values())))
-    loose = [s.name for s in parts.synapses.values() if s.rounds]
-    if different and not loose and not _is_close(pairs):
+    if different and not parts.rounding and not _is_close(pairs):
         _refuse(different[0], *pairs[different[0]])
     what = "equal in every bit" if not different else f"{', '.join(different)} differ by rounding"
     note = f"beside BindsNET over {steps} steps of made-up input: {what}"

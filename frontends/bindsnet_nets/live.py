@@ -110,7 +110,7 @@ def input_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
         found |= {draw_name(name): shapes[name] for name in plan.drawing}
     rules = [type(c.update_rule).__name__ for c in plan.connections.values()]
     if plan.network.learning and {"MSTDP", "MSTDPET", "Rmax"} & set(rules):
-        found["reward"] = (1,)
+        found[plan.reward] = (1,)
     return found
 
 
@@ -251,11 +251,12 @@ class _Runner:
                 self.seen.setdefault(f"{name}:{state}", []).append(array_of(value).copy())
 
     def _rewarded(self, update: Any) -> Any:
-        if "reward" not in self.given:
+        name = self.plan.reward
+        if name not in self.given:
             return update
 
         def run(**options: Any) -> None:
-            reward = torch.from_numpy(np.array(self.given["reward"][self.step - 1]))
+            reward = torch.from_numpy(np.array(self.given[name][self.step - 1]))
             options["reward"] = reward[:, :, None] if self.batch > 1 else reward.reshape(())
             update(**options)
 

@@ -78,6 +78,11 @@ class Plan:
         found = [name for name, layer in self.layers.items() if draws_of(layer)]
         return {name: (self.options.seed + at) % (1 << 64) for at, name in enumerate(found)}
 
+    @property
+    def reward(self) -> str:
+        """Name of the input of rewards."""
+        return "reward" if "reward" not in self.layers else "network.reward"
+
     def is_delayed(self, edge: Edge) -> bool:
         """Whether a connection carries the spikes of the step before."""
         order = list(self.layers)
@@ -180,6 +185,7 @@ def _layer_problems(network: Any) -> list[Diagnostic]:
             if layer.dt is None:
                 hint = "add layers by network.add_layer"
                 raise Unsupported("has no time step", hint)
+            _check_unchanged(layer, "forward")
             if id(layer) in seen:
                 raise Unsupported(f"is the same object as layer '{seen[id(layer)]}'")
             if kind == "Input" and name in targets:
@@ -200,12 +206,23 @@ def _edge_problems(network: Any) -> list[Diagnostic]:
         if ends != (connection.source, connection.target):
             message = "its source and target are not the layers of these names"
             found.append(Diagnostic("SNN802", message, node=name))
+        try:
+            _check_unchanged(connection, "compute", "update", "normalize")
+        except Unsupported as failure:
+            found.append(Diagnostic(failure.code, str(failure), node=name, hint=failure.hint))
         weight = getattr(connection, "w", None)
         if weight is not None and seen.setdefault(id(weight), name) != name:
             message = f"shares its weights with {seen[id(weight)]}"
             hint = "give every connection weights of its own"
             found.append(Diagnostic("SNN802", message, node=name, hint=hint))
     return found
+
+
+def _check_unchanged(item: Any, *methods: str) -> None:
+    """Refuse an object one of whose methods is its own: a copy of it would run the original."""
+    for method in methods:
+        if method in vars(item):
+            raise Unsupported(f"its {method} was replaced", "take the replacement away")
 
 
 def edge_name(edge: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,13 @@ class Learned:
         rule: The rule.
         traces: What keeps `p_plus` of the source and `p_minus` of the target, if it reads them.
         notes: What is to be said of it.
+        rounds: It may round elsewhere than BindsNET even for one sample.
     """
 
     rule: Rule
     traces: dict[str, Step] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    rounds: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _diehl_and_cook(r: RuleReader) -> Learned:
     target, exponent = float(r.rule.x_tar), float(r.rule.mu)
     rule = rules.diehl_and_cook(r.nu(1), r.limits, target, exponent, r.reduction)
     notes = () if exponent in (0.5, 1.0, 2.0, 3.0) else ("its power may differ in the last bit",)
-    return Learned(rule, {}, notes)
+    return Learned(rule, {}, notes, rounds=bool(notes))
 
 
 def _mstdp(r: RuleReader) -> Learned:
@@ -126,7 +128,7 @@ def _rmax(r: RuleReader) -> Learned:
     left, ratio = array_of(1 - dt / r.rule.tc_e_trace), array_of(r.rule.tc_c / dt)
     rule = rules.rmax(r.nu(0), left, ratio, r.limits, r.reduction)
     note = "BindsNET runs it with one sample; exp may differ in the last bit"
-    return Learned(rule, {}, (note,))
+    return Learned(rule, {}, (note,), rounds=True)
 
 
 _RULES: dict[str, Callable[[RuleReader], Learned]] = {
@@ -169,4 +171,4 @@ def read_rule(reader: RuleReader) -> Learned:
             "has run: BindsNET keeps its traces in spite of reset_state_variables, "
             "the graph starts them at 0",
         )
-    return Learned(found.rule, found.traces, notes)
+    return replace(found, notes=notes)

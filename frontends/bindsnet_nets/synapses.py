@@ -39,7 +39,7 @@ class Synapses:
         rates: Of pooling: what keeps the firing rates.
         bias: Added to the currents, [post].
         notes: What is to be said of it.
-        rounds: Its sums may round elsewhere than BindsNET's.
+        rounds: Its sums may round elsewhere than BindsNET's even for one sample.
     """
 
     edge: Edge
@@ -99,8 +99,10 @@ class _Read:
             if found.dtype != np.bool_ or not _fits(found.shape, shape):
                 wanted = f"its mask must be bool {list(shape)}"
                 raise Unsupported(f"{wanted}, is {found.dtype} {list(found.shape)}")
-        elif own is not None and self.learning:
+        elif own is not None:
             found = array_of(own).reshape(shape)
+            if not self.learning and not array_of(self.connection.w).reshape(shape)[found].any():
+                found = None
         if self.connection.Dales_rule is not None:
             return np.ones(shape, np.bool_)
         return None if found is None else np.broadcast_to(found, shape)
@@ -145,9 +147,8 @@ def _matrix(read: _Read) -> Synapses:
     if exact and keeps and total is None:
         return Synapses(read.edge, Linear(tensor_of(weights)), bias=bias, notes=notes)
     op = learned.rule.op(tensor_of(weights), total, "cascade")
-    rounds = read.learns or not exact
     reads = learned.rule.inputs
-    return Synapses(read.edge, op, reads, learned.traces, None, bias, notes, rounds)
+    return Synapses(read.edge, op, reads, learned.traces, None, bias, notes, learned.rounds)
 
 
 def _learned(read: _Read, shape: tuple[int, int]) -> Learned:

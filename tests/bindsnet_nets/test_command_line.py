@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from snnir.cli import main
+
+pytestmark = pytest.mark.framework
 from tests.bindsnet_nets.nets import Network  # noqa: F401  (skips without BindsNET)
 
 MODEL = """

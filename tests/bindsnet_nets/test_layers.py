@@ -20,6 +20,8 @@ from tests.bindsnet_nets.nets import (
     weights,
 )
 
+pytestmark = pytest.mark.framework
+
 STEPS = 500
 N = 6
 

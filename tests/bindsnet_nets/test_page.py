@@ -6,9 +6,12 @@ import re
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.bindsnet_nets.nets import torch
 from tests.helpers import ROOT
+
+pytestmark = pytest.mark.framework
 
 
 def test_the_examples_run() -> None:

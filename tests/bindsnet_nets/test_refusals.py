@@ -21,6 +21,8 @@ from tests.bindsnet_nets.nets import (
     weights,
 )
 
+pytestmark = pytest.mark.framework
+
 
 def small(**options: Any) -> Any:
     """Return X -> A."""
@@ -118,6 +120,17 @@ def test_changed_code_is_found() -> None:
         nodes.LIFNodes.forward = forward
 
 
+def test_replaced_methods_and_missing_parts() -> None:
+    net = small()
+    net.layers["A"].forward = lambda x: None
+    net.connections["X", "A"].update = lambda **options: None
+    assert list(refused(net)) == ["A", "X_to_A"]
+    net = small()
+    del net.layers["A"].lbound, net.connections["X", "A"].wmin
+    net.connections["X", "A"].b = "much"
+    assert list(refused(net)) == ["X_to_A", "A"]
+
+
 def test_what_bindsnet_does_not_run() -> None:
     net = small()
     sparse = weights(RNG(0), 4, 3, 1.0, True)
@@ -151,6 +164,23 @@ def test_from_torch_hands_over() -> None:
     assert snnir.diff(net, graph, x).identical
     with pytest.raises(SnnirError, match="SNN601"):
         snnir.diff(net, graph, np.zeros((30, 2, 5), np.float32))
+
+
+def test_names_that_meet() -> None:
+    """Layers may be called like connections and like the input of rewards."""
+    net = Network(dt=1.0)
+    net.add_layer(nodes.Input(5), "reward")
+    net.add_layer(nodes.LIFNodes(4, thresh=-60.0), "A b")
+    net.add_layer(nodes.LIFNodes(4, thresh=-60.0), "reward_to_A b")
+    rule = {"update_rule": learning.MSTDP, "nu": 0.1, "wmax": 10.0}
+    connect(net, "reward", "A b", w=weights(RNG(1), 5, 4, 4.0, False), **rule)
+    connect(net, "A b", "reward_to_A b", w=8 * torch.eye(4))
+    graph = snnir.from_bindsnet(net)
+    x = {name: spikes(RNG(2), 60, 1, signal.shape, 0.5) for name, signal in graph.inputs.items()}
+    assert list(x) == ["network.reward", "reward"]
+    found = snnir.diff(net, graph, x)
+    assert found.identical
+    assert found.nodes[-1].spikes_a > 0
 
 
 def test_a_layer_to_which_nothing_leads() -> None:

@@ -21,6 +21,8 @@ from tests.bindsnet_nets.nets import (
     weights,
 )
 
+pytestmark = pytest.mark.framework
+
 STEPS = 500
 PRE, POST = 7, 5
 RATES = {"nu": (2.0**-7, 2.0**-6)}
