@@ -90,8 +90,7 @@ def test_layers_that_draw(seed: int, batch: int) -> None:
     run_both(drawing(seed, batch), {"X": spikes(RNG(seed), STEPS, batch, (12,))}, seed)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize(("seed", "batch"), [(0, 1), (1, 4), (2, 1)])
 def test_convolutions_pools_and_sparse(seed: int, batch: int) -> None:
     rng = RNG(seed)
     net = Network(dt=1.0, batch_size=batch)
