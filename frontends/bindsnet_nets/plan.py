@@ -101,7 +101,12 @@ def plan_of(network: Any, **given: Any) -> Plan:
         hint = "give a bindsnet.network.Network"
         raise error("SNN801", f"a {what} is not a network of BindsNET", hint=hint)
     options = _options(network, given)
-    problems = [*_layer_problems(network), *_edge_problems(network)]
+    problems = [
+        *_network_problems(network),
+        *_layer_problems(network),
+        *_edge_problems(network),
+        *_shared_weights(network, options),
+    ]
     if problems:
         raise SnnirError(problems)
     edges = dict(network.connections)
@@ -175,6 +180,14 @@ def _edge_option_problems(network: Any, options: Options) -> list[str]:
     return found
 
 
+def _network_problems(network: Any) -> list[Diagnostic]:
+    try:
+        _check_unchanged(network, "run", "_get_inputs")
+    except Unsupported as failure:
+        return [Diagnostic("SNN801", f"the network: {failure}", hint=failure.hint)]
+    return []
+
+
 def _layer_problems(network: Any) -> list[Diagnostic]:
     found = []
     seen: dict[int, str] = {}
@@ -186,6 +199,10 @@ def _layer_problems(network: Any) -> list[Diagnostic]:
                 hint = "add layers by network.add_layer"
                 raise Unsupported("has no time step", hint)
             _check_unchanged(layer, "forward")
+            _check_single(layer)
+            if ":" in name:
+                hint = "call it otherwise: the graph names states 'layer:state'"
+                raise Unsupported("has ':' in its name", hint)
             if id(layer) in seen:
                 raise Unsupported(f"is the same object as layer '{seen[id(layer)]}'")
             if kind == "Input" and name in targets:
@@ -199,23 +216,82 @@ def _layer_problems(network: Any) -> list[Diagnostic]:
 
 def _edge_problems(network: Any) -> list[Diagnostic]:
     found = []
-    seen: dict[int, str] = {}
+    names: set[str] = set()
     for (source, target), connection in network.connections.items():
         name = edge_name((source, target))
+        if name in names:
+            hint = "call a layer otherwise"
+            message = "two connections have this name"
+            found.append(Diagnostic("SNN802", message, node=name, hint=hint))
+        names.add(name)
         ends = (network.layers.get(source), network.layers.get(target))
         if ends != (connection.source, connection.target):
             message = "its source and target are not the layers of these names"
             found.append(Diagnostic("SNN802", message, node=name))
         try:
             _check_unchanged(connection, "compute", "update", "normalize")
+            _check_rule(getattr(connection, "update_rule", None))
         except Unsupported as failure:
             found.append(Diagnostic(failure.code, str(failure), node=name, hint=failure.hint))
-        weight = getattr(connection, "w", None)
-        if weight is not None and seen.setdefault(id(weight), name) != name:
-            message = f"shares its weights with {seen[id(weight)]}"
-            hint = "give every connection weights of its own"
+    return found
+
+
+def _shared_weights(network: Any, options: Options) -> list[Diagnostic]:
+    """Find connections made of one tensor, which all change when one of them does."""
+    found, changing = [], set()
+    users: dict[int, list[str]] = {}
+    for edge, connection in network.connections.items():
+        memory = _memory_of(getattr(connection, "w", None))
+        if memory is not None:
+            users.setdefault(memory, []).append(edge_name(edge))
+            if _changes(network, options, edge, connection):
+                changing.add(memory)
+    for memory in changing:
+        first, *others = users[memory]
+        for name in others:
+            message = f"shares its weights with {first}, and they change"
+            hint = "give every connection weights of its own, such as w.clone()"
             found.append(Diagnostic("SNN802", message, node=name, hint=hint))
     return found
+
+
+def _memory_of(weight: Any) -> int | None:
+    """Return where a tensor is kept; two of the same memory may be different objects."""
+    if weight is None or getattr(weight, "is_sparse", False):
+        return None if weight is None else id(weight)
+    storage = getattr(weight, "untyped_storage", None)
+    return None if storage is None else int(storage().data_ptr())
+
+
+def _changes(network: Any, options: Options, edge: Edge, connection: Any) -> bool:
+    """Whether a run may change the weights of a connection."""
+    learns = type(getattr(connection, "update_rule", None)).__name__ != "NoOp"
+    wanes = bool(getattr(connection, "weight_decay", None))
+    changed = [getattr(connection, name, None) for name in ("norm", "Dales_rule", "mask")]
+    always = edge in options.masks or any(part is not None for part in changed)
+    return always or (bool(network.learning) and (learns or wanes))
+
+
+def _check_rule(rule: Any) -> None:
+    """Refuse a rule whose `update` is not a method of its own class."""
+    update = vars(rule).get("update") if hasattr(rule, "__dict__") else None
+    if update is None:
+        return
+    function = getattr(update, "__func__", None)
+    own = getattr(update, "__self__", None) is rule
+    if not own or getattr(type(rule), function.__name__, None) is not function:
+        raise Unsupported("its rule's update was replaced", "take the replacement away")
+
+
+def _check_single(layer: Any) -> None:
+    """Refuse states that are not float32, as torch.set_default_dtype or `.double()` makes them."""
+    for name in ("v", "x", "theta", "i", "u"):
+        if name == "v" and type(layer).__name__ == "McCullochPitts":
+            continue  # it is the current of the step before
+        kind = str(getattr(getattr(layer, name, None), "dtype", "torch.float32"))
+        if kind != "torch.float32":
+            hint = "make the network with torch's default type, torch.float32"
+            raise Unsupported(f"computes with {kind}: its {name}", hint, "SNN807")
 
 
 def _check_unchanged(item: Any, *methods: str) -> None:

@@ -148,7 +148,13 @@ def _matrix(read: _Read) -> Synapses:
         return Synapses(read.edge, Linear(tensor_of(weights)), bias=bias, notes=notes)
     op = learned.rule.op(tensor_of(weights), total, "cascade")
     reads = learned.rule.inputs
-    return Synapses(read.edge, op, reads, learned.traces, None, bias, notes, learned.rounds)
+    rounds = learned.rounds or (not exact and _is_strided(connection.w))
+    return Synapses(read.edge, op, reads, learned.traces, None, bias, notes, rounds)
+
+
+def _is_strided(weights: Any) -> bool:
+    """Whether weights are no rows in memory, as w.t(): torch then adds up in another order."""
+    return not weights.is_sparse and not weights.is_contiguous()
 
 
 def _learned(read: _Read, shape: tuple[int, int]) -> Learned:
