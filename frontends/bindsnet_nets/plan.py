@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 from snnir.errors import Diagnostic, SnnirError, error
@@ -131,24 +132,45 @@ def plan_of(network: Any, **given: Any) -> Plan:
 def _options(network: Any, given: dict[str, Any]) -> Options:
     for name in list(given):
         if name in _FROM_OUTSIDE:
-            if given.pop(name):
+            value = given.pop(name)
+            if value is not None and not (isinstance(value, Mapping) and not value):
                 raise error("SNN801", f"{name} is not read", hint=_FROM_OUTSIDE[name])
         elif name not in Options.__dataclass_fields__:
             known = ", ".join(Options.__dataclass_fields__)
             raise error("SNN801", f"from_bindsnet has no option '{name}'", hint=f"one of {known}")
     inputs = given.pop("inputs", ())
-    inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
-    masks = given.pop("masks", None) or {}
-    options = Options(inputs=inputs, masks=dict(masks), **given)
+    if isinstance(inputs, Iterable):
+        inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    masks = {} if (found := given.pop("masks", None)) is None else found
+    options = Options(inputs=inputs, masks=masks, **given)
+    problems = _type_problems(options)
+    if problems:
+        raise SnnirError(Diagnostic("SNN801", problem) for problem in problems)
+    options = replace(options, masks=dict(masks), seed=int(options.seed))
     problems = [*_input_problems(network, options), *_edge_option_problems(network, options)]
     if options.draws not in ("counter", "input"):
         problems.append(f"draws '{options.draws}' must be counter or input")
-    seed = options.seed
-    if not 0 <= seed < 1 << 64:
-        problems.append(f"seed {seed} is not from 0 to 2**64 - 1")
+    if not 0 <= options.seed < 1 << 64:
+        problems.append(f"seed {options.seed} is not from 0 to 2**64 - 1")
     if problems:
         raise SnnirError(Diagnostic("SNN801", problem) for problem in problems)
     return options
+
+
+def _type_problems(options: Options) -> list[str]:
+    names: Any = options.inputs
+    listed = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+    fits = {
+        "inputs": (listed, "names of layers"),
+        "one_step": (isinstance(options.one_step, bool), "True or False"),
+        "masks": (isinstance(options.masks, Mapping), "{(source, target): mask}"),
+        "seed": (isinstance(options.seed, Integral), "a whole number"),
+    }
+    return [
+        f"{name} must be {wanted}, got {getattr(options, name)!r}"
+        for name, (fit, wanted) in fits.items()
+        if not fit
+    ]
 
 
 def _input_problems(network: Any, options: Options) -> list[str]:
@@ -278,8 +300,8 @@ def _check_rule(rule: Any) -> None:
     if update is None:
         return
     function = getattr(update, "__func__", None)
-    own = getattr(update, "__self__", None) is rule
-    if not own or getattr(type(rule), function.__name__, None) is not function:
+    own = getattr(type(rule), getattr(function, "__name__", ""), None)
+    if function is None or own is not function or update.__self__ is not rule:
         raise Unsupported("its rule's update was replaced", "take the replacement away")
 
 

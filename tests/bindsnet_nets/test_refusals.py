@@ -95,6 +95,12 @@ def test_all_connections_at_once() -> None:
         ({"seed": -1}, "seed"),
         ({"clamp": {"A": 1}}, "clamp"),
         ({"surprise": 1}, "no option"),
+        ({"inputs": 5}, "inputs must be names of layers"),
+        ({"inputs": [["A"]]}, "inputs must be names of layers"),
+        ({"one_step": "no"}, "one_step must be True or False"),
+        ({"masks": [1, 2]}, "masks must be {(source, target): mask}"),
+        ({"seed": "x"}, "seed must be a whole number"),
+        ({"injects_v": 5}, "injects_v is not read"),
     ],
 )
 def test_options(options: dict[str, Any], said: str) -> None:
