@@ -67,7 +67,7 @@ def test_what_lasts_is_read_from_results(tmp_path: Path) -> None:
     assert {name: value.tolist() for name, value in found.items()} == {"a:w": [1, 2], "u:step": 7}
     assert read_lasting(None, KNOWN) == {}
     plain = str(tmp_path / "w.npz")
-    states: dict[str, Any] = {"a:w": np.float32([1, 2])}
+    states: dict[str, Any] = {"a:w": np.array([1, 2], np.float32)}
     np.savez(plain, **states)  # what `result.lasting` gives
     assert read_lasting(plain, KNOWN)["a:w"].tolist() == [1, 2]
     write_results(path, {"y": np.ones((5, 2, 3))}, {"a:w": np.ones((5, 2, 2))}, {}, lasting={})
