@@ -101,13 +101,11 @@ def plan_of(network: Any, **given: Any) -> Plan:
         what = type(network).__name__
         hint = "give a bindsnet.network.Network"
         raise error("SNN801", f"a {what} is not a network of BindsNET", hint=hint)
-    options = _options(network, given)
-    problems = [
-        *_network_problems(network),
-        *_layer_problems(network),
-        *_edge_problems(network),
-        *_shared_weights(network, options),
-    ]
+    try:
+        options, problems = _checked(network, given)
+    except (AttributeError, IndexError, TypeError, ValueError) as failure:
+        what = f"the network does not look like BindsNET's: {type(failure).__name__}: {failure}"
+        raise error("SNN801", what) from failure
     if problems:
         raise SnnirError(problems)
     edges = dict(network.connections)
@@ -127,6 +125,18 @@ def plan_of(network: Any, **given: Any) -> Plan:
     if not plan.spiking:
         raise error("SNN801", "the network has no layers but inputs")
     return plan
+
+
+def _checked(network: Any, given: dict[str, Any]) -> tuple[Options, list[Diagnostic]]:
+    """Return the options, and what is wrong with the network."""
+    options = _options(network, given)
+    float(network.dt)
+    return options, [
+        *_network_problems(network),
+        *_layer_problems(network),
+        *_edge_problems(network),
+        *_shared_weights(network, options),
+    ]
 
 
 def _options(network: Any, given: dict[str, Any]) -> Options:

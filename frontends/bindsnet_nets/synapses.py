@@ -18,6 +18,7 @@ from snnir.frontends.bindsnet_nets.values import (
     Unsupported,
     array_of,
     class_of,
+    float32_of,
     sums_exactly,
     tensor_of,
     weights_of,
@@ -177,7 +178,7 @@ def _total(read: _Read, weights: Array) -> tuple[Array | None, tuple[str, ...]]:
     if class_of(connection, "network.topology") == "LocalConnection":
         _check_signs(read, weights)
     note = "torch adds up a single column in another order: its norm may differ in the last bit"
-    total = np.asarray(array_of(connection.norm), np.float32).reshape(-1)
+    total = float32_of(connection.norm, "norm").reshape(-1)
     return (total if total.size > 1 else total[0]), ((note,) if len(weights) == 1 else ())
 
 

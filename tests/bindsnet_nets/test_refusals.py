@@ -107,6 +107,11 @@ def test_options(options: dict[str, Any], said: str) -> None:
     assert said in refused(small(), **options)[None].message
 
 
+@pytest.mark.parametrize("norm", [float("nan"), "much"])
+def test_a_norm_is_a_number(norm: Any) -> None:
+    assert "norm is" in refused(small(norm=norm))["X_to_A"].message
+
+
 def test_a_mask_must_fit() -> None:
     found = refused(small(), masks={("X", "A"): torch.ones(3, 4, dtype=torch.bool)})
     assert "bool [4, 3]" in found["X_to_A"].message
@@ -220,6 +225,13 @@ def test_one_tensor_for_two_connections() -> None:
     net = two(**learns)
     net.train(False)
     assert snnir.from_bindsnet(net)
+
+
+@pytest.mark.parametrize(("name", "value"), [("connections", None), ("dt", "x"), ("layers", 3)])
+def test_networks_that_were_tampered_with(name: str, value: Any) -> None:
+    net = small()
+    vars(net)[name] = value
+    assert "does not look like BindsNET's" in refused(net)[None].message
 
 
 def test_names_and_types_that_do_not_fit() -> None:
