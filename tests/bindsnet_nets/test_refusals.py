@@ -290,6 +290,26 @@ def test_from_torch_hands_over() -> None:
         snnir.diff(net, graph, np.zeros((30, 2, 5), np.float32))
 
 
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        ("x", "no array of numbers"),
+        (np.full((5, 1, 4), np.nan), "contains NaN"),
+        (np.full((5, 1, 4), 0.5), "must be 0 or 1"),
+        (np.zeros((0, 1, 4)), "no steps"),
+        (np.zeros((5, 0, 4)), "no samples"),
+        (np.zeros((5, 4)), r"must be \[T, B, 4\]"),
+        ({"Q": np.zeros((5, 1, 4))}, "its inputs are X, got Q"),
+    ],
+)
+def test_input_that_does_not_fit(x: Any, said: str) -> None:
+    net = small()
+    net.add_layer(nodes.SRM0Nodes(3), "S")
+    connect(net, "A", "S", w=torch.eye(3))
+    with pytest.raises(SnnirError, match=f"SNN601.*{said}"):
+        snnir.bindsnet_draws(net, x)
+
+
 def test_names_that_meet() -> None:
     """Layers may be called like connections and like the input of rewards."""
     net = Network(dt=1.0)
