@@ -53,7 +53,7 @@ def read_arrays(path: str, only: str = "") -> dict[str, Any]:
         else:
             arrays = {only: data}
         if "names" in arrays and arrays["names"].dtype.kind == "U":
-            arrays = {str(n): arrays[f"array_{i}"] for i, n in enumerate(arrays["names"])}
+            arrays = {str(n): arrays[f"array_{i}"] for i, n in enumerate(arrays["names"].flat)}
     except KeyError as problem:
         raise SystemExit(f"cannot read {path}: there is no {problem}") from None
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as problem:
@@ -67,15 +67,17 @@ def read_lasting(
     """Read what lasts of an earlier run from the file that it wrote; needs NumPy.
 
     Args:
-        path: The file; nothing is read if there is none.
+        path: The file, or a .npz with one entry for each state; nothing is read if there is none.
         known: Shape and element type of what lasts, by `node:state`.
     """
     if path is None:
         return {}
     import numpy as np
 
-    entries = read_arrays(path).items()
-    found = {k.removeprefix("lasting/"): x for k, x in entries if k.startswith("lasting/")}
+    entries = read_arrays(path)
+    found = {k.removeprefix("lasting/"): x for k, x in entries.items() if k.startswith("lasting/")}
+    if not any(k.startswith("output/") for k in entries):
+        found = found or {k: x for k, x in entries.items() if ":" in k}
     if not found:
         raise SystemExit(f"nothing in {path} lasts of a run")
     for name, value in found.items():

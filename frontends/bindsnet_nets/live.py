@@ -92,13 +92,28 @@ def given_inputs(plan: Plan, x: Any) -> dict[str, Array]:
     given = dict(x) if isinstance(x, Mapping) else dict.fromkeys(list(wanted)[:1], x)
     if set(given) != set(wanted):
         raise error("SNN601", f"its inputs are {', '.join(wanted)}, got {', '.join(given)}")
-    found = {name: np.array(value, np.float32) for name, value in given.items()}
+    found = {name: _numbers(name, value) for name, value in given.items()}
     leads = {array.shape[:2] for array in found.values()}
     for name, array in found.items():
         if array.shape[2:] != wanted[name] or len(array.shape) < 3 or len(leads) != 1:
             listed = ", ".join(("T", "B", *map(str, wanted[name])))
             raise error("SNN601", f"input '{name}' must be [{listed}], is {list(array.shape)}")
+        if not array.size:
+            raise error("SNN601", f"input '{name}' has no steps or no samples")
+        spikes = name in plan.layers
+        if spikes and not np.isin(array, (0.0, 1.0)).all():
+            raise error("SNN601", f"input '{name}' carries spikes, its values must be 0 or 1")
     return found
+
+
+def _numbers(name: str, value: Any) -> Array:
+    try:
+        array = np.array(value, np.float32)
+    except (TypeError, ValueError) as failure:
+        raise error("SNN601", f"input '{name}' is no array of numbers: {failure}") from failure
+    if not np.isfinite(array).all():
+        raise error("SNN601", f"input '{name}' contains NaN or infinity")
+    return array
 
 
 def input_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:

@@ -18,6 +18,7 @@ from snnir.frontends.bindsnet_nets.values import (
     Unsupported,
     array_of,
     class_of,
+    float32_of,
     sums_exactly,
     tensor_of,
     weights_of,
@@ -148,7 +149,13 @@ def _matrix(read: _Read) -> Synapses:
         return Synapses(read.edge, Linear(tensor_of(weights)), bias=bias, notes=notes)
     op = learned.rule.op(tensor_of(weights), total, "cascade")
     reads = learned.rule.inputs
-    return Synapses(read.edge, op, reads, learned.traces, None, bias, notes, learned.rounds)
+    rounds = learned.rounds or (not exact and _is_strided(connection.w))
+    return Synapses(read.edge, op, reads, learned.traces, None, bias, notes, rounds)
+
+
+def _is_strided(weights: Any) -> bool:
+    """Whether weights are no rows in memory, as w.t(): torch then adds up in another order."""
+    return not weights.is_sparse and not weights.is_contiguous()
 
 
 def _learned(read: _Read, shape: tuple[int, int]) -> Learned:
@@ -171,7 +178,7 @@ def _total(read: _Read, weights: Array) -> tuple[Array | None, tuple[str, ...]]:
     if class_of(connection, "network.topology") == "LocalConnection":
         _check_signs(read, weights)
     note = "torch adds up a single column in another order: its norm may differ in the last bit"
-    total = np.asarray(array_of(connection.norm), np.float32).reshape(-1)
+    total = float32_of(connection.norm, "norm").reshape(-1)
     return (total if total.size > 1 else total[0]), ((note,) if len(weights) == 1 else ())
 
 

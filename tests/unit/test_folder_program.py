@@ -66,6 +66,13 @@ def test_what_lasts_is_read_from_results(tmp_path: Path) -> None:
     found = read_lasting(path, KNOWN)
     assert {name: value.tolist() for name, value in found.items()} == {"a:w": [1, 2], "u:step": 7}
     assert read_lasting(None, KNOWN) == {}
+    plain = str(tmp_path / "w.npz")
+    states: dict[str, Any] = {"a:w": np.array([1, 2], np.float32)}
+    np.savez(plain, **states)  # what `result.lasting` gives
+    assert read_lasting(plain, KNOWN)["a:w"].tolist() == [1, 2]
+    write_results(path, {"y": np.ones((5, 2, 3))}, {"a:w": np.ones((5, 2, 2))}, {}, lasting={})
+    with pytest.raises(SystemExit, match="nothing in"):
+        read_lasting(path, KNOWN)
     assert command_line("A", learns=True).parse_args(["x", "--lasting", path]).lasting == path
     assert not hasattr(command_line("A").parse_args(["x"]), "lasting")
 
@@ -91,6 +98,9 @@ def test_what_lasts_and_does_not_fit(kept: dict[str, Any], words: str, tmp_path:
 
 def test_entries_that_are_named_but_missing(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", names=np.array(["lasting/a:w"]))
+    with pytest.raises(SystemExit, match="cannot read"):
+        read_lasting(str(tmp_path / "x.npz"), KNOWN)
+    np.savez(tmp_path / "x.npz", names=np.array("lasting/a:w"))
     with pytest.raises(SystemExit, match="cannot read"):
         read_lasting(str(tmp_path / "x.npz"), KNOWN)
 
