@@ -43,8 +43,10 @@ ENGINES = ("bindsnet", "snnir-numpy", "snnir-torch", "snnir-xla", "snnir-native"
 POISSON = ("poisson250", "poisson1000", "poisson2500", "poisson5000", "poisson10000")
 LEARNING = ("diehl-cook 100", "diehl-cook 400", "diehl-cook 1600")
 SEED = 1
-#: Images of a learning network; the first takes no part in the time.
+#: Images of a learning network; the first does not count.
 IMAGES = 6
+#: Seconds after which an engine is given up.
+LIMIT = 400
 
 
 class Run(Protocol):
@@ -193,11 +195,14 @@ def least_time(call: Callable[[], Any], budget: float = 2.0) -> float:
 def run_child(engine: str, name: str, reference: Path) -> dict[str, Any]:
     """Run one engine in a process of its own, on one core."""
     core = sorted(os.sched_getaffinity(0))[:1] if hasattr(os, "sched_setaffinity") else []
-    done = subprocess.run(
-        [sys.executable, __file__, "--child", engine, name, str(reference)],
-        capture_output=True, text=True, check=False, env={**os.environ, **one_thread(1)},
-        preexec_fn=(lambda: os.sched_setaffinity(0, core)) if core else None,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, __file__, "--child", engine, name, str(reference)],
+            capture_output=True, text=True, check=False, env={**os.environ, **one_thread(1)},
+            preexec_fn=(lambda: os.sched_setaffinity(0, core)) if core else None, timeout=LIMIT,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"absent": f"took more than {LIMIT} s, compilation included"}
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         return {"absent": (done.stderr.strip().splitlines() or ["no result"])[-1][:120]}

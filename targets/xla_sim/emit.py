@@ -174,7 +174,7 @@ class Source:
         helpers = function_sources(fused, {"snn_fma"}) if "fma" in words else []
         more = {"fma"} if helpers else set()
         names = {name for name in called if name in vars(kernels)}
-        sources = function_sources(kernels, {*names, "guard", "mul", "div", *more})
+        sources = function_sources(kernels, {*names, "guard", "mul", "div", "kept_apart", *more})
         learns = called - names | ({"snn_batch_sum"} if "batch_sum" in words else set())
         sources += [f"UNROLLED = {learning.UNROLLED}"] if "snn_batch_sum" in learns else []
         sources += function_sources(learning, learns)

@@ -117,7 +117,7 @@ def as_given(
         known: Shape and element type of each.
     """
     found = {name: np.array(value) for name, value in lasting.items()}
-    whole = [name for name in found if known[name][1].startswith("int")]
+    whole = [name for name in found if "int" in known[name][1]]
     return found | {name: found[name].astype(np.int64) for name in whole}
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from snnir.network import Unit
+from snnir.targets.xla_sim.kernels import kept_apart
 from snnir.targets.xla_sim.stages import (
     Array,
     Run,
@@ -45,20 +46,6 @@ def pass_through(run: Run, unit: Unit, x: Array, own: Values) -> Array:
     weight = lax.stop_gradient(own[unit.options["weight"]][0])
     y = run.program.kernels["plastic_sum"](x.astype(weight.dtype), weight, run.low)
     return y.astype(x.dtype)
-
-
-def kept_apart(values: list[Array]) -> list[Array]:
-    """Return values as they are, as the result of a loop of one turn, or two of the same.
-
-    XLA on CPU would else compute them again for every synapse, in a form that LLVM does not turn
-    into vectors: at 400 x 784 synapses and 4 samples that takes 30 times as long. It must not know
-    the number of turns, or there is no loop; `lax.optimization_barrier` is gone before it fuses.
-    """
-    some = values[0].reshape(-1)[0]
-    turns = 1 + (some > 1e30).astype(jnp.int32)
-    empty = [jnp.zeros(x.shape, x.dtype) for x in values]
-    kept: list[Array] = lax.fori_loop(0, turns, lambda _, before: values, empty)
-    return kept
 
 
 def learned(run: Run, unit: Unit, now: Values, own: Values) -> Values:

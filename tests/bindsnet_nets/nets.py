@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
+if importlib.util.find_spec("bindsnet") is None:
+    pytest.skip("needs bindsnet", allow_module_level=True)
 
 import snnir
 from snnir.ir import Plastic, Step

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from snnir.cli import main
+from tests.bindsnet_nets.nets import Network  # noqa: F401  (skips without BindsNET)
 
 pytestmark = pytest.mark.framework
-from tests.bindsnet_nets.nets import Network  # noqa: F401  (skips without BindsNET)
 
 MODEL = """
 import torch

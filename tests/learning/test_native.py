@@ -14,7 +14,7 @@ import pytest
 
 import snnir
 from snnir.c_build import NoCompiler, compiler
-from snnir.dynamics import Dynamics, Let, State, dynamics, maximum, minimum
+from snnir.dynamics import Dynamics, Let, State, batch_sum, dynamics, maximum, minimum
 from snnir.errors import SnnirError
 from snnir.ir import Graph, Input, Node, PickMax2d, Plastic, Signal, Tensor, Value
 from snnir.running import Result
@@ -154,10 +154,10 @@ def streams(graph: Graph, steps: int, batch: int, seed: int) -> dict[str, Array]
 @dynamics(
     params={"weight": "1", "rate": "1", "wmax": "1"}, states={}, lasting={"w": "weight"}, outputs=()
 )
-def soft(pre, x_post, post, x_pre, w, weight, rate, wmax):
+def soft(
+    pre: Any, x_post: Any, post: Any, x_pre: Any, w: Any, weight: Any, rate: Any, wmax: Any
+) -> Any:
     """The nearer to a bound, the less it moves."""
-    from snnir.dynamics import batch_sum
-
     down = batch_sum(pre * x_post) * rate * w
     up = batch_sum(x_pre * post) * rate * (wmax - w)
     return {"w": minimum(maximum(w - down + up, 0.0), wmax)}
@@ -212,9 +212,10 @@ def made(seed: int) -> tuple[Dynamics, dict[str, Tensor], dict[str, Any]]:
         values.append(
             add(op, add("gt", any_of(), 0.5), *args) if op == "select" else add(op, *args)
         )
-    changed = add("batch_sum", add("mul", str(rng.choice(inputs)), str(values[-1])))
+    factors = [name for name in inputs if name in ("pre", "post")] or list(inputs)
+    changed = add("batch_sum", add("mul", str(rng.choice(factors)), str(values[-1])))
     value = add(str(rng.choice(["add", "sub"])), "w", changed)
-    for op in rng.permutation(["max", "min", "select", "mul"])[: rng.integers(0, 4)].tolist():
+    for op in rng.permutation(["max", "min", "select", "mul"])[: rng.integers(0, 3)].tolist():
         if op == "select":
             value = add("select", add("gt", "mask", 0.25), value, 0.0)
         elif op == "mul":
@@ -234,10 +235,10 @@ def made(seed: int) -> tuple[Dynamics, dict[str, Tensor], dict[str, Any]]:
 
 def test_random_rules() -> None:
     """Rules of all kinds; some leave synapses alone where nothing spikes, some do not."""
-    graph = alone({f"rule{seed}": made(seed) for seed in range(24)})
+    graph = alone({f"rule{seed}": made(seed) for seed in range(16)})
     source = snnir.compile(graph, "native").files["snn.c"]
     assert isinstance(source, bytes)
-    assert 4 < source.count(b"_is_mild(const") < 20
+    assert 3 < source.count(b"_is_mild(const") < 14
     given = [streams(graph, 30, batch, batch) for batch in (1, 3)]
     conforms(graph, given)
 
@@ -249,7 +250,7 @@ def test_the_folder_learns_alone(tmp_path: Path) -> None:
     graph = learning_graph()
     net, x = snnir.compile(graph, "native"), inputs_of(graph)
     net.save(tmp_path / "built")
-    np.savez(tmp_path / "x.npz", **x)  # type: ignore[arg-type]
+    np.savez(tmp_path / "x.npz", **x)
     run = [sys.executable, "-I", "built/model.py", "x.npz"]
     subprocess.run([*run, "-o", "1.npz"], cwd=tmp_path, check=True, capture_output=True)
     more = ["-o", "2.npz", "--lasting", "1.npz"]

@@ -116,6 +116,10 @@ CHANGES: dict[str, Dynamics] = {
     "a bound that spikes move": rule(
         ("d", "batch_sum", "s"), ("u", "add", "w", "d"), ("y", "add", 1.0, "d"), ("new", "min", "u", "y")
     ),
+    "a bound of a sample that its spikes move": rule(
+        ("d", "batch_sum", "s"), ("new", "add", "w", "d"), ("t", "gt", "s", 0.5),
+        ("y", "select", "t", 5.0, 1.0), ("u", "add", "e", "p"), ("f", "min", "u", "y"), state="f"
+    ),
     "a bound of -0": rule(*ADDED, ("u", "add", "w", "d"), ("new", "max", "u", -0.0)),
     "a product at the end": rule(*ADDED, ("u", "add", "w", "d"), ("new", "mul", 1.0, "u")),
     "a difference from a zero": rule(*ADDED, ("new", "sub", "d", "w")),
