@@ -87,11 +87,16 @@ def read_lasting(
         if value.dtype.kind not in "iuf" or value.shape != shape:
             what = f"{value.dtype} {list(value.shape)}"
             raise SystemExit(f"lasting state {name!r} must be {list(shape)}, is {what}")
-        if not np.isfinite(value).all():
+        is_whole = "int" in dtype
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(value if is_whole else value.astype(dtype)).all()
+        if not finite:
             raise SystemExit(f"lasting state {name!r} contains NaN or infinity")
-        if "int" in dtype:
+        if is_whole:
             ends = np.iinfo(dtype)
-            whole = (value == np.rint(value)) & (value >= ends.min) & (value <= ends.max)
+            # In a narrow type the ends would be rounded to what is outside of them.
+            wide = value.astype(np.float64) if value.dtype.kind == "f" else value
+            whole = (wide == np.rint(wide)) & (wide >= ends.min) & (wide <= ends.max)
             if not whole.all():
                 limits = f"from {ends.min} to {ends.max}"
                 raise SystemExit(f"lasting state {name!r} must be whole, {limits}")

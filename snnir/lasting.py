@@ -118,7 +118,9 @@ def _checked(name: str, array: Array, wanted: Lasting) -> Array:
         raise error("SNN601", f"lasting state '{name}' contains NaN or infinity")
     if is_whole:
         ends = np.iinfo(wanted.dtype)
-        whole = (array == np.rint(array)) & (array >= ends.min) & (array <= ends.max)
+        # In a narrow type the ends would be rounded to what is outside of them.
+        wide = array.astype(np.float64) if array.dtype.kind == "f" else array
+        whole = (wide == np.rint(wide)) & (wide >= ends.min) & (wide <= ends.max)
         if not whole.all():
             limits = f"from {ends.min} to {ends.max}"
             raise error("SNN601", f"lasting state '{name}' must be whole, {limits}")

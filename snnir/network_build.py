@@ -152,7 +152,7 @@ def _states(program: Dynamics, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return what a unit says of the states of its program."""
     return {
         "initial": {state.name: state.initial for state in program.states},
-        "lasting": dict.fromkeys(sorted(program.lasting), shape),
+        "lasting": dict.fromkeys(program.lasting, shape),
     }
 
 

@@ -80,9 +80,9 @@ class Dynamics:
         return any(let.op == "fma" for let in self.body)
 
     @property
-    def lasting(self) -> frozenset[str]:
-        """Names of the states that all samples share and that outlive a run."""
-        return frozenset(state.name for state in self.states if state.lasting)
+    def lasting(self) -> tuple[str, ...]:
+        """Names of the states that all samples share and that outlive a run, in order."""
+        return tuple(state.name for state in self.states if state.lasting)
 
     @property
     def is_pooling(self) -> bool:

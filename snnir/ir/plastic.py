@@ -87,8 +87,8 @@ class Plastic(Op):
     def shape(self) -> tuple[int, int]:
         """(post, pre)."""
         shape = self.weight.shape
-        if len(shape) != 2:
-            raise OpError("SNN202", f"weights are {list(shape)}, must be [post, pre]")
+        if len(shape) != 2 or 0 in shape:
+            raise OpError("SNN202", f"weights are {list(shape)}, must be [post, pre], not empty")
         return shape[0], shape[1]
 
     def tensors(self) -> dict[str, Tensor]:

@@ -435,7 +435,7 @@ class Population:
         value = "0"
         if isinstance(initial, str):
             value = self.param(initial, op.params[initial], "i")
-        elif initial:
+        elif str(float(initial)) != "0.0":  # memory starts at 0, not at -0
             value = c_operand(float(initial), self.real)
         if value != "0":
             own = f"({self.kept[name]}){value}"

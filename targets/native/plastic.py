@@ -114,7 +114,7 @@ class Synapses:
             if isinstance(state.initial, str):
                 text = self.param(state.initial, "k")
                 resets.append(f"for (long k = 0; k < {self.size}; k++) {to}->{member}[k] = {text};")
-            elif state.initial:
+            elif str(float(state.initial)) != "0.0":  # memory starts at 0, not at -0
                 text = c_operand(state.initial, kind)
                 resets.append(f"for (long k = 0; k < {self.size}; k++) {to}->{member}[k] = {text};")
             if state.lasting:
@@ -198,7 +198,7 @@ class Synapses:
     def rule(self) -> None:
         """Add the step of the synapses of input j to neurons at to at + n, of all samples."""
         body = Body()
-        for name in sorted(self.op.rule.lasting):
+        for name in self.op.rule.lasting:
             member = f"{self.name}_{name}"
             body.add(f"{self.real} *restrict s_{name} = r->lasting->{member} + place;")
         self.elements().write(body)

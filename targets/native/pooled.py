@@ -119,7 +119,7 @@ class Pooled(Population):
         """Record states that all samples share."""
         op = self.node.op
         assert isinstance(op, Step)
-        for name in sorted(op.program.lasting):
+        for name in op.program.lasting:
             label = f"{self.node.name}:{name}"
             number = self.writer.record(label, self.node.name, self.numpy(), lasts=True)
             to = f"r->record[{number}]"

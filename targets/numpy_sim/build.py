@@ -79,7 +79,7 @@ def _unit(graph: Graph, node: Node, dtype: Any, acc: Any) -> Unit:
             state.name: params[state.initial] if isinstance(state.initial, str) else state.initial
             for state in op.program.states
         }
-        lasting = dict.fromkeys(sorted(op.program.lasting), shape)
+        lasting = dict.fromkeys(op.program.lasting, shape)
         return Unit(
             node.name, "neuron", operands, function, results, initial, shape, None, inner, lasting
         )
@@ -121,5 +121,5 @@ def _plastic(name: str, op: Plastic, operands: tuple[str, ...], dtype: Any) -> U
     )
     return Unit(
         name, "plastic", operands, results=(name,), initial=initial, shape=op.shape,
-        state_dtype=inner, lasting=dict.fromkeys(sorted(rule.lasting), op.shape), rule=learn,
+        state_dtype=inner, lasting=dict.fromkeys(rule.lasting, op.shape), rule=learn,
     )  # fmt: skip

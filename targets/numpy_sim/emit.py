@@ -236,7 +236,7 @@ class _Writer:
         function, initial = self.program(node.name, program, op.params, inner)
         results = tuple(value_name(Value(node.name, i)) for i in range(len(program.outputs)))
         parts = ["'neuron'", _literal(operands), function, _literal(results), initial]
-        lasting = _literal(dict.fromkeys(sorted(program.lasting), shape))
+        lasting = _literal(dict.fromkeys(program.lasting, shape))
         rest = [lasting] if program.lasting else []
         return self.line(node, [*parts, _literal(shape), "None", inner, *rest])
 
@@ -267,7 +267,7 @@ class _Writer:
             normalise = f"partial(normalised, total={total}, sums={op.sums!r})"
         weight = op.weight_state.name
         rule = f"Rule(plastic_sum, {function}, {_literal(op.reads)}, {weight!r}, {normalise})"
-        lasting = _literal(dict.fromkeys(sorted(op.rule.lasting), op.shape))
+        lasting = _literal(dict.fromkeys(op.rule.lasting, op.shape))
         parts = ["'plastic'", _literal(operands), "None", _literal((node.name,)), initial]
         return self.line(node, [*parts, _literal(op.shape), "None", inner, lasting, rule])
 

@@ -17,9 +17,14 @@ from torch.autograd.function import once_differentiable
 from snnir.network import Step
 
 
-@lru_cache(maxsize=4096)
 def constant(value: float, kind: torch.dtype, device: torch.device) -> Tensor:
     """Return a literal of a step program as a tensor."""
+    return _constant(value, str(value), kind, device)
+
+
+@lru_cache(maxsize=4096)
+def _constant(value: float, text: str, kind: torch.dtype, device: torch.device) -> Tensor:
+    """Return a tensor that is made once; the text tells -0 from 0, which are equal."""
     return torch.tensor(value, dtype=kind, device=device)
 
 

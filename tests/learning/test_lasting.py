@@ -191,7 +191,7 @@ def test_what_does_not_fit(name: str) -> None:
         snnir.with_lasting(graph, wrong)
 
 
-@pytest.mark.parametrize("step", [-1, 0.5, 2**32, 1e300])
+@pytest.mark.parametrize("step", [-1, 0.5, 2**32, 1e300, np.float32(2**32)])
 def test_counters_are_whole(step: float) -> None:
     with pytest.raises(snnir.SnnirError, match="SNN601.*must be whole, from 0 to 4294967295"):
         check_lasting(random_graph(), {"u:step": np.asarray(step)})

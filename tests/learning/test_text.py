@@ -117,6 +117,7 @@ ONES = np.ones((3, 3), np.float32)
 HOSTILE: dict[str, tuple[Any, dict[str, Any], str]] = {
     "NaN": (ONES * np.nan, {}, "SNN105.*weight contains NaN"),
     "one axis": (ONES[0], {}, r"SNN202.*weights are \[3\], must be \[post, pre\]"),
+    "no neurons": (ONES[:0], {}, r"SNN202.*weights are \[0, 3\].*not empty"),
     "no axis": (ONES[0, 0], {}, r"SNN202.*weights are \[\]"),
     "three axes": (ONES[None], {}, r"SNN202.*weights are \[1, 3, 3\]"),
     "wide": (ONES, {"params": {"nu0": np.ones((9, 3, 3), np.float32)}}, "SNN202"),

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the torch target needs torch")
 
 import snnir
 from snnir import kernels, kernels_learning
-from snnir.dynamics import batch_sum, dynamics, select
+from snnir.dynamics import batch_sum, dynamics, select, sqrt
 from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.surrogate import surrogate
 from snnir.ir import (
@@ -480,3 +480,31 @@ def test_the_folder_goes_on(tmp_path: Path) -> None:
     for name, value in wanted.items():
         assert arrays[name].dtype == value.dtype
         np.testing.assert_array_equal(arrays[name], value, name)
+
+
+@dynamics(
+    params={"weight": "1", "floor": "1"},
+    states={"e": -0.0},
+    lasting={"w": "weight", "l": -0.0},
+    outputs=(),
+)
+def rooted(pre: Any, e: Any, w: Any, l: Any, weight: Any, floor: Any) -> Any:  # noqa: E741
+    """A rule with a root and zeros of both signs, whose reciprocals tell them apart."""
+    mark = 1.0 / select(pre > 0.5, 0.0, -0.0)
+    up = w + 0.0 * batch_sum(pre) + sqrt(w)
+    return {"e": 1.0 / (e + -0.0), "w": up, "l": batch_sum(mark) + 1.0 / l}
+
+
+def test_roots_and_signs_of_zeros() -> None:
+    """Torch rounds roots in another way, and a table of literals takes -0 for 0."""
+    x = Node("x", Input(Signal(Kind.SPIKES, (40,))))
+    weights = np.random.default_rng(0).random((30, 40), np.float32)
+    params = {"weight": Tensor(weights), **scalar(floor=0.0)}
+    op = Plastic(rooted, FrozenDict(params), ("pre",))
+    nodes = {"x": x, "s": Node("s", op, (Value("x"), Value("x")))}
+    graph = Graph(nodes, {"y": Value("s")}, dt=1e-3).verify()
+    steps = (np.random.default_rng(1).random((3, 1, 40)) < 0.5).astype(np.float32)
+    watch = ["s:w", "s:e", "s:l"]
+    for target in ("torch", "native"):
+        wanted = snnir.compile(graph, "numpy", precision="float32").run(steps, watch)
+        equal(snnir.compile(graph, target).run(steps, watch), wanted)

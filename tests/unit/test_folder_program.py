@@ -85,8 +85,10 @@ def test_what_lasts_is_read_from_results(tmp_path: Path) -> None:
         ({"a:w": np.ones(3)}, r"'a:w' must be \[2\], is float64 \[3\]"),
         ({"a:w": np.array(["x", "y"])}, "must be"),
         ({"a:w": np.array([1, np.nan])}, "contains NaN"),
+        ({"a:w": np.array([1, 1e300])}, "contains NaN or infinity"),
         ({"u:step": np.array(0.5)}, "must be whole, from 0 to 4294967295"),
         ({"u:step": np.array(2**32)}, "must be whole, from 0 to 4294967295"),
+        ({"u:step": np.array(2**32, np.float32)}, "must be whole, from 0 to 4294967295"),
     ],
 )
 def test_what_lasts_and_does_not_fit(kept: dict[str, Any], words: str, tmp_path: Path) -> None:
