@@ -19,6 +19,7 @@ _CALLS = {
     "np.right_shift(": "shifted(",
     "np.floor_divide(": "quotient(",
     "torch.trunc(": "trunc(",
+    ".to(torch.float64)": "",  # around a root, for the sake of CPUs; there is no float64 here
 }
 
 
