@@ -171,15 +171,27 @@ def compare(ours: Outcome, theirs: Outcome) -> None:
     print(f"time: 1 to {theirs.learning.seconds / ours.learning.seconds:.1f}")
 
 
+#: Our targets that learn.
+TARGETS = ("numpy", "torch", "xla", "native")
+
+
+def positive(text: str) -> int:
+    """Return a number of at least one, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
 def main() -> None:
     """Train, and compare with BindsNET if asked to."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--neurons", type=int, default=100, help="excitatory neurons")
-    parser.add_argument("--samples", type=int, default=1437, help="images to learn from, at most")
-    parser.add_argument("--passes", type=int, default=1, help="how often each is shown")
-    parser.add_argument("--test", type=int, default=360, help="images to test with, at most")
+    parser.add_argument("--neurons", type=positive, default=100, help="excitatory neurons")
+    parser.add_argument("--samples", type=positive, default=1437, help="images to learn, at most")
+    parser.add_argument("--passes", type=positive, default=1, help="how often each is shown")
+    parser.add_argument("--test", type=positive, default=360, help="images to test with, at most")
     parser.add_argument("--seed", type=int, default=0, help="of weights, spikes and draws")
-    parser.add_argument("--target", default="native", help="numpy, torch, xla or native")
+    parser.add_argument("--target", choices=TARGETS, default="native", help="our simulator")
     parser.add_argument("--beside-bindsnet", action="store_true", help="let BindsNET train too")
     parser.add_argument("--save", help="write the trained graph to this .snnir file")
     options = parser.parse_args()
