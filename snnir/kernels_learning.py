@@ -95,9 +95,7 @@ def _cascade(terms: Array) -> Array:
 def _interleaved(terms: Array) -> Array:
     """Sum over the first axis in four parts: every fourth term from 0, 1, 2 and 3."""
     whole = len(terms) // 4
-    parts = _cascade(terms[: 4 * whole].reshape(whole, 4, -1)) if whole else None
-    if parts is None:
-        parts = np.zeros((4, terms.shape[1]), terms.dtype)
+    parts = _cascade(terms[: 4 * whole].reshape(whole, 4, terms.shape[1]))
     total = parts[0]
     for row in terms[4 * whole :]:
         total = total + row

@@ -148,21 +148,15 @@ def _started(op: Op, state: str, value: Array) -> Op:
     """Return an op one of whose lasting states starts from other values."""
     if isinstance(op, Uniform):
         return replace(op, step=int(value))
-    program = learning_program(op)
-    assert program is not None
+    assert isinstance(op, (Step, Plastic))
+    program = op.rule if isinstance(op, Plastic) else op.program
     old = next(s for s in program.states if s.name == state)
     program, name = _parameter(program, old)
     array = value.astype(DTYPES[program.dtype])
-    params = FrozenDict({**_params(op), name: Tensor(array)})
+    params = FrozenDict({**op.params, name: Tensor(array)})
     if isinstance(op, Plastic):
         return replace(op, rule=program, params=params)
-    assert isinstance(op, Step)
     return replace(op, dynamics=program, params=params)
-
-
-def _params(op: Op) -> Mapping[str, Tensor]:
-    assert isinstance(op, (Step, Plastic))
-    return op.params
 
 
 def _parameter(program: Dynamics, state: State) -> tuple[Dynamics, str]:

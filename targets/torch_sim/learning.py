@@ -143,9 +143,7 @@ def cascade(terms: Tensor) -> Tensor:
 def interleaved(terms: Tensor) -> Tensor:
     """Sum over the first axis in four parts: every fourth term from 0, 1, 2 and 3."""
     whole = len(terms) // 4
-    parts = terms.new_zeros(4, terms.shape[1])
-    if whole:
-        parts = cascade(terms[: 4 * whole].reshape(whole, 4, -1))
+    parts = cascade(terms[: 4 * whole].reshape(whole, 4, terms.shape[1]))
     total = parts[0]
     for row in terms[4 * whole :]:
         total = total + row
