@@ -21,6 +21,7 @@ from snnir.ir import (
     Uniform,
     Value,
 )
+from snnir.running import Result
 from snnir.streams import Kind
 from snnir.tensors import FrozenDict
 
@@ -144,3 +145,16 @@ def inputs_of(graph: Graph, steps: int = 40, batch: int = 3, seed: int = 1) -> d
         else:
             found[name] = rng.integers(0, 9, lead).astype(np.float32) / 8
     return found
+
+
+def same(found: Result, wanted: Result) -> None:
+    """Compare everything a run gives, signs of zeros included; any NaN is like any other."""
+    assert found.stats == wanted.stats
+    for side in ("outputs", "recorded", "lasting"):
+        mine, theirs = getattr(found, side), getattr(wanted, side)
+        assert list(mine) == list(theirs)
+        for name, value in theirs.items():
+            assert (mine[name].shape, mine[name].dtype) == (value.shape, value.dtype), name
+            np.testing.assert_array_equal(mine[name], value, name)
+            signs = np.signbit(mine[name]) == np.signbit(value)
+            assert (signs | np.isnan(value)).all(), name

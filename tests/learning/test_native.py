@@ -27,6 +27,7 @@ from tests.learning.networks import (
     pair,
     random_graph,
     rewarded,
+    same,
     scalar,
 )
 
@@ -36,19 +37,6 @@ try:
     compiler()
 except NoCompiler as problem:  # pragma: no cover
     pytest.skip(str(problem), allow_module_level=True)
-
-
-def same(found: Result, wanted: Result) -> None:
-    """Compare everything a run gives, signs of zeros included; any NaN is like any other."""
-    assert found.stats == wanted.stats
-    for side in ("outputs", "recorded", "lasting"):
-        mine, theirs = getattr(found, side), getattr(wanted, side)
-        assert list(mine) == list(theirs)
-        for name, value in theirs.items():
-            assert (mine[name].shape, mine[name].dtype) == (value.shape, value.dtype), name
-            np.testing.assert_array_equal(mine[name], value, name)
-            signs = np.signbit(mine[name]) == np.signbit(value)
-            assert (signs | np.isnan(value)).all(), name
 
 
 def conforms(

@@ -48,22 +48,13 @@ from tests.learning.networks import (
     pair,
     random_graph,
     rewarded,
+    same,
     scalar,
 )
 
 pytestmark = pytest.mark.framework
 
 WATCH = ["synapses", "synapses:w", "out:theta", "out:v", "x.trace"]
-
-
-def equal(ours: Any, theirs: Any) -> None:
-    """Outputs, records and what lasts are the same in every bit."""
-    for part in ("outputs", "recorded", "lasting"):
-        mine, wanted = getattr(ours, part), getattr(theirs, part)
-        assert list(mine) == list(wanted)
-        for name, value in wanted.items():
-            assert mine[name].dtype == value.dtype, name
-            np.testing.assert_array_equal(mine[name], value, name)
 
 
 def with_sums(graph: Graph, sums: str) -> Graph:
@@ -91,16 +82,16 @@ def test_equals_the_reference(rule: str, precision: str, backend: str) -> None:
         assert want.output.sum() > 5
         for name, value in want.lasting.items():
             assert not np.array_equal(want.recorded[name][0, 0], value), "it learns"
-        equal(made.run(x, watch), want)
+        same(made.run(x, watch), want)
         want = reference.run(x, watch, resume=True)
-        equal(made.run(x, watch, resume=True), want)
+        same(made.run(x, watch, resume=True), want)
         given = {name: value.astype(np.float64) for name, value in want.lasting.items()}
         want = reference.run(x, watch, lasting=given)
-        equal(made.run(x, watch, lasting=given), want)
+        same(made.run(x, watch, lasting=given), want)
         partly = {"out:theta": given["out:theta"]}
-        equal(made.run(x, lasting=partly), reference.run(x, lasting=partly))
+        same(made.run(x, lasting=partly), reference.run(x, lasting=partly))
     x = inputs_of(graph, 25, 2)
-    equal(made.run(x), reference.run(x))  # nothing of it is kept unless it is given
+    same(made.run(x), reference.run(x))  # nothing of it is kept unless it is given
 
 
 def test_runs_cut_into_tiles() -> None:
@@ -115,7 +106,7 @@ def test_runs_cut_into_tiles() -> None:
     x = inputs_of(graph, 500, 5)
     made = snnir.compile(graph, "torch").run(x, WATCH)
     assert made.lasting["synapses:w"].dtype == np.float64
-    equal(made, snnir.compile(graph, "numpy").run(x, WATCH))
+    same(made, snnir.compile(graph, "numpy").run(x, WATCH))
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -125,7 +116,7 @@ def test_random_numbers(precision: str) -> None:
     reference = snnir.compile(graph, "numpy", precision=precision)
     made = snnir.compile(graph, "torch", precision=precision)
     for options in ({}, {"resume": True}, {"lasting": {"u:step": 2**32 - 7}}):
-        equal(made.run(x, ["u"], **options), reference.run(x, ["u"], **options))
+        same(made.run(x, ["u"], **options), reference.run(x, ["u"], **options))
 
 
 def test_counters_are_not_recorded() -> None:
@@ -248,8 +239,8 @@ def test_compiled_code_leaves_them_alone() -> None:
         assert not any(f"{name}_" in text for name in source.builder.programs)
     for name in source.builder.programs:
         assert isinstance(made.net.runner(name, torch.device("cpu")), Eager)
-    equal(made.run(x, watch), want)
-    equal(made.run(x), snnir.compile(graph, "numpy").run(x))
+    same(made.run(x, watch), want)
+    same(made.run(x), snnir.compile(graph, "numpy").run(x))
 
 
 def test_other_populations_stay_compiled() -> None:
@@ -507,4 +498,4 @@ def test_roots_and_signs_of_zeros() -> None:
     watch = ["s:w", "s:e", "s:l"]
     for target in ("torch", "native"):
         wanted = snnir.compile(graph, "numpy", precision="float32").run(steps, watch)
-        equal(snnir.compile(graph, target).run(steps, watch), wanted)
+        same(snnir.compile(graph, target).run(steps, watch), wanted)

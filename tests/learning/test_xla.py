@@ -31,6 +31,7 @@ from tests.learning.networks import (
     pair,
     random_graph,
     rewarded,
+    same,
 )
 
 pytestmark = pytest.mark.framework
@@ -38,17 +39,6 @@ pytestmark = pytest.mark.framework
 WATCH = ["synapses", "synapses:w", "out:theta", "out:v", "x.trace"]
 LOW = np.float32(-np.inf)
 RNG = np.random.default_rng
-
-
-def equal(ours: Any, theirs: Any) -> None:
-    """Outputs, records and what lasts are the same in every bit."""
-    for part in ("outputs", "recorded", "lasting"):
-        mine, wanted = getattr(ours, part), getattr(theirs, part)
-        assert list(mine) == list(wanted)
-        for name, value in wanted.items():
-            assert mine[name].dtype == value.dtype, name
-            np.testing.assert_array_equal(mine[name], value, name)
-    assert ours.stats == theirs.stats
 
 
 def changed(graph: Graph, **options: Any) -> Graph:
@@ -88,14 +78,14 @@ def test_equals_the_reference(name: str) -> None:
     assert want.output.sum() > 5
     for state, value in want.lasting.items():
         assert not np.array_equal(want.recorded[state][0, 0], value), "it learns"
-    equal(made.run(x, watch), want)
+    same(made.run(x, watch), want)
     want = reference.run(x, watch, resume=True)
-    equal(made.run(x, watch, resume=True), want)
+    same(made.run(x, watch, resume=True), want)
     given = {state: value.astype(np.float64) for state, value in want.lasting.items()}
-    equal(made.run(x, watch, lasting=given), reference.run(x, watch, lasting=given))
+    same(made.run(x, watch, lasting=given), reference.run(x, watch, lasting=given))
     fewer = {node: value[: steps - 2] for node, value in x.items()}
     partly = {"out:theta": given["out:theta"]}
-    equal(made.run(fewer, watch, lasting=partly), reference.run(fewer, watch, lasting=partly))
+    same(made.run(fewer, watch, lasting=partly), reference.run(fewer, watch, lasting=partly))
     # The same compiled program ran all of them, also where a run has a few steps less.
     simulator = made.simulator
     assert [simulator._run._cache_size(), simulator._rest._cache_size()] == [1, 1]
@@ -110,7 +100,7 @@ def test_random_numbers() -> None:
         made = snnir.compile(graph, "xla", precision=precision)
         runs: list[dict[str, Any]] = [{}, {"resume": True}, {"lasting": {"u:step": 2**32 - 7}}]
         for options in runs:
-            equal(made.run(x, ["u"], **options), reference.run(x, ["u"], **options))
+            same(made.run(x, ["u"], **options), reference.run(x, ["u"], **options))
 
 
 def test_uniform_by_places() -> None:
