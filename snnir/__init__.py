@@ -78,6 +78,8 @@ _PUBLIC = {
     "register_pass": "snnir.pipeline",
     "register_target": "snnir.target",
     "replacing": "snnir.artefact",
+    "report": "snnir.reporting.graph_page",
+    "report_page": "snnir.reporting.graph_page",
     "run": "snnir.driver",
     "run_pipeline": "snnir.pipeline",
     "save": "snnir.driver",
@@ -159,6 +161,8 @@ __all__ = [
     "register_pass",
     "register_target",
     "replacing",
+    "report",
+    "report_page",
     "rules",
     "run",
     "run_pipeline",
@@ -216,6 +220,7 @@ if TYPE_CHECKING:
     from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset
+    from snnir.reporting.graph_page import report, report_page
     from snnir.running import Result
     from snnir.schedule import schedule
     from snnir.semantics import Semantics, Stepping

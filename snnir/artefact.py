@@ -61,7 +61,7 @@ def write_artefact(compiled: Compiled, folder: Path, activity: Activity | None =
     Raises:
         SnnirError: SNN702 if the folder exists and is not an artefact, or cannot be written.
     """
-    from snnir.report import report_html
+    from snnir.reporting.artefact_page import artefact_page
 
     _check_destination(folder)
     try:
@@ -74,7 +74,7 @@ def write_artefact(compiled: Compiled, folder: Path, activity: Activity | None =
     try:
         digests = {name: _write(aside / name, content) for name, content in compiled.files.items()}
         facts = manifest(compiled, digests)
-        page = report_html(compiled, facts, activity).encode()
+        page = artefact_page(compiled, facts, activity).encode()
         facts["files"][REPORT] = _write(aside / REPORT, page)
         _write(aside / MANIFEST, (json.dumps(facts, indent=2) + "\n").encode())
         os.chmod(aside, 0o755)
@@ -125,16 +125,7 @@ def manifest(compiled: Compiled, digests: Mapping[str, str]) -> dict[str, Any]:
         "entry": compiled.entry,
         "model": graph.name,
         "source": {"name": graph.provenance.source, "sha256": graph.provenance.digest},
-        "dt": graph.dt,
-        "record_offset": graph.record_offset,
-        "inputs": [_port(name, signal) for name, signal in compiled.inputs.items()],
-        "outputs": [_port(name, signal) for name, signal in compiled.outputs.items()],
-        "populations": populations(graph),
-        "lasting": [
-            {"name": name, "shape": list(state.shape), "dtype": state.dtype}
-            for name, state in lasting_states(graph).items()
-        ],
-        "semantics": semantics_of(graph),
+        **_about(graph, compiled.inputs, compiled.outputs),
         "passes": [record.spec for record in compiled.history.records],
         "losses": [
             *compiled.history.losses,
@@ -142,6 +133,33 @@ def manifest(compiled: Compiled, digests: Mapping[str, str]) -> dict[str, Any]:
         ],
         "notes": list(graph.provenance.notes),
         "files": dict(digests),
+    }
+
+
+def graph_facts(graph: Graph) -> dict[str, Any]:
+    """Return the part of a manifest that is known of a graph before it is compiled."""
+    outputs = {name: graph.signals[value] for name, value in graph.outputs.items()}
+    return {
+        **_about(graph, graph.inputs, outputs),
+        "losses": [],
+        "notes": list(graph.provenance.notes),
+    }
+
+
+def _about(
+    graph: Graph, inputs: Mapping[str, Signal], outputs: Mapping[str, Signal]
+) -> dict[str, Any]:
+    return {
+        "dt": graph.dt,
+        "record_offset": graph.record_offset,
+        "inputs": [_port(name, signal) for name, signal in inputs.items()],
+        "outputs": [_port(name, signal) for name, signal in outputs.items()],
+        "populations": populations(graph),
+        "lasting": [
+            {"name": name, "shape": list(state.shape), "dtype": state.dtype}
+            for name, state in lasting_states(graph).items()
+        ],
+        "semantics": semantics_of(graph),
     }
 
 

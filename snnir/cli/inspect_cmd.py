@@ -12,11 +12,11 @@ import click
 
 import snnir
 from snnir.cli.arrays import input_options, make_input
-from snnir.cli.printing import emit_json, exit_with, printable, table, to_json
+from snnir.cli.printing import emit_json, exit_with, note, printable, table, to_json
 from snnir.cli.reading import load_model, model_options, target_options
 from snnir.errors import error, shown
 
-FORMATS = ("table", "text", "json", "dot", "equations", "schedule", "mlir", "irdl")
+FORMATS = ("table", "text", "json", "dot", "equations", "schedule", "mlir", "irdl", "html")
 
 
 @click.command("inspect")
@@ -26,12 +26,14 @@ FORMATS = ("table", "text", "json", "dot", "equations", "schedule", "mlir", "ird
     "--weights-as", type=click.Choice(["inline", "resource", "key"]), default="inline",
     show_default=True, help="Where --format mlir prints larger weights.",
 )  # fmt: skip
+@click.option("-o", "--output", metavar="FILE", help="Where --format html goes.")
 @input_options
 @model_options
 def inspect_command(  # noqa: PLR0913, PLR0917  (one per option)
     model: str,
     form: str,
     weights_as: str,
+    output: str | None,
     given: str | None,
     poisson: float | None,
     steps: int,
@@ -41,25 +43,40 @@ def inspect_command(  # noqa: PLR0913, PLR0917  (one per option)
 ) -> None:
     """Show MODEL, a file or an artefact folder; with an input, also what it does on that.
 
-    `mlir` is the `snn` dialect, `irdl` the definition of it that mlir-opt takes as --irdl-file.
+    `html` is a page to look at, written to -o or to stdout. `mlir` is the `snn` dialect, `irdl` the
+    definition of it that mlir-opt takes as --irdl-file.
 
     Example: snnir inspect model.nir --semantics norse --poisson 0.1 --steps 100
     """
     if Path(model).is_dir():
         emit_json(snnir.open_artefact(model).manifest)
         return
+    if output is not None and form != "html":
+        raise error("SNN701", f"-o goes with --format html, not with {form}")
     graph = load_model(model, reading)
+    found = None
+    if given is not None or poisson is not None:
+        if form not in ("table", "html"):
+            raise error("SNN701", f"an input goes with --format table or html, not with {form}")
+        shapes = {name: signal.shape for name, signal in graph.inputs.items()}
+        x = make_input(shapes, given, poisson, steps, batch, seed)
+        found = snnir.activity(graph, x)
+    if form == "html":
+        _html(graph, output, found)
+        return
     if form == "mlir":
         click.echo(snnir.to_mlir(graph, weights_as), nl=False)
     else:
         click.echo(_PRINTERS[form](graph), nl=False)
-    if given is None and poisson is None:
+    if found is not None:
+        click.echo(_activity(found), nl=False)
+
+
+def _html(graph: snnir.Graph, output: str | None, found: snnir.Activity | None) -> None:
+    if output is None:
+        click.echo(snnir.report_page(graph, activity=found), nl=False)
         return
-    if form != "table":
-        raise error("SNN701", f"an input goes with --format table, not with {form}")
-    shapes = {name: signal.shape for name, signal in graph.inputs.items()}
-    x = make_input(shapes, given, poisson, steps, batch, seed)
-    click.echo(_activity(snnir.activity(graph, x)), nl=False)
+    note(f"wrote {snnir.report(graph, output, activity=found)}")
 
 
 def _table(graph: snnir.Graph) -> str:
