@@ -7,6 +7,8 @@ const OPEN_AT_FIRST = 160; // so many things are seen before the reader opens mo
 class Model {
   constructor(data) {
     Object.assign(this, data);
+    for (const sort of this.alike) if (sort.params) sort.params = sort.params.map(([name, at]) => ({ name, ...this.tensors[at] }));
+    this.nodes = this.nodes.map((node) => ({ label: node.name, ...this.alike[node.is], ...node }));
     this.home = new Array(this.nodes.length).fill(0);
     for (const scope of this.scopes) Object.assign(scope, { nodes: [], inner: [], size: 0 });
     this.scopes.forEach((scope, at) => {
