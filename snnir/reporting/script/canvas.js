@@ -166,8 +166,7 @@ function outputShape(model, box) {
 }
 
 function foldedShape(model, box) {
-  const scope = model.scopes[box.index], loop = model.hasFeedback(box.index);
-  const brief = `${scope.size} nodes${loop ? ", recurrent" : ""}`;
+  const scope = model.scopes[box.index], brief = model.brief(box.index);
   return svg("g", { class: "box scope folded", role: "button", "aria-expanded": "false", "aria-label": `${scope.path}: folded, ${brief}` },
     svg("title", {}, `${scope.path}: ${brief}; click to unfold`),
     svg("rect", { class: "shadow", x: 5, y: 5, width: box.w, height: box.h, rx: 8 }),
