@@ -29,6 +29,7 @@ _PUBLIC = {
     "Node": "snnir.ir",
     "PRESETS": "snnir.presets",
     "Pass": "snnir.pipeline",
+    "PassRecord": "snnir.pipeline",
     "Result": "snnir.running",
     "Semantics": "snnir.semantics",
     "Signal": "snnir.streams",
@@ -112,6 +113,7 @@ __all__ = [
     "Manager",
     "Node",
     "Pass",
+    "PassRecord",
     "Result",
     "Semantics",
     "Signal",
@@ -217,7 +219,7 @@ if TYPE_CHECKING:
     from snnir.matrix import support_matrix
     from snnir.mlir.text import from_mlir, to_mlir
     from snnir.operations import Activity, activity
-    from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
+    from snnir.pipeline import Manager, Pass, PassRecord, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset
     from snnir.reporting.graph_page import report, report_page
