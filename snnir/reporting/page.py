@@ -11,6 +11,9 @@ from typing import Any
 
 from snnir.reporting.markup import Section, text
 
+#: Files of the style, in order.
+STYLES = ("report.css", "runs.css")
+
 
 def page(title: str, lead: str, sections: Sequence[Section], data: Mapping[str, Any]) -> str:
     """Return a whole page.
@@ -21,7 +24,7 @@ def page(title: str, lead: str, sections: Sequence[Section], data: Mapping[str, 
         sections: In order; each is linked from the top.
         data: What the script reads, by the id of the element it stands in; plain JSON values.
     """
-    style, script = (_part(name) for name in ("report.css", "report.js"))
+    style, script = "".join(map(_part, STYLES)), _part("report.js")
     links = "".join(f"<a href='#{each.key}'>{text(each.title)}</a>" for each in sections)
     parts = [
         "<!doctype html>",
