@@ -92,6 +92,7 @@ class Frame:
         count: Number of steps.
         top, height: Of what is drawn, in pixels.
         dt: Seconds per step, if known.
+        left: Where it begins, in pixels.
     """
 
     first: int
@@ -99,6 +100,12 @@ class Frame:
     top: float
     height: float
     dt: float | None = None
+    left: float = LEFT
+
+    @property
+    def width(self) -> float:
+        """Pixels inside."""
+        return WIDTH - RIGHT - self.left
 
     @property
     def bottom(self) -> float:
@@ -112,12 +119,12 @@ class Frame:
 
     def x(self, step: float) -> float:
         """Return where the middle of a step is."""
-        return LEFT + (step - self.first + 0.5) * INNER / max(1, self.count)
+        return self.left + (step - self.first + 0.5) * self.width / max(1, self.count)
 
     def box(self) -> str:
         """Return the edges."""
         return element(
-            "rect", x=LEFT, y=self.top, width=INNER, height=self.height, class_="frame"
+            "rect", x=self.left, y=self.top, width=self.width, height=self.height, class_="frame"
         )
 
     def axis(self) -> str:
@@ -128,10 +135,10 @@ class Frame:
         every = max(1, int(nice(self.count, 8)))
         start = -(-self.first // every) * every
         base = self.bottom + 14
-        yield label(LEFT - 8, base, "step", "end")
+        yield label(self.left - 8, base, "step", "end")
         scale, unit = self._unit()
         if self.dt:
-            yield label(LEFT - 8, base + _BELOW_SECONDS, unit, "end faint")
+            yield label(self.left - 8, base + _BELOW_SECONDS, unit, "end faint")
         for step in range(start, self.first + self.count, every):
             x = self.x(step)
             yield element("path", d=f"M{number(x)} {number(self.bottom)}v4", class_="tick")
@@ -146,21 +153,23 @@ class Frame:
 
     def steps_and_rows(self, rows: int) -> str:
         """Return a transform to (step, row): steps begin at their left edge, row 0 is lowest."""
-        across, up = INNER / max(1, self.count), self.height / max(1, rows)
-        x = LEFT - self.first * across
+        across, up = self.width / max(1, self.count), self.height / max(1, rows)
+        x = self.left - self.first * across
         return f"translate({number(x)} {number(self.bottom)}) scale({across:.6g} {-up:.6g})"
 
 
 def value_axis(frame: Frame, low: float, high: float) -> str:
     """Return ticks with values at the left, from low at the bottom to high at the top."""
     every = nice(high - low, max(2, int(frame.height // 32)))
-    parts, value = [], math.ceil(low / every) * every
+    parts: list[str] = []
+    value = math.ceil(low / every) * every
     while value <= high + 1e-9 * every and len(parts) < 20:
         y = frame.bottom - (value - low) / (high - low) * frame.height
         told = f"{0.0 if abs(value) < 1e-9 * every else value:.6g}"
-        tick = element("path", d=f"M{LEFT} {number(y)}h-4", class_="tick")
-        grid = element("path", d=f"M{LEFT} {number(y)}h{INNER}", class_="grid")
-        parts.append(grid + tick + label(LEFT - 8, y + 4, told, "end"))
+        edge = f"M{number(frame.left)} {number(y)}"
+        grid = element("path", d=f"{edge}h{number(frame.width)}", class_="grid")
+        tick = element("path", d=f"{edge}h-4", class_="tick")
+        parts.append(grid + tick + label(frame.left - 8, y + 4, told, "end"))
         value += every
     return "".join(parts)
 
@@ -188,7 +197,8 @@ def line(frame: Frame, values: Array, low: float, high: float) -> str:
     Args:
         frame: Where it is drawn.
         values: One for every step of the frame; what is not finite interrupts the line.
-        low, high: Values at the bottom and top edges.
+        low: Value at the bottom edge.
+        high: Value at the top edge.
     """
     steps, kept = _thinned(np.asarray(values, np.float64))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -218,7 +228,10 @@ def _thinned(values: Array) -> tuple[Array, Array]:
         if len(good) < len(part):
             chosen.add(start + int(np.flatnonzero(~np.isfinite(part))[0]))
         if len(good):
-            chosen |= {start + int(good[part[good].argmin()]), start + int(good[part[good].argmax()])}
+            chosen |= {
+                start + int(good[part[good].argmin()]),
+                start + int(good[part[good].argmax()]),
+            }
     steps = np.array(sorted(chosen))
     return steps, values[steps]
 

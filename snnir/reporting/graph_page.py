@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from snnir.artefact import graph_facts, manifest, replacing
 from snnir.errors import error
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from snnir.event_diff import EventDiff
     from snnir.target import Compiled
 
-    Reported = Union[Graph, Compiled, Diff, EventDiff, str, Path]
+    Reported = Graph | Compiled | Diff | EventDiff | str | Path
 
 
 def report_page(
@@ -72,9 +72,7 @@ def report_page(
     )  # fmt: skip
 
 
-def _graph_page(
-    graph: Graph, activity: Activity | None, result: Result | None, sample: int
-) -> str:
+def _graph_page(graph: Graph, activity: Activity | None, result: Result | None, sample: int) -> str:
     facts = graph_facts(graph)
     lead = f"Read from {text(graph.provenance.source or 'memory')}; dt = {text(graph.dt)} s."
     drawing, data = graph_section(graph)

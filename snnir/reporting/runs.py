@@ -102,7 +102,7 @@ def _of_sample(shown: Mapping[str, Array], sample: int) -> str:
     if not shown:
         return ""
     steps, batch = next(iter(shown.values())).shape[:2]
-    which = "" if batch == 1 else f"; drawn is sample {sample} of {batch}"
+    which = "" if batch == 1 else f"; sample {sample} of {batch} is drawn"
     return f"<p>{steps} steps{which}.</p>"
 
 
