@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from snnir.reporting.charts import drawing, element, label
+from snnir.reporting.charts import drawing, element, label, number
 from snnir.reporting.runs import image
 from snnir.targets.ipu.memory import Array
 from snnir.targets.ipu.plan import Plan
@@ -15,7 +15,7 @@ from snnir.targets.ipu.plan import Plan
 _COLUMNS, _ACROSS, _WIDE, _LEFT, _GAP = 46, 4, 900, 50, 22
 #: Most pixels of a tile, and pixels above a panel.
 _TILE, _ABOVE = 12.0, 24
-#: Colours and opacity of a tile without a byte, with few, and with all it can have.
+#: Colours and opacity of a tile without a byte, with few, and with as many as the fullest.
 _EMPTY, _LITTLE, _FULL = (128, 128, 128, 56), (118, 176, 232, 255), (176, 24, 48, 255)
 #: Stages with a bar of their own, pixels of a bar, where bars begin and how long they are.
 _MOST_STAGES, _BAR, _BARS, _LONG = 12, 22, 260, 470
@@ -45,7 +45,7 @@ class Pictures(Mapping[str, str]):
 
 def tiles_picture(plan: Plan) -> str:
     """Return the tiles of every IPU as an SVG element."""
-    tiles, usable = plan.machine.tiles, max(1, plan.machine.usable)
+    tiles, most = plan.machine.tiles, max(1, plan.fullest)
     firsts = range(0, plan.machine.all_tiles, tiles)
     across = min(len(firsts), _ACROSS)
     columns = min(_COLUMNS, tiles)
@@ -53,18 +53,17 @@ def tiles_picture(plan: Plan) -> str:
     tile = min(_TILE, (_WIDE - _LEFT - across * _GAP) / (across * columns))
     wide, high = columns * tile, rows * tile
     parts: list[str] = []
-    for number, first in enumerate(firsts):
-        x = _LEFT + number % _ACROSS * (wide + _GAP)
-        y = number // _ACROSS * (high + _ABOVE + 8) + _ABOVE
+    for ipu, first in enumerate(firsts):
+        x = _LEFT + ipu % _ACROSS * (wide + _GAP)
+        y = ipu // _ACROSS * (high + _ABOVE + 8) + _ABOVE
         own = plan.tile_bytes[first : first + tiles]
-        fullest = f"IPU {number}: fullest tile {100 * int(own.max()) / usable:.0f} %"
-        parts.append(label(x, y - 7, fullest))
-        parts.append(image(panel(own / usable), x, y, wide, high))
-        parts.append(element("rect", x=x, y=y, width=wide, height=high, class_="frame"))
-        if number % _ACROSS == 0:
+        parts.append(label(x, y - 7, f"IPU {ipu}, up to {int(own.max()):,} bytes"))
+        parts.append(image(panel(own / most), x, y, wide, high))
+        parts += _grid(x, y, rows, columns, tile)
+        if ipu % _ACROSS == 0:
             parts += _tile_numbers(rows, columns, tile, y, first)
     end = -(-len(firsts) // _ACROSS) * (high + _ABOVE + 8) + 10
-    parts += _scale(end, usable)
+    parts += _scale(end, most, plan.machine.usable)
     return drawing("How full the tiles are", end + 40, "".join(parts), _WIDE)
 
 
@@ -75,19 +74,31 @@ def _tile_numbers(rows: int, columns: int, tile: float, top: float, first: int) 
         yield label(_LEFT - 8, top + row * tile + 10, first + row * columns, "end faint")
 
 
-def _scale(top: float, usable: int) -> Iterator[str]:
+def _grid(left: float, top: float, rows: int, columns: int, tile: float) -> Iterator[str]:
+    """Yield the edges of tiles that are large enough to have some."""
+    wide, high = columns * tile, rows * tile
+    yield element("rect", x=left, y=top, width=wide, height=high, class_="frame")
+    if tile >= 6:
+        across = [f"M{number(left)} {number(top + n * tile)}h{number(wide)}" for n in range(rows)]
+        down = [f"M{number(left + n * tile)} {number(top)}v{number(high)}" for n in range(columns)]
+        yield element("path", d="".join([*across, *down]), class_="grid")
+
+
+def _scale(top: float, most: int, usable: int) -> Iterator[str]:
     """Yield what colours mean."""
     shares = np.linspace(0.0, 1.0, 41)
     yield image(_shades(shares)[None], _LEFT, top, 410, 12)
     yield label(_LEFT, top + 26, "0", "middle faint")
-    yield label(_LEFT + 410, top + 26, f"{usable:,} bytes, all that may be used", "middle faint")
+    share = 100 * most / max(1, usable)
+    told = f"{most:,} bytes: the fullest tile, {share:.3g} % of what may be used"
+    yield label(_LEFT + 410, top + 26, told, "middle faint", 90)
 
 
 def panel(filled: Array) -> Array:
     """Return the tiles of an IPU as pixels with opacity, row by row, [height, width, 4].
 
     Args:
-        filled: Share of each tile that is used, [tiles].
+        filled: Bytes of each tile as a share of the fullest, [tiles].
     """
     columns = min(_COLUMNS, len(filled))
     rows = -(-len(filled) // columns)
