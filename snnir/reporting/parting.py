@@ -142,8 +142,11 @@ def _table(found: Diff, roles: dict[str, str]) -> str:
         row = "".join(_cell(cell) for cell in cells)
         lines.append(f"<tr class='{MARKS[role]}'>{row}</tr>")
     head = ("node", "", "sum a", "sum b", "differing", "share", "first step", "largest difference")
-    start = table(head, []).removesuffix("</table>")
-    return f"{start}{''.join(lines)}</table>"
+    names = "".join(f"<th scope='col'>{name}</th>" for name in head)
+    return (
+        f"<div class='scroll'><table class='compared'><thead><tr>{names}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
 
 
 def _cell(value: Any) -> str:

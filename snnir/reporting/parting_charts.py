@@ -69,7 +69,7 @@ def _raster(name: str, found: Window, dt: float | None) -> str:
         "<span class='only-b'>\u00d7 more in b</span>"
     )
     told = f"<b>{text(name)}</b>: {_how_many(rows)}"
-    return _figure(told, whole, f"<p class='keys marks'>{keys}</p>")
+    return _figure(told, whole, f"<p class='lines'>{keys}</p>")
 
 
 def _how_many(rows: int) -> str:
@@ -124,7 +124,7 @@ def _pair(name: str, found: Window, dt: float | None) -> str:
     )  # fmt: skip
     keys = "<span class='only-a'>\u2014 a</span><span class='only-b'>- - b</span>"
     told = f"<b>{text(name)}</b> of {text(place_of(found, 0))}."
-    return _figure(told, whole, f"<p class='keys marks'>{keys}</p>")
+    return _figure(told, whole, f"<p class='lines'>{keys}</p>")
 
 
 def _figure(told: str, whole: str, keys: str) -> str:

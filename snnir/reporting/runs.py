@@ -294,7 +294,7 @@ def trace(frame: Frame, values: Array, low: float, high: float, key: int) -> str
 def legend(keys: Iterable[tuple[int, str]]) -> str:
     """Return what lines are; keys are as in `trace`."""
     items = (f"<span class='k{key % MOST_TRACES}'>{text(told)}</span>" for key, told in keys)
-    return f"<p class='keys'>{''.join(items)}</p>"
+    return f"<p class='lines'>{''.join(items)}</p>"
 
 
 def place(neuron: int, shape: tuple[int, ...]) -> str:
