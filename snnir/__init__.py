@@ -44,6 +44,7 @@ _PUBLIC = {
     "bindsnet_draws": "snnir.driver",
     "bisect": "snnir.bisecting",
     "check": "snnir.driver",
+    "check_page": "snnir.reporting.graph_page",
     "check_picture": "snnir.plotting",
     "compile": "snnir.driver",
     "delayed_linear": "snnir.delayed",
@@ -129,6 +130,7 @@ __all__ = [
     "bindsnet_draws",
     "bisect",
     "check",
+    "check_page",
     "check_picture",
     "compile",
     "delayed_linear",
@@ -222,7 +224,7 @@ if TYPE_CHECKING:
     from snnir.pipeline import Manager, Pass, PassRecord, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset
-    from snnir.reporting.graph_page import report, report_page
+    from snnir.reporting.graph_page import check_page, report, report_page
     from snnir.running import Result
     from snnir.schedule import schedule
     from snnir.semantics import Semantics, Stepping
