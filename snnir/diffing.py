@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from snnir.errors import error
 from snnir.event_diff import EventDiff, diff_events
+from snnir.progress import progress
 from snnir.sides import FileSide, GraphSide, Recording, Side, side_of, wanted
 
 Array = npt.NDArray[Any]
@@ -137,7 +138,10 @@ def diff(
     one, two = side_of(a), side_of(b)
     names_a, names_b = one.populations(x), two.populations(x)
     shared = list(record) if record is not None else _shared(one, two, names_a, names_b)
-    left, right = one.run(x, shared), two.run(x, shared)
+    with progress("running both", 2) as step:
+        left = one.run(x, shared)
+        step()
+        right = two.run(x, shared)
     pairs = {
         name: (left.recorded[name], right.recorded[name])
         for name in shared
