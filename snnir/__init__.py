@@ -86,6 +86,7 @@ _PUBLIC = {
     "run_pipeline": "snnir.pipeline",
     "save": "snnir.driver",
     "schedule": "snnir.schedule",
+    "show_progress": "snnir.progress_bars",
     "semantics_of": "snnir.artefact",
     "support_matrix": "snnir.matrix",
     "tensor": "snnir.tensors",
@@ -173,6 +174,7 @@ __all__ = [
     "save",
     "schedule",
     "semantics_of",
+    "show_progress",
     "support_matrix",
     "tensor",
     "to_jax",
@@ -224,6 +226,7 @@ if TYPE_CHECKING:
     from snnir.pipeline import Manager, Pass, PassRecord, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset
+    from snnir.progress_bars import show_progress
     from snnir.reporting.graph_page import check_page, report, report_page
     from snnir.running import Result
     from snnir.schedule import schedule

@@ -8,7 +8,7 @@ from typing import Any
 from snnir.diffing import Diff, NodeDiff
 from snnir.event_diff import EventDiff
 from snnir.reporting.drawing import graph_section
-from snnir.reporting.markup import Section, listing, table, text
+from snnir.reporting.markup import Section, listing, text
 from snnir.reporting.page import page
 from snnir.reporting.parting_charts import around, place_of, spread_chart
 from snnir.reporting.timing import timing_sections
