@@ -5,15 +5,15 @@ The pages hold directives for mkdocstrings, which fills them from signatures and
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
-from collections.abc import Iterator, Sequence
+import re
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import snnir
-from snnir.pipeline import print_option
+from site_pages.options import option_table, summary
 from snnir.registry import BUILTIN, lookup
 
 
@@ -38,25 +38,25 @@ class Topic:
     def objects(self) -> Iterator[tuple[str, str]]:
         """Give each name as readers write it, and where its definition is."""
         module = importlib.import_module(self.of)
-        for name in self.names or sorted(_own(module)):
-            yield f"{self.of}.{name}", _definition(module, name)
+        for name in self.names or _own(module):
+            yield name, _definition(module, name)
 
     def page(self) -> str:
         """Return the page."""
         parts = [f"# {self.title}\n\n{self.text}\n\n"]
-        for shown, place in self.objects():
-            last = shown.rpartition(".")[2]
-            parts.append(
-                f"::: {place}\n    options:\n"
-                f"      heading: {shown}\n      toc_label: {last}\n\n"
-            )  # fmt: skip
+        for name, place in self.objects():
+            described = constant(place) or (
+                f"::: {place}\n    options:\n      heading: {self.of}.{name}\n"
+                f"      toc_label: {name}\n"
+            )
+            parts.append(f"{described}\n")
         return "".join(parts)
 
 
-def _own(module: Any) -> Sequence[str]:
-    """Return the public names of a module that are not modules themselves."""
-    names: Sequence[str] = module.__all__
-    return [name for name in names if not inspect.ismodule(getattr(module, name))]
+def _own(module: Any) -> list[str]:
+    """Return the public names of a module that have no other page."""
+    elsewhere = {place for topic in TOPICS if topic.names for _, place in topic.objects()}
+    return [name for name in module.__all__ if _definition(module, name) not in elsewhere]
 
 
 def _definition(module: Any, name: str) -> str:
@@ -64,39 +64,29 @@ def _definition(module: Any, name: str) -> str:
     value = getattr(module, name)
     if inspect.isclass(value) or inspect.isfunction(value):
         return f"{value.__module__}.{value.__qualname__}"
-    sources = [module, *(importlib.import_module(place) for place in _imports(module, name))]
-    return f"{sources[-1].__name__}.{name}"
+    inside = (other for path, other in sorted(sys.modules.items()) if path.startswith("snnir."))
+    same = (other for other in inside if other.__dict__.get(name) is value)
+    return next(f"{other.__name__}.{name}" for other in same if comment(other, name) is not None)
 
 
-def _imports(module: Any, name: str) -> list[str]:
-    """Return the module that a package has a constant from, if it is not its own."""
-    if module is snnir:
-        return [] if name not in snnir._PUBLIC else [snnir._PUBLIC[name]]
-    for place in _submodules(module):
-        if place.__dict__.get(name) is module.__dict__[name] and name in _assigned(place):
-            return [place.__name__]
-    return []
+def constant(place: str) -> str:
+    """Return the description of a constant from the comment above it; nothing for other names."""
+    home, _, name = place.rpartition(".")
+    text = comment(importlib.import_module(home), name)
+    return "" if text is None else f"## `{name}` {{ #{place} }}\n\n{text}\n"
 
 
-def _submodules(module: Any) -> list[Any]:
-    """Return the modules of a package that are imported."""
-    import sys
-
-    prefix = f"{module.__name__}."
-    return [value for name, value in sorted(sys.modules.items()) if name.startswith(prefix)]
-
-
-def _assigned(module: Any) -> set[str]:
-    """Return the names that a module assigns itself."""
-    import ast
-
-    found = set()
-    for statement in ast.parse(inspect.getsource(module)).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if isinstance(statement, ast.AnnAssign):
-            targets = [statement.target]
-        found |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return found
+def comment(module: Any, name: str) -> str | None:
+    """Return the `#:` comment above the assignment of a constant, None if it assigns none."""
+    lines = inspect.getsource(module).splitlines()
+    start = re.compile(rf"{name}(: .+)? = ")
+    at = next((number for number, line in enumerate(lines) if start.match(line)), None)
+    if at is None:
+        return None
+    above: list[str] = []
+    while lines[at - 1 - len(above)].startswith("#: "):
+        above.insert(0, lines[at - 1 - len(above)][3:])
+    return "\n".join(above)
 
 
 TOPICS = (
@@ -210,21 +200,12 @@ ELSEWHERE = ("__version__", "rules")
 def targets_page() -> str:
     """Return the page with the options of every target."""
     parts = [
-        "# Options of targets\n\n"
-        "Options of `snnir.compile(graph, target, option=value)` and of `--set option=value`.\n\n"
+        "# Options of targets\n\nOptions of `--set option=value`, and of "
+        "`snnir.compile(graph, target, option=value)` with `_` for `-`.\n\n"
     ]
     for name in sorted(BUILTIN["targets"]):
         target = lookup("targets", name, "SNN402")
-        parts.append(
-            f"## `{name}`\n\n::: {target.__module__}.{target.__qualname__}\n    options:\n"
-            "      show_root_heading: false\n      show_root_toc_entry: false\n"
-            "      members: false\n      heading_level: 3\n      show_bases: false\n\n"
-        )
-        if dataclasses.fields(target):
-            parts.append("| option | default |\n| --- | --- |\n")
-        for item in dataclasses.fields(target):
-            parts.append(f"| `{item.name}` | `{print_option(item.default)}` |\n")
-        parts.append("\n")
+        parts.append(f"## `{name}`\n\n{summary(target)}\n\n{option_table(target)}\n")
     return "".join(parts)
 
 
