@@ -11,6 +11,8 @@ from typing import Any
 
 from snnir.reporting.markup import Section, text
 
+#: Files of the style, in order.
+_STYLES = ("report.css", "runs.css")
 #: Files in `script/`, in the order in which they are put together.
 _SCRIPTS = (
     "dom", "model", "place", "lines", "camera", "canvas", "panel", "find", "graph", "page",
@@ -26,7 +28,7 @@ def page(title: str, lead: str, sections: Sequence[Section], data: Mapping[str, 
         sections: In order; each is linked from the top.
         data: What the script reads, by the id of the element it stands in; plain JSON values.
     """
-    style, script = _part("report.css"), _script()
+    style, script = "".join(map(_part, _STYLES)), _script()
     links = "".join(f"<a href='#{each.key}'>{text(each.title)}</a>" for each in sections)
     parts = [
         "<!doctype html>",
