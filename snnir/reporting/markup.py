@@ -12,6 +12,10 @@ from snnir.errors import shown
 
 #: Longer texts are cut in the middle.
 _LONG = 400
+#: Tables with more rows are laid out by the browser only where they are seen.
+_MANY = 200
+#: Marks a cell with a number.
+_NUMBER = " class='n'"
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,17 @@ def listing(items: Iterable[str], empty: str) -> str:
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """Return a table; whole numbers are grouped and right-aligned, all cells are escaped."""
-    names = "".join(f"<th scope='col'>{text(name)}</th>" for name in head)
-    lines = [f"<div class='scroll'><table><thead><tr>{names}</tr></thead><tbody>"]
-    for row in rows:
+    body = [list(row) for row in rows]
+    numbers = [at for at, cell in enumerate(body[0]) if isinstance(cell, int)] if body else []
+    names = "".join(
+        f"<th scope='col'{_NUMBER * (at in numbers)}>{text(name)}</th>"
+        for at, name in enumerate(head)
+    )
+    long = " long" if len(body) > _MANY else ""
+    lines = [f"<div class='scroll{long}'><table><thead><tr>{names}</tr></thead><tbody>"]
+    for row in body:
         cells = (
-            f"<td class='n'>{cell:,}</td>" if isinstance(cell, int) else f"<td>{text(cell)}</td>"
+            f"<td{_NUMBER}>{cell:,}</td>" if isinstance(cell, int) else f"<td>{text(cell)}</td>"
             for cell in row
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
