@@ -112,13 +112,16 @@ function settle(items, layer, towards) {
     const wish = weights ? others.reduce((sum, [o, by, weight]) => sum + (items[o].x + by) * weight, 0) / weights : items[at].x;
     const weight = weights ? (items[at].kind === POINT ? STRAIGHT : Math.max(...others.map((other) => other[2]))) : 0.1;
     let pool = { sum: (wish - shift) * weight, weight, members: [[at, shift]] };
-    while (pools.length && pools[pools.length - 1].sum / pools[pools.length - 1].weight > pool.sum / pool.weight) {
-      const last = pools.pop();
-      pool = { sum: last.sum + pool.sum, weight: last.weight + pool.weight, members: last.members.concat(pool.members) };
-    }
+    while (pools.length && pools[pools.length - 1].sum / pools[pools.length - 1].weight > pool.sum / pool.weight) pool = joined(pools.pop(), pool);
     pools.push(pool);
   });
   for (const pool of pools) for (const [at, by] of pool.members) items[at].x = pool.sum / pool.weight + by;
+}
+
+function joined(one, other) {
+  const [large, small] = one.members.length < other.members.length ? [other, one] : [one, other];
+  for (const member of small.members) large.members.push(member);
+  return { sum: one.sum + other.sum, weight: one.weight + other.weight, members: large.members };
 }
 
 /** Give ranks their heights, in columns if they are many, and the scope its size. */
@@ -180,9 +183,10 @@ function setColumns(drawn, count) {
   Object.assign(drawn, { columns: [], top: [], bottom: [], lane: new Map(), gutter: new Map() });
   const enters = drawn.items.some((item) => item.kind === IN), leaves = drawn.items.some((item) => item.kind === OUT);
   const top = drawn.at ? (enters ? 8 : GAP.title + 4) : 0;
-  let left = drawn.at ? GAP.border : 0, y = top, lowest = top;
+  const shift = count > 1 ? GAP.down : 0; // room for what comes from the column before
+  let left = drawn.at ? GAP.border : 0, y = top + shift, lowest = top;
   drawn.scope.layers.forEach((layer, rank) => {
-    if (rank && drawn.column[rank] !== drawn.column[rank - 1]) y = top + GAP.down;
+    if (rank && drawn.column[rank] !== drawn.column[rank - 1]) y = top + shift;
     drawn.top[rank] = y;
     drawn.bottom[rank] = y + drawn.heights[rank];
     for (const at of layer) drawn.items[at].y = y + (drawn.heights[rank] - drawn.items[at].h) / 2;
