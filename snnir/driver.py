@@ -14,7 +14,9 @@ from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
 from snnir.presets import DEFAULT, preset
+from snnir.reader_origins import live, stepped_again, topology
 from snnir.running import Result
+from snnir.semantic_items import Choice, deciding
 from snnir.semantics import Semantics
 from snnir.target import Compiled, build_for, losses_of, misfits, target_from
 
@@ -134,7 +136,7 @@ def from_torch(
         return from_bindsnet(net, name=name)
     reader = lookup("frontends", "torch", "SNN101")
     graph: Graph = reader(net, input_shape, example=example, layout=layout, dt=dt, name=name)
-    return graph
+    return live(graph, "module", dt)
 
 
 def _check_alone(**given: Any) -> None:
@@ -186,7 +188,7 @@ def from_bindsnet(
 
     reader = lookup("frontends", "bindsnet", "SNN101")
     graph: Graph = reader(network, inputs=inputs, draws=draws, seed=seed, name=name, **run)
-    return graph
+    return live(graph, "network")
 
 
 def bindsnet_draws(
@@ -265,7 +267,7 @@ def from_export(
     except ImportError as missing:
         raise error("SNN801", f"torch is not there ({missing})", hint="install torch") from None
     graph: Graph = reader(step, state, example, order=order, batched=batched, dt=dt, name=name)
-    return graph
+    return live(graph, "step function", dt)
 
 
 def from_jax(
@@ -319,11 +321,11 @@ def from_jax(
         if state is not None or example is not None:
             raise error("SNN801", "a jaxsnn topology takes params, not state and example")
         reader = lookup("frontends", "jaxsnn", "SNN101")
-        topology: Graph = reader(model, params, dt=dt, name=name, **more)
-        return topology
+        made: Graph = reader(model, params, dt=dt, name=name, **more)
+        return topology(made, dt, more.get("ties"))
     reader = lookup("frontends", "jaxpr", "SNN101")
     graph: Graph = reader(model, state, example, params=params, dt=dt, name=name, **more)
-    return graph
+    return live(graph, "step function", dt)
 
 
 def from_step(step: Any, state: Any, example: Any, **options: Any) -> Graph:
@@ -357,16 +359,18 @@ def restep(
             node=fixed[0],
             hint="load the continuous model instead",
         )
-    chosen = semantics if isinstance(semantics, Semantics) else preset(semantics or DEFAULT)
-    chosen = chosen.with_options(options)
+    base = semantics if isinstance(semantics, Semantics) else preset(semantics or DEFAULT)
+    chosen = base.with_options(options)
     editor = graph.edit()
+    choice = None
     if semantics is not None or options:
+        choice = Choice(chosen, semantics is not None, deciding(base, options))
         for node in graph.nodes.values():
             if isinstance(node.op, Neuron):
                 stepping = chosen.for_model(node.op.model)
                 editor.set_op(node.name, replace(node.op, stepping=stepping))
     step = dt if dt is not None else graph.dt if graph.dt is not None else chosen.dt
-    return editor.graph(dt=step).verify()
+    return stepped_again(graph, editor.graph(dt=step), choice, dt, chosen.name).verify()
 
 
 def parse(text: str) -> Graph:

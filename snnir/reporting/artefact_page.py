@@ -35,7 +35,7 @@ def artefact_page(
     drawing, data = graph_section(graph)
     sections = [
         drawing,
-        *meaning_sections(facts),
+        *meaning_sections(facts, compiled.losses),
         *layer_sections(graph, facts, activity),
         *_of_the_target(compiled),
         changes_section(compiled.history),

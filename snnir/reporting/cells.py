@@ -29,15 +29,20 @@ def badge(word: str) -> Html:
 
 def names(nodes: Sequence[str]) -> Html:
     """Return a list of names; beyond the first twelve they fold away."""
-    first = ", ".join(text(name) for name in nodes[:_MOST_NAMES])
+    first, rest = few_names(nodes)
+    return Html(f"{first} {rest}" if rest else first)
+
+
+def few_names(nodes: Sequence[str]) -> tuple[Html, Html]:
+    """Return the first twelve of a list of names, and what folds away of the rest."""
+    first = Html(", ".join(text(name) for name in nodes[:_MOST_NAMES]))
     rest = nodes[_MOST_NAMES:]
     if not rest:
-        return Html(first)
+        return first, Html()
     listed = ", ".join(text(name) for name in rest[:MOST_ROWS])
     cut = f" and {len(rest) - MOST_ROWS:,} more" if len(rest) > MOST_ROWS else ""
-    return Html(
-        f"{first} <details><summary>and {len(rest):,} more</summary>{listed}{cut}</details>"
-    )
+    folded = f"<details><summary>and {len(rest):,} more</summary>{listed}{cut}</details>"
+    return first, Html(folded)
 
 
 def data_table(
