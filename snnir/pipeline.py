@@ -17,6 +17,7 @@ from snnir.carried_origins import carried
 from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
 from snnir.pass_changes import Change, changes_of, count_changed
+from snnir.progress import progress, tell
 
 #: What a pass may do to the spikes.
 EXACT, EXACT_REAL, APPROXIMATE = "exact", "exact in real arithmetic", "approximate"
@@ -94,6 +95,14 @@ class PassRecord:
     changed: int
     changes: tuple[Change, ...] = ()
 
+    @property
+    def told(self) -> str:
+        """What the pass did, in words."""
+        if not self.changed:
+            return f"nothing changed, {self.seconds * 1e3:.1f} ms"
+        nodes = f"{self.before} nodes" + (f" -> {self.after}" if self.after != self.before else "")
+        return f"{self.changed} changed ({nodes}), {self.fidelity}, {self.seconds * 1e3:.1f} ms"
+
 
 @dataclass(frozen=True)
 class PipelineResult:
@@ -147,16 +156,19 @@ class Manager:
             for hook in self.before:
                 hook(str(item), graph)
             start = time.perf_counter()
-            result = _result(item, graph, where)
-            seconds = time.perf_counter() - start
-            result = carried(graph, result, f"pass '{item}'")
-            if self.verify_each and result is not graph:
-                self._verify(result, where)
+            with progress(where):
+                result = _result(item, graph, where)
+                seconds = time.perf_counter() - start
+                result = carried(graph, result, f"pass '{item}'")
+                if self.verify_each and result is not graph:
+                    self._verify(result, where)
             if seconds > self.patience:
-                warn(Diagnostic("SNN404", f"{where} took {seconds:.1f} s"))
+                hint = "fewer calibration inputs or a smaller search would be faster"
+                warn(Diagnostic("SNN404", f"{where} took {seconds:.1f} s", hint=hint))
             for hook in self.after:
                 hook(str(item), result)
             records.append(_record(item, graph, result, seconds))
+            tell("%s: %s", where, records[-1].told)
             graph = result
         return PipelineResult(graph, tuple(records))
 

@@ -16,7 +16,7 @@ _OPTION_DT = "option 'dt'"
 _ON_A_GRID = "semantics 'jaxsnn', for targets that have steps"
 
 
-def live(graph: Graph, what: str, dt: float | None = None) -> Graph:
+def of_live(graph: Graph, what: str, dt: float | None = None) -> Graph:
     """Return a graph with a note that a live model says how its neurons are stepped.
 
     Args:
@@ -31,7 +31,7 @@ def live(graph: Graph, what: str, dt: float | None = None) -> Graph:
     return given_by(graph, by, whole)
 
 
-def topology(graph: Graph, dt: float | None, ties: str | None) -> Graph:
+def of_topology(graph: Graph, dt: float | None, ties: str | None) -> Graph:
     """Return a graph with notes on what a topology of jaxsnn says and what steps of it assume.
 
     Args:
@@ -39,7 +39,7 @@ def topology(graph: Graph, dt: float | None, ties: str | None) -> Graph:
         dt: Seconds per step, if the caller gave them.
         ties: What the caller said that a membrane on its threshold emits.
     """
-    made = live(graph, "topology", dt)
+    made = of_live(graph, "topology", dt)
     known = made.provenance.origins
     whole, nodes = dict(known.graph), dict(known.nodes)
     continuous = [node.name for node in graph.nodes.values() if isinstance(node.op, Neuron)]
