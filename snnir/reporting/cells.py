@@ -56,12 +56,16 @@ def data_table(
 
     Args:
         head: Names of the columns.
-        rows: Cells: `Html` as it is; numbers right-aligned; None as a dash; all else as text.
+        rows: Cells: `Html` as it is; numbers right-aligned, as is None, a dash; all else as text.
         foot: A row of totals.
         sortable: A click on a column's name sorts by it.
     """
     hook = " data-sort" if sortable and len(rows) > 1 else ""
-    columns = "".join(f"<th scope='col'>{text(name)}</th>" for name in head)
+    first = tuple(rows[0]) if rows else ()
+    columns = "".join(
+        f"<th scope='col'{_right(first[at : at + 1])}>{text(name)}</th>"
+        for at, name in enumerate(head)
+    )
     shown = "".join(_row(row) for row in islice(rows, MOST_ROWS))
     end = "" if foot is None else f"<tfoot>{_row(foot)}</tfoot>"
     more = len(rows) - MOST_ROWS
@@ -72,13 +76,19 @@ def data_table(
     )
 
 
+def _right(cells: Iterable[Any]) -> str:
+    """Return the class of a column whose first cell is a number, or nothing."""
+    numeric = any(isinstance(cell, (int, float, type(None))) for cell in cells)
+    return " class='n'" if numeric else ""
+
+
 def _row(cells: Iterable[Any]) -> str:
     return f"<tr>{''.join(map(_cell, cells))}</tr>"
 
 
 def _cell(value: Any) -> str:
     if value is None:
-        return "<td>–</td>"
+        return "<td class='n'>–</td>"
     if isinstance(value, Html):
         return f"<td>{value}</td>"
     if isinstance(value, int) and not isinstance(value, bool):

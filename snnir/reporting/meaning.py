@@ -84,7 +84,7 @@ def _items(items: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         (
             name.replace("_", " "),
-            _value(item["value"]),
+            f"{_value(item['value'])} s" if name == "dt" else _value(item["value"]),
             badge(item["state"]),
             item["by"] or "not recorded",
             _value(item["before"]) if "before" in item else "",
