@@ -99,7 +99,7 @@ class _Carrier:
             return None
         key = (id(recorded), tuple(one.items()), tuple(two.items()))
         if key not in self.shared:
-            made = dict(recorded)
+            made = dict(recorded) or {name: Origin(value) for name, value in one.items()}
             for name, value in two.items():
                 if name not in one:
                     before = "a step of the LIF family" if name == PROGRAM and one else None
