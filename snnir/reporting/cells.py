@@ -78,7 +78,7 @@ def data_table(
 
 def _right(cells: Iterable[Any]) -> str:
     """Return the class of a column whose first cell is a number, or nothing."""
-    numeric = any(isinstance(cell, (int, float, type(None))) for cell in cells)
+    numeric = any(_is_number(cell) for cell in cells)
     return " class='n'" if numeric else ""
 
 
@@ -86,17 +86,22 @@ def _row(cells: Iterable[Any]) -> str:
     return f"<tr>{''.join(map(_cell, cells))}</tr>"
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a cell stands in a column of numbers; None is one that is not known."""
+    return isinstance(value, (int, float, type(None))) and not isinstance(value, bool)
+
+
 def _cell(value: Any) -> str:
-    if value is None:
-        return "<td class='n'>–</td>"
     if isinstance(value, Html):
         return f"<td>{value}</td>"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"<td class='n'>{value:,}</td>"
-    if isinstance(value, float):
-        return (
-            f"<td class='n'>{value:,.0f}</td>"
-            if _LARGE <= abs(value) < _LARGEST
-            else (f"<td class='n'>{value:.4g}</td>")
-        )
-    return f"<td>{text(value)}</td>"
+    if not _is_number(value):
+        return f"<td>{text(value)}</td>"
+    return f"<td class='n'>{_number(value)}</td>"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if _LARGE <= abs(value) < _LARGEST else f"{value:.4g}"

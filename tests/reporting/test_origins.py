@@ -395,6 +395,7 @@ def leaky(state: Any, x: Any) -> Any:
 
 
 @pytest.mark.framework
+@pytest.mark.slow
 def test_a_step_function_of_jax_gives_its_program() -> None:
     pytest.importorskip("jax")
     zero = np.zeros(3, np.float32)
@@ -408,6 +409,7 @@ def test_a_step_function_of_jax_gives_its_program() -> None:
 
 
 @pytest.mark.framework
+@pytest.mark.slow
 def test_a_live_module_gives_every_attribute_of_its_steps() -> None:
     torch = pytest.importorskip("torch")
     snntorch = pytest.importorskip("snntorch")
