@@ -80,11 +80,12 @@ A graph remembers of every attribute of stepping where it is from, in `graph.pro
 | changed | a repair, a choice over what the file says, or a pass replaced what was there |
 | unknown | nobody recorded it, as for a graph that was built by hand |
 
-Readers record it; `discretize` adds the number format; the pass manager compares every neuron before
-and after a pass and records what differs, so that a pass, one of your own too, need not. Nodes that a
-pass renames keep what is known of them. `.snnir` files and the text form have the origins, MLIR does
-not. The report, the manifest and `snnir inspect --format json` show them (`meaning`), neurons with equal
-items together; what an edit by hand changed shows as changed by nobody.
+Readers record it; `discretize` adds the number format; the pass manager compares every neuron
+before and after a pass and records what differs, so that a pass, one of your own too, need not.
+Nodes that a pass renames keep what is known of them. `.snnir` files and the text form have the
+origins, MLIR does not. The report, the manifest and `snnir inspect --format json` show them
+(`meaning`), neurons with equal items together; what an edit by hand changed shows as changed by
+nobody.
 
 <!-- file: digits.nir from examples/digits/digits.nir -->
 
