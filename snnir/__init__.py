@@ -67,6 +67,7 @@ _PUBLIC = {
     "lasting_states": "snnir.lasting",
     "losses": "snnir.driver",
     "membrane": "snnir.plotting",
+    "membranes": "snnir.artefact",
     "open_artefact": "snnir.artefact",
     "parse": "snnir.driver",
     "populations": "snnir.artefact",
@@ -151,6 +152,7 @@ __all__ = [
     "load",
     "losses",
     "membrane",
+    "membranes",
     "open_artefact",
     "parse",
     "populations",
@@ -185,7 +187,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from snnir import rules
-    from snnir.artefact import open_artefact, populations, replacing, semantics_of
+    from snnir.artefact import membranes, open_artefact, populations, replacing, semantics_of
     from snnir.bisecting import bisect
     from snnir.delayed import delayed_linear
     from snnir.diffing import Diff, diff

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from snnir.diffing import Diff, NodeDiff
 from snnir.event_diff import EventDiff
 from snnir.reporting.drawing import graph_section
-from snnir.reporting.markup import Section, listing, table, text
+from snnir.reporting.markup import Section, listing, text
 from snnir.reporting.page import page
 from snnir.reporting.parting_charts import around, place_of, spread_chart
 from snnir.reporting.timing import timing_sections
@@ -17,7 +18,7 @@ from snnir.reporting.timing import timing_sections
 _LATER = 12
 
 #: What a node is in a comparison, and the class of its row and of its node in the graph.
-FIRST, FOLLOWS, DIFFERS, SAME = "parts first", "follows from it", "differs as well", "the same"
+FIRST, FOLLOWS, DIFFERS, SAME = "parts first", "follows", "differs as well", "the same"
 MARKS = {FIRST: "first", FOLLOWS: "follows", DIFFERS: "differs", SAME: "same"}
 
 
@@ -46,7 +47,7 @@ def parting_page(found: Diff | EventDiff) -> str:
         sections.append(Section("only", "Populations that were not compared", listing(only, "")))
     data: Any = {}
     if found.graph is not None:
-        drawn, data = graph_section(found.graph)
+        drawn, data = graph_section(found.graph, _marks(found, roles))
         sections.append(drawn)
     return page(f"{Path(a).name} and {Path(b).name}", lead, sections, data)
 
@@ -64,6 +65,15 @@ def roles_of(found: Diff) -> dict[str, str]:
         else:
             roles[node.node] = FOLLOWS if _node(found, node.node) in after else DIFFERS
     return roles
+
+
+def _marks(found: Diff, roles: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return classes and words of the graph's nodes; of a node and its states, the first counts."""
+    marks: dict[str, tuple[str, str]] = {}
+    for role in (FIRST, FOLLOWS, DIFFERS, SAME):
+        for name in (name for name, own in roles.items() if own == role):
+            marks.setdefault(_node(found, name), (MARKS[role], role))
+    return marks
 
 
 def _node(found: Diff, name: str) -> str:

@@ -26,7 +26,7 @@ from snnir.windows import Window
 Array = npt.NDArray[Any]
 
 #: Pixels of a neuron's row, and of names at the left.
-_ROW, _NAMES = 15, 210
+_ROW, _NAMES = 15, 150
 #: Pixels above the frame for the first difference in words.
 _ABOVE = 20
 _COLUMNS = 340

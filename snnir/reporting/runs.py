@@ -195,7 +195,9 @@ def _sentence(raster: Raster, dt: float | None) -> str:
 
 def _ticks(frame: Frame, raster: Raster) -> str:
     """Return every spike; those that are more than one at once are thicker."""
-    wide = min(max(0.7 * INNER / max(1, raster.length), 1.2), 3.0)
+    # Marks of neighbours shall not flow together.
+    row = frame.height / max(1, raster.size)
+    wide = min(max(0.7 * INNER / max(1, raster.length), 1.2), 3.0, max(1.2, row))
     many = np.abs(raster.counts) > 1
     where = frame.steps_and_rows(raster.size)
     paths = []
