@@ -12,6 +12,7 @@ import numpy.typing as npt
 from snnir.errors import SnnirError, error
 from snnir.event_diff import EventDiff, diff_events
 from snnir.ir.graph import Graph
+from snnir.progress import progress
 from snnir.sides import Recording, Side, Traces, dt_of, graph_of, name_of, side_of, wanted
 from snnir.windows import MOST_NODES, Window, states_around, until, window
 
@@ -155,7 +156,10 @@ def diff(
     one, two = side_of(a), side_of(b)
     names_a, names_b = one.populations(x), two.populations(x)
     shared = list(record) if record is not None else _shared(one, two, names_a, names_b)
-    left, right = one.run(x, shared), two.run(x, shared)
+    with progress("running both", 2) as step:
+        left = one.run(x, shared)
+        step()
+        right = two.run(x, shared)
     pairs = {
         name: (left.recorded[name], right.recorded[name])
         for name in shared

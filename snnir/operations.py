@@ -118,11 +118,27 @@ class Activity:
         """
         updates = sum(each.neurons for each in self.populations) * self.steps
         products = sum(each.products for each in self.synapses)
-        found: dict[str, tuple[float, float | None]] = {}
-        for name, (event, dense, update, _) in ENERGY.items():
-            every = None if dense is None else products * dense + updates * update
-            found[name] = (self.operations * event + updates * update, every)
+        return _joules(self.operations, products, updates)
+
+    def energy_by_node(self) -> dict[str, dict[str, tuple[float, float | None]]]:
+        """Return what `energy` does for every synapse and population, by name."""
+        found = {each.node: _joules(each.operations, each.products, 0) for each in self.synapses}
+        for each in self.populations:
+            found[each.node] = _joules(0.0, 0, each.neurons * self.steps)
         return found
+
+
+def _joules(
+    operations: float, products: int, updates: int
+) -> dict[str, tuple[float, float | None]]:
+    """Return what work costs by technology: events, and dense arithmetic or None."""
+    return {
+        name: (
+            operations * event + updates * update,
+            None if dense is None else products * dense + updates * update,
+        )
+        for name, (event, dense, update, _) in ENERGY.items()
+    }
 
 
 def activity(graph: Graph, x: Any) -> Activity:

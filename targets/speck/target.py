@@ -21,6 +21,7 @@ from snnir.ir.graph import Graph
 from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE, PipelineResult
+from snnir.progress import progress
 from snnir.running import Result, check_batch, check_inputs, spike_stats
 from snnir.streams import Kind, Signal
 from snnir.target import Compiled, Content, Target, still_continuous
@@ -259,7 +260,8 @@ class SpeckCompiled(Compiled):
         check_batch(batch, model.batch if resume else None)
         model.emulator.reverse = reverse
         try:
-            outputs, recorded, sums = model.run(inputs, list(record), resume)
+            with progress(f"running {steps} steps on the emulated chip"):
+                outputs, recorded, sums = model.run(inputs, list(record), resume)
         except BadInput as problem:
             raise error("SNN601", str(problem)) from None
         stats = spike_stats(populations(self.graph), sums, steps * batch)

@@ -19,6 +19,7 @@ from snnir.ir.graph import Graph
 from snnir.lasting import check_lasting
 from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
+from snnir.progress import progress
 from snnir.running import (
     Result,
     check_batch,
@@ -192,7 +193,8 @@ class XyloCompiled(Compiled):
         if not resume or "state" not in self._memory:
             self._memory.update(batch=batch, state=net.core.start(batch))
         try:
-            outputs, records, sums = net.run(inputs, record, self._memory["state"])
+            with progress(f"running {steps} steps on the emulated chip"):
+                outputs, records, sums = net.run(inputs, record, self._memory["state"])
         except InputError as problem:
             raise error("SNN601", str(problem)) from None
         return Result(outputs, records, spike_stats(populations(self.graph), sums, steps * batch))

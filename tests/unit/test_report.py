@@ -102,7 +102,7 @@ def test_the_page_counts_spikes_on_an_input(tmp_path: Path) -> None:
         "compile", tmp_path / "m.snnir", "-o", tmp_path / "cli", "--activity", tmp_path / "x.npz"
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "cli" / "report.html").read_text("utf-8").count("synaptic operations") == 1
+    assert (tmp_path / "cli" / "report.html").read_text("utf-8").count("Per sample, ") == 1
     wrong = cli(
         "compile", tmp_path / "m.snnir", "-o", tmp_path / "no", "--activity", tmp_path / "none.npz"
     )
