@@ -25,6 +25,7 @@ from snnir.reporting.charts import (
     marks,
     number,
     reach,
+    rounded,
     row_axis,
     value_axis,
 )
@@ -123,7 +124,7 @@ def _counts(result: Result, recorded: Mapping[str, Array], dt: float | None) -> 
         neurons, spikes, rate = (facts[key] for key in ("neurons", "spikes", "rate"))
         y = recorded.get(name)
         silent: Any = "-" if y is None else int((~y.any(axis=(0, 1))).sum())
-        hertz = f"{rate / dt:.4g}" if dt else "-"
+        hertz = rounded(rate / dt) if dt else "-"
         rows.append((name, neurons, spikes, f"{rate:.4g}", hertz, silent))
     head = ("population", "neurons", "spikes", "per neuron and step", "Hz", "silent neurons")
     return table(head, rows) if rows else ""
@@ -186,7 +187,7 @@ def _sentence(raster: Raster, dt: float | None) -> str:
     if not raster.size or not len(raster.steps):
         return f"{neurons}, silent."
     rate = spikes / (raster.size * raster.length)
-    pace = f" ({rate / dt:.4g} Hz)" if dt else ""
+    pace = f" ({rounded(rate / dt)} Hz)" if dt else ""
     silent = raster.size - len(np.unique(raster.neurons))
     quiet = f", {silent:,} silent" if silent else ""
     each = f"{rate:.4g} per neuron and step"
