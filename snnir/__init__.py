@@ -50,6 +50,7 @@ _PUBLIC = {
     "delayed_linear": "snnir.delayed",
     "diff": "snnir.diffing",
     "encode": "snnir.encoding",
+    "explain": "snnir.explaining",
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
@@ -138,6 +139,7 @@ __all__ = [
     "delayed_linear",
     "diff",
     "encode",
+    "explain",
     "export",
     "flow_model",
     "framework_neurons",
@@ -219,6 +221,7 @@ if TYPE_CHECKING:
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
     from snnir.encoding import encode
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
+    from snnir.explaining import explain
     from snnir.ir import Graph, Node, Value
     from snnir.lasting import lasting_states, with_lasting
     from snnir.loss_report import LossReport

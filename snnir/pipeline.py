@@ -161,7 +161,8 @@ class Manager:
                 if self.verify_each and result is not graph:
                     self._verify(result, where)
             if seconds > self.patience:
-                warn(Diagnostic("SNN404", f"{where} took {seconds:.1f} s"))
+                hint = "fewer calibration inputs or a smaller search would be faster"
+                warn(Diagnostic("SNN404", f"{where} took {seconds:.1f} s", hint=hint))
             for hook in self.after:
                 hook(str(item), result)
             records.append(_record(item, graph, result, seconds))
