@@ -29,7 +29,7 @@ class Pictures(Mapping[str, str]):
 
     def __init__(self, plan: Plan) -> None:
         self._drawn: dict[str, Callable[[], str]] = {
-            "Bytes of tiles": lambda: tiles_picture(plan),
+            "How full the tiles are": lambda: tiles_picture(plan),
             "Shares of the bytes used": lambda: shares_picture(plan),
         }
 

@@ -45,7 +45,7 @@ def parted(x: Any = X) -> Diff:
     return found
 
 
-def first_of(found: Diff) -> snnir.diffing.NodeDiff:  # type: ignore[name-defined]
+def first_of(found: Diff) -> snnir.diffing.NodeDiff:
     assert found.first is not None
     return found.first
 
