@@ -132,9 +132,10 @@ def _words(found: Diff, first: NodeDiff) -> str:
         return f"<b>{text(first.node)}</b> is not the same after the last step."
     where = f"sample {own.sample}, {place_of(own, 0)}"
     a, b = first.values
+    before = " Up to there all that was compared is the same." if step else ""
     return (
         f"The runs part first in <b>{text(first.node)}</b> at step {step}{when}, {where}: "
-        f"{a:g} in a, {b:g} in b. Up to there all that was compared is the same."
+        f"{a:g} in a, {b:g} in b.{before}"
     )
 
 

@@ -21,7 +21,7 @@ from snnir.reporting.charts import (
 )
 from snnir.reporting.markup import text
 from snnir.reporting.runs import image, place
-from snnir.windows import Window
+from snnir.windows import MOST_NEURONS, Window
 
 Array = npt.NDArray[Any]
 
@@ -73,7 +73,9 @@ def _raster(name: str, found: Window, dt: float | None) -> str:
 
 
 def _how_many(rows: int) -> str:
-    return "the neuron that differs here." if rows == 1 else f"{rows} neurons that differ here."
+    if rows == 1:
+        return "the neuron that differs here."
+    return f"the {rows} neurons that differ {'soonest' if rows == MOST_NEURONS else 'here'}."
 
 
 def _middle(frame: Frame, row: int) -> float:
