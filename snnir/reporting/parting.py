@@ -9,7 +9,7 @@ from typing import Any
 from snnir.diffing import Diff, NodeDiff
 from snnir.event_diff import EventDiff
 from snnir.reporting.drawing import graph_section
-from snnir.reporting.markup import Section, listing, text
+from snnir.reporting.markup import Section, listing, table, text
 from snnir.reporting.page import page
 from snnir.reporting.parting_charts import around, place_of, spread_chart
 from snnir.reporting.timing import timing_sections
@@ -139,30 +139,18 @@ def _words(found: Diff, first: NodeDiff) -> str:
     )
 
 
-def _table(found: Diff, roles: dict[str, str]) -> str:
+def _table(found: Diff, roles: Mapping[str, str]) -> str:
     """Return all nodes; rows have the class of their role, which is in words as well."""
-    lines = []
-    for node in found.nodes:
-        role = roles[node.node]
-        share = 100 * node.differing / node.total if node.total else 0.0
-        cells: list[Any] = [
-            node.node, role, f"{node.spikes_a:.10g}", f"{node.spikes_b:.10g}", node.differing,
-            f"{share:.3g} %", "-" if node.first_step is None else node.first_step,
-            f"{node.largest:.4g}",
-        ]  # fmt: skip
-        row = "".join(_cell(cell) for cell in cells)
-        lines.append(f"<tr class='{MARKS[role]}'>{row}</tr>")
     head = ("node", "", "sum a", "sum b", "differing", "share", "first step", "largest difference")
-    names = "".join(f"<th scope='col'>{name}</th>" for name in head)
-    return (
-        f"<div class='scroll'><table class='compared'><thead><tr>{names}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _cell(value: Any) -> str:
-    numeric = isinstance(value, int)
-    return f"<td class='n'>{value:,}</td>" if numeric else f"<td>{text(value)}</td>"
+    rows = [
+        (
+            node.node, roles[node.node], f"{node.spikes_a:.10g}", f"{node.spikes_b:.10g}",
+            node.differing, f"{100 * node.differing / max(1, node.total):.3g} %",
+            "-" if node.first_step is None else node.first_step, f"{node.largest:.4g}",
+        )
+        for node in found.nodes
+    ]  # fmt: skip
+    return table(head, rows, [f"role-{MARKS[roles[node.node]]}" for node in found.nodes])
 
 
 def _later(found: Diff) -> str:
