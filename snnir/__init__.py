@@ -68,6 +68,7 @@ _PUBLIC = {
     "load": "snnir.driver",
     "lasting_states": "snnir.lasting",
     "losses": "snnir.driver",
+    "meaning_of": "snnir.meaning",
     "membrane": "snnir.plotting",
     "membranes": "snnir.artefact",
     "open_artefact": "snnir.artefact",
@@ -156,6 +157,7 @@ __all__ = [
     "lasting_states",
     "load",
     "losses",
+    "meaning_of",
     "membrane",
     "membranes",
     "open_artefact",
@@ -226,6 +228,7 @@ if TYPE_CHECKING:
     from snnir.lasting import lasting_states, with_lasting
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
+    from snnir.meaning import meaning_of
     from snnir.mlir.text import from_mlir, to_mlir
     from snnir.operations import Activity, activity
     from snnir.pipeline import Manager, Pass, PassRecord, register_pass, run_pipeline

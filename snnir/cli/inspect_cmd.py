@@ -165,6 +165,7 @@ def _json(graph: snnir.Graph) -> str:
         "lasting": {name: asdict(state) for name, state in snnir.lasting_states(graph).items()},
         "source": graph.provenance.source,
         "notes": list(graph.provenance.notes),
+        "meaning": snnir.meaning_of(graph),
         "nodes": nodes,
         "edges": [
             [v.node, v.result, name] for name in graph.order for v in graph.nodes[name].operands

@@ -19,6 +19,7 @@ from snnir.ir.cursor import Token
 from snnir.ir.graph import Graph, Node, Provenance, Value
 from snnir.ir.lexer import Tokens
 from snnir.ir.op import OPS, Op
+from snnir.ir.origins import Origins
 from snnir.ir.printer import VERSION, signals_or_nothing
 from snnir.ir.program_reader import ProgramReader
 from snnir.semantics import Stepping
@@ -322,10 +323,15 @@ class _Parser:
         found = self.mapping(0)
         notes = found.get("notes", ())
         texts = [found.get("source", ""), found.get("digest", "")]
-        known = set(found) <= {"source", "digest", "notes"} and isinstance(notes, tuple)
+        keys = {"source", "digest", "notes", "origins"}
+        known = set(found) <= keys and isinstance(notes, tuple)
         if not known or any(type(text) is not str for text in (*texts, *notes)):
             raise self.tokens.error("SNN102", "provenance has texts source, digest, notes", token)
-        return Provenance(texts[0], texts[1], notes)
+        try:
+            origins = Origins.from_plain(found.get("origins", {}))
+        except ValueError as failure:
+            raise self.tokens.error("SNN102", f"provenance: {failure}", token) from None
+        return Provenance(texts[0], texts[1], notes, origins)
 
     def nodes(self) -> dict[str, Node]:
         """Build the nodes, now that all programs are known, and check what they refer to."""
