@@ -104,7 +104,7 @@ def shots(corpus: Path) -> list[Shot]:
         return found
     return [
         Shot("report-cnn", cnn_page, "#graph", ("6",)),
-        Shot("report-activity", cnn_page, "#activity"),
+        Shot("report-activity", cnn_page, "#activity", width=1500),
         Shot("report-braille", braille_page, "#spikes"),
         Shot("report-braille-dark", braille_page, "#graph", ("lif1.lif",), dark=True),
         Shot("report-diff", diff_page, "#first"),

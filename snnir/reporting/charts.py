@@ -198,16 +198,17 @@ def marks(steps: Sequence[int] | Array, rows: Sequence[int] | Array) -> str:
     return "".join(f"M{step}.5 {row}.1v.8" for step, row in pairs)
 
 
-def line(frame: Frame, values: Array, low: float, high: float) -> str:
-    """Return a trace as path data; long ones go by the least and largest value of each pixel.
+def line(frame: Frame, values: Array, low: float, high: float, columns: int = INNER) -> str:
+    """Return a trace as path data; long ones go by the least and largest value of each column.
 
     Args:
         frame: Where it is drawn.
         values: One for every step of the frame; what is not finite interrupts the line.
         low: Value at the bottom edge.
         high: Value at the top edge.
+        columns: Of a long one; by default one for each pixel.
     """
-    steps, kept = _thinned(np.asarray(values, np.float64))
+    steps, kept = _thinned(np.asarray(values, np.float64), columns)
     with np.errstate(over="ignore", invalid="ignore"):
         share = np.clip((kept - low) / (high - low), 0.0, 1.0)
     text, pen = [], "M"
@@ -222,12 +223,12 @@ def line(frame: Frame, values: Array, low: float, high: float) -> str:
     return "".join(text)
 
 
-def _thinned(values: Array) -> tuple[Array, Array]:
-    """Return steps and values of a trace: the least and largest of each pixel, in order."""
+def _thinned(values: Array, columns: int) -> tuple[Array, Array]:
+    """Return steps and values of a trace: the least and largest of each column, in order."""
     count = len(values)
-    if count <= 2 * INNER:
+    if count <= 2 * columns:
         return np.arange(count), values
-    edges = np.arange(INNER + 1) * count // INNER
+    edges = np.arange(columns + 1) * count // columns
     chosen: set[int] = set()
     for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         part = values[start:end]

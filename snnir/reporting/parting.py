@@ -15,7 +15,7 @@ from snnir.reporting.parting_charts import around, place_of, spread_chart
 from snnir.reporting.timing import timing_sections
 
 #: Windows of nodes that part later.
-_LATER = 12
+_LATER = 8
 
 #: What a node is in a comparison, and the class of its row and of its node in the graph.
 FIRST, FOLLOWS, DIFFERS, SAME = "parts first", "follows", "differs as well", "the same"

@@ -126,7 +126,7 @@ def test_spikes_of_a_page_are_bounded() -> None:
     many = {f"lif{index}": y for index in range(MOST_PANELS + 5)}
     result = snnir.Result({}, many, stats(**many))
     [section] = run_sections(result, 1e-3)
-    assert len(section.body) < 1_600_000
+    assert len(section.body) < 1_200_000
     page = Drawn(section.body)
     assert len(page.paths("spikes")) == 3  # 15,000 spikes each, 50,000 of a page
     assert "5 more are not drawn." in page.text
@@ -217,6 +217,16 @@ def test_the_neurons_that_move_most_are_shown() -> None:
     assert "The 12 of 40 neurons that move most." in page.text
     assert "neuron 39" in page.text
     assert "neuron 3\u2014" not in page.text
+
+
+def test_many_long_runs_stay_small() -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random((3000, 1, 64)) < 0.4).astype(np.float32)
+    v = rng.random((3000, 1, 64), np.float32)
+    many = {f"lif{index}": y for index in range(MOST_PANELS)}
+    states = {f"lif{index}:v": v for index in range(MOST_PANELS)}
+    result = snnir.Result({}, many | states, stats(**many))
+    assert sum(len(section.body) for section in run_sections(result, 1e-3)) < 1_800_000
 
 
 def test_ticks_are_few_and_round() -> None:
