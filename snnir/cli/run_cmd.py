@@ -10,7 +10,7 @@ import click
 
 import snnir
 from snnir.cli.arrays import input_options, make_input, write_result
-from snnir.cli.printing import emit_json, table
+from snnir.cli.printing import emit_json, note, table
 from snnir.cli.reading import load_model, model_options
 
 #: Most values of membranes that a page on a run records without being asked.
@@ -106,7 +106,7 @@ def run_command(  # noqa: PLR0913, PLR0917  (one per option)
             (snnir.raster if plot_kind == "raster" else snnir.membrane)(result, plot, dt=dt)
         if report:
             shown = opened if isinstance(opened, snnir.Graph) else opened.path
-            snnir.report(shown, report, result=result)
+            note(f"wrote {snnir.report(shown, report, result=result)}")
     _summary(result, as_json)
 
 
