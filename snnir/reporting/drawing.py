@@ -63,6 +63,8 @@ def graph_data(graph: Graph) -> dict[str, Any]:
     drawn = layouts(scopes, edges, anchored)
     return {
         "nodes": nodes,
+        "alike": facts.alike,
+        "tensors": facts.tensors,
         "outputs": [
             {"name": shown(name), "reads": [number[value.node], value.result],
              "type": facts.signal(value)}
@@ -115,7 +117,7 @@ def _plain(layout: Layout) -> dict[str, Any]:
 
 def _item(item: Item) -> list[int]:
     """Return kind, index, and which result if it is not the first."""
-    plain = [_KINDS.index(item.kind), item.index]
+    plain = [_KINDS.index(item.kind), item.number]
     return [*plain, item.result] if item.result else plain
 
 

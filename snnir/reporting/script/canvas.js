@@ -167,8 +167,7 @@ function outputShape(model, box) {
 }
 
 function foldedShape(model, box) {
-  const scope = model.scopes[box.index], loop = model.hasFeedback(box.index);
-  const brief = `${scope.size} nodes${loop ? ", recurrent" : ""}`;
+  const scope = model.scopes[box.index], brief = model.brief(box.index);
   const first = model.members(box.index).some((at) => model.nodes[at].mark?.[0] === "first");
   return svg("g", { class: `box scope folded${first ? " marked-first" : ""}`, role: "button", "aria-expanded": "false", "aria-label": `${scope.path}: folded, ${brief}` },
     svg("title", {}, `${scope.path}: ${brief}; click to unfold`),

@@ -51,7 +51,9 @@ function start() {
   whereOneIs();
   for (const host of document.querySelectorAll("[data-graph]")) {
     const data = JSON.parse(document.getElementById(host.dataset.graph).textContent);
-    if (data.nodes.length) tablesToGraph(new GraphView(host, data));
+    if (!data.nodes.length) continue;
+    const view = new GraphView(host, data);
+    setTimeout(() => tablesToGraph(view)); // once the drawing is seen
   }
 }
 
