@@ -205,6 +205,21 @@ def populations(graph: Graph) -> dict[str, int]:
     return found
 
 
+def membranes(graph: Graph) -> dict[str, int]:
+    """Return the number of neurons by the name under which their membranes are recorded.
+
+    Args:
+        graph: After its neurons were discretised (`snnir.compile`); a neuron that is still
+            continuous, or whose state is not called `v`, is not among them.
+    """
+    found: dict[str, int] = {}
+    for name in graph.order:
+        op = graph.nodes[name].op
+        if isinstance(op, Step) and any(state.name == "v" for state in op.program.states):
+            found[f"{name}:v"] = graph.signal(name).size
+    return found
+
+
 def semantics_of(graph: Graph) -> dict[str, Any]:
     """Return how every neuron is stepped, by node name."""
     found: dict[str, Any] = {}

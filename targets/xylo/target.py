@@ -20,6 +20,7 @@ from snnir.lasting import check_lasting
 from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
 from snnir.progress import progress
+from snnir.reporting.pictures import Pictures
 from snnir.running import (
     Result,
     check_batch,
@@ -90,7 +91,7 @@ class XyloTarget(Target):
             "model.py": folder_source(command, EMBEDDED).encode(),
             "load_xylosim.py": inspect.getsource(load_xylosim).encode(),
         }
-        drawn = {f"Weights on {self.device.name}": weights_picture(plan)}
+        drawn = Pictures({f"Weights on {self.device.name}": lambda: weights_picture(plan)})
         return XyloCompiled(
             graph, self, files, history, "model.py", plan, read_config(text), pictures=drawn
         )
