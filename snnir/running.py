@@ -101,7 +101,8 @@ def read_array(path: str) -> Any:
         with data:
             return dict(data)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as failure:
-        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+        reason = getattr(failure, "strerror", None) or str(failure) or type(failure).__name__
+        reason = reason.splitlines()[0]
         message = f"cannot be read as .npy or .npz ({reason})"
         raise error("SNN601", message, source=path, hint=file_hint(Path(path))) from None
 

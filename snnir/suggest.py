@@ -9,8 +9,11 @@ from pathlib import Path
 
 from snnir.errors import shown
 
-#: Names longer than this, and more of them than this, are not compared: it would take long.
-_LONGEST, _MOST = 100, 2000
+#: Names longer than this are not compared, nor more of them than make this many pairs of letters:
+#: it would take more than half a second.
+_LONGEST, _PAIRS = 100, 2_000_000
+#: Entries of a folder that are looked at.
+_MOST = 2000
 #: Share of letters that names have in common at least, and how many are named.
 _ALIKE, _NAMED = 0.5, 3
 #: How much less alike than the best a name may be to be named beside it.
@@ -26,11 +29,14 @@ def close(name: str, known: Collection[str]) -> list[str]:
     """
     if len(name) > _LONGEST:
         return []
+    wanted, room = _plain(name), _PAIRS
     plain: dict[str, str] = {}
-    for item in islice(known, _MOST):
+    for item in known:
+        room -= 1 + (len(item) * len(name) if len(item) <= _LONGEST else 0)
+        if room < 0:
+            break
         if len(item) <= _LONGEST:
             plain.setdefault(_plain(item), item)
-    wanted = _plain(name)
     found = difflib.get_close_matches(wanted, plain, n=_NAMED, cutoff=_ALIKE)
     alike = [difflib.SequenceMatcher(None, item, wanted).ratio() for item in found]
     return [plain[item] for item, a in zip(found, alike, strict=True) if a > alike[0] - _NEAR]

@@ -26,7 +26,7 @@ from snnir.lasting import is_learning
 from snnir.memory import collection_paused
 from snnir.pipeline import PipelineResult, run_pipeline
 from snnir.pipeline_text import convert_text
-from snnir.progress import progress, tell
+from snnir.progress import progress, tell, tell_more
 from snnir.running import Result
 from snnir.streams import Signal
 from snnir.suggest import hint
@@ -256,5 +256,8 @@ def _build(target: Target, graph: Graph, passes: str | None, level: int) -> Comp
         if problems:
             raise SnnirError(problems)
         built = target.build(history.graph, history)
-    tell("built %d nodes for %s, %.2f s", len(built.graph), target, time.perf_counter() - began)
+    options = ", ".join(f"{f.name}={getattr(target, f.name)}" for f in dataclasses.fields(target))
+    seconds = time.perf_counter() - began
+    tell("built %d nodes for %s, %.2f s", len(built.graph), target.name, seconds)
+    tell_more("options of %s: %s", target.name, options or "none")
     return built
