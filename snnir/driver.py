@@ -103,10 +103,18 @@ def _load(
         stepped: Graph = reader(path, semantics=semantics, dt=dt, repair=repair, **options)
         return stepped, "NIR"
     else:
-        graph = read_snnir(path).verify()
+        graph = _verified(read_snnir(path), path)
     if semantics is None and dt is None and not options:
         return graph, form
     return restep(graph, semantics, dt, options), form
+
+
+def _verified(graph: Graph, path: Path) -> Graph:
+    """Return the graph; what is wrong with it is told with the file's name."""
+    try:
+        return graph.verify()
+    except SnnirError as failure:
+        raise SnnirError(replace(d, source=str(path)) for d in failure.diagnostics) from None
 
 
 def _read_by(reader: Any, path: Path, **options: Any) -> Graph:

@@ -145,7 +145,8 @@ class Compiled:
         entry: File that runs the artefact, if one does.
         inputs, outputs: What it takes and gives; by default what the graph does.
         tables: Sections of the report by title, each a head and rows.
-        pictures: Pictures of the report by title, as PNG files.
+        pictures: Pictures of the report by title: bytes of a PNG file, or the text of an SVG
+            element, in which names from outside are escaped.
     """
 
     graph: Graph
@@ -156,7 +157,7 @@ class Compiled:
     inputs: Mapping[str, Signal] = field(default_factory=dict, kw_only=True)
     outputs: Mapping[str, Signal] = field(default_factory=dict, kw_only=True)
     tables: Mapping[str, Table] = field(default_factory=dict, kw_only=True, repr=False)
-    pictures: Mapping[str, bytes] = field(default_factory=dict, kw_only=True, repr=False)
+    pictures: Mapping[str, bytes | str] = field(default_factory=dict, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         if not self.inputs:

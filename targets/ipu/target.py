@@ -31,12 +31,13 @@ from snnir.targets.ipu.half import halved, too_large
 from snnir.targets.ipu.losses import loss_report
 from snnir.targets.ipu.machine import MOST_IPUS, Machine
 from snnir.targets.ipu.partition import Wishes, partition
+from snnir.targets.ipu.picture import Pictures
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.plan_json import plan_text
 from snnir.targets.ipu.poptorch.fit import unsupported
 from snnir.targets.ipu.poptorch.script import WEIGHTS, ScriptOptions, poptorch_files
 from snnir.targets.ipu.refusals import refused
-from snnir.targets.ipu.report import Pictures, tables
+from snnir.targets.ipu.report import tables
 from snnir.targets.ipu.structure import Structure
 
 PRECISIONS = ("float32", "half")

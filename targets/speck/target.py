@@ -41,7 +41,7 @@ from snnir.targets.speck.emulator import MOST_TICKS, BadInput
 from snnir.targets.speck.memory import words
 from snnir.targets.speck.placement import placement_facts
 from snnir.targets.speck.plan import Plan, Wishes, make_plan
-from snnir.targets.speck.report import semantics_facts, tables
+from snnir.targets.speck.report import pictures, semantics_facts, tables
 from snnir.targets.speck.sensor import View, origin_of
 from snnir.targets.speck.vendor_json import vendor_json
 
@@ -153,7 +153,8 @@ class SpeckTarget(Target):
             files["samna_speck2b.json"] = vendor_json(net).encode()
         return SpeckCompiled(
             graph, self, files, history, "model.py",
-            inputs=inputs, outputs=outputs, tables=tables(plan), plan=plan, ports=ports,
+            inputs=inputs, outputs=outputs, tables=tables(plan),
+            pictures=pictures(plan), plan=plan, ports=ports,
         )  # fmt: skip
 
     def losses(self, graph: Graph) -> LossReport:

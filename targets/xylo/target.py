@@ -33,6 +33,7 @@ from snnir.targets.xylo import chips, command, configuration, emulator, load_xyl
 from snnir.targets.xylo.chips import CHIPS, Chip
 from snnir.targets.xylo.configuration import InputError, Network, check_events, read_config
 from snnir.targets.xylo.losses import loss_report, report_of
+from snnir.targets.xylo.picture import weights_picture
 from snnir.targets.xylo.plan import Plan, config_of, fits, json_text, make_plan
 
 #: What `model.py` is made of.
@@ -90,7 +91,10 @@ class XyloTarget(Target):
             "model.py": folder_source(command, EMBEDDED).encode(),
             "load_xylosim.py": inspect.getsource(load_xylosim).encode(),
         }
-        return XyloCompiled(graph, self, files, history, "model.py", plan, read_config(text))
+        drawn = {f"Weights on {self.device.name}": weights_picture(plan)}
+        return XyloCompiled(
+            graph, self, files, history, "model.py", plan, read_config(text), pictures=drawn
+        )
 
     def plan(self, graph: Graph) -> Plan:
         """Return the integers for a graph.
