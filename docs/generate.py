@@ -341,7 +341,7 @@ ann = Sequential(
     Conv2d(1, 4, 3, bias=False), BatchNorm2d(4), ReLU(), Flatten(), Linear(4 * 26 * 26, 10)
 ).eval()
 pictures = np.float32(np.random.default_rng(0).random((8, 1, 28, 28)))  # [B, *shape]
-np.savez("pictures.npz", input=pictures)
+np.savez("pictures.npz", input=pictures[None])
 g = snnir.from_torch(ann, (1, 28, 28))
 g = g.apply('fold-batchnorm,ann2snn{steps=16,calibrate="pictures.npz"},fuse-linear')
 y = snnir.compile(g, "torch").run(np.repeat(pictures[None], 16, axis=0)).output.mean(axis=0)
