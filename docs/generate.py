@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import re
 import typing
+from collections.abc import Callable
 from dataclasses import fields
+from functools import cache, partial
 from pathlib import Path
 
 from snnir.dynamics.models import MODELS
 from snnir.errors import CODES
-from snnir.matrix import support_matrix
+from snnir.loss_report import LEVELS as LOSSES
+from snnir.matrix import Support, matrix_of, support_of
 from snnir.pipeline import LEVELS, print_option
 from snnir.presets import PRESETS
 from snnir.registry import BUILTIN, lookup
@@ -114,9 +117,77 @@ def errors_page() -> str:
     )
 
 
+@cache
+def kept_by(target: str) -> tuple[Support, ...]:
+    """Return what a target keeps of every op and model."""
+    return tuple(support_of(target))
+
+
+def support_section(target: str) -> str:
+    """Return the table of what one target keeps: a row for every level and reason."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for entry in kept_by(target):
+        grouped.setdefault((entry.level, _reason(entry)), []).append(f"`{entry.op}`")
+    lines = ["| | ops and models | why |", "| --- | --- | --- |"]
+    for level in LOSSES:
+        for (own, why), ops in grouped.items():
+            if own == level:
+                lines.append(f"| {level} | {', '.join(ops)} | {why} |")
+    return "\n".join(lines)
+
+
+#: What belongs to the example rather than to the op: names, measured amounts.
+_OF_THE_EXAMPLE = (
+    (r" \(errors[^)]*\)|, by up to [\d.]+|, off by [^;]* at most", ""),
+    (r"(answers to events) [\d.]+ % off", r"\1 differ"),
+    (r" is [\d.]+ % off", " differs"),
+    (r", from -?[\d.]+ to [\d.]+, and cut off there", " and cut off at both ends"),
+    (r"reads 'before'", "reads a population"),
+    (r"is a neuron '\w+',", "is a neuron"),
+    (r" \('\w+'\)$", ""),
+    (r"^has shape \[[^\]]*\];", "has several axes;"),
+    (r"the step program '\w+'", "a program of its own"),
+)
+
+
+def _reason(entry: Support) -> str:
+    """Return why an op is not exact, without what belongs to the example alone."""
+    why = entry.why
+    for pattern, text in _OF_THE_EXAMPLE:
+        why = re.sub(pattern, text, why)
+    name = re.escape(entry.op.removeprefix("step (").rstrip(")"))
+    why = re.sub(rf"\b(?:(?:op|model) )?'{name}'|\bop {name}\b|'{name}'", "it", why)
+    return re.sub(r"\bmodel 'lif'", "it", why).replace("|", "\\|")
+
+
+def options_section(target: str) -> str:
+    """Return the table of a target's options."""
+    cls = lookup("targets", target, "SNN503")
+    if not fields(cls):
+        return "It has no options."
+    docs = [inspect.cleandoc(base.__doc__ or "") for base in cls.__mro__]
+    said = _attributes(next((d for d in docs if "\nOptions:\n" in d), "").partition("Options:\n")[2])
+    lines = ["| option | default | |", "| --- | --- | --- |"]
+    for item in fields(cls):
+        option, default = item.name.replace("_", "-"), print_option(item.default)
+        words = said.get(item.name, "").replace("|", "\\|")
+        lines.append(f"| `{option}` | `{default}` | {words} |")
+    return "\n".join(lines)
+
+
+_PART = re.compile(r"(<!-- (support|options): ([a-z0-9]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MAKERS = {"support": support_section, "options": options_section}
+
+
+def with_parts(name: str) -> str:
+    """Return a page with its generated parts as they should be."""
+    text = (HERE / name).read_text("utf-8")
+    return _PART.sub(lambda m: f"{m[1]}\n{_MAKERS[m[2]](m[3])}\n\n{m[4]}", text)
+
+
 def support_page() -> str:
     """Return the table of what every target keeps of every op."""
-    rows = support_matrix()
+    rows = matrix_of({name: kept_by(name) for name in sorted(BUILTIN["targets"])})
     marks = {
         "exact": "exact", "exact in real arithmetic": "real", "approximate": "approx",
         "refused": "–",
@@ -163,16 +234,19 @@ def passes_page() -> str:
     return "".join(parts).rstrip() + "\n"
 
 
-def _attributes(text: str) -> dict[str, str]:
+def _attributes(described: str) -> dict[str, str]:
     """Return the descriptions of a docstring's attributes by name."""
     found: dict[str, str] = {}
-    for line in text.splitlines():
-        match = re.match(r"    (\w+): (.*)", line)
+    last: list[str] = []
+    text = ""
+    for line in described.splitlines():
+        match = re.match(r"    (\w+(?:, \w+)*): (.*)", line)
         if match:
-            last = match[1]
-            found[last] = match[2]
+            last = match[1].split(", ")
+            text = match[2]
         elif line.strip():
-            found[last] += f" {line.strip()}"
+            text += f" {line.strip()}"
+        found |= dict.fromkeys(last, text)
     return found
 
 
@@ -355,11 +429,17 @@ Means over 10 trainings on digits under noise, 540 test pictures each (the netwo
 
 """
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "semantics.md": semantics_page,
     "errors.md": errors_page,
     "support.md": support_page,
     "passes.md": passes_page,
+}
+
+PAGES |= {
+    path.name: partial(with_parts, path.name)
+    for path in sorted(HERE.glob("*.md"))
+    if path.name not in PAGES and _PART.search(path.read_text("utf-8"))
 }
 
 if __name__ == "__main__":
