@@ -211,6 +211,15 @@ sums in another order, or take numbers below 1.2e-38 for 0. `approx`: approximat
 lost. `–`: refused, with the reason. For chips, whose streams begin and end in neurons, it stands
 between populations.
 
+Each target's page says why, and each frontend's what it reads. In:
+[NIR](nir.md), [`.snnir`](snnir-file.md), [MLIR](mlir.md), [torch modules](torch.md) of
+[snnTorch](snntorch.md), [Sinabs](sinabs.md), [SpikingJelly](spikingjelly.md) and [Norse](norse.md),
+[step functions in torch](export.md) and in [JAX](jax.md), [jaxsnn](jaxsnn.md), [BindsNET](bindsnet.md). Out:
+[bss2](bss2.md), [events](events.md), [ipu](ipu.md), [jaxsnn](jaxsnn.md), [mlir](mlir-code.md),
+[native](native.md), [nir](nir.md), [norse](norse.md), [numpy](numpy.md), [sinabs](sinabs.md),
+[snnir](snnir-file.md), [snntorch](snntorch.md), [speck](speck.md), [spikingjelly](spikingjelly.md),
+[torch](torch-target.md), [xla](xla.md), [xylo](xylo.md).
+
 """
 
 
