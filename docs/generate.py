@@ -150,8 +150,8 @@ def kept_by(target: str) -> tuple[Support, ...]:
 def support_section(target: str) -> str:
     """Return the table of what one target keeps: a row for every level and reason."""
     grouped: dict[tuple[str, str], list[str]] = {}
-    for entry in kept_by(target):
-        grouped.setdefault((entry.level, _reason(entry)), []).append(f"`{entry.op}`")
+    for kept in kept_by(target):
+        grouped.setdefault((kept.level, _reason(kept)), []).append(f"`{kept.op}`")
     lines = ["| | ops and models | why |", "| --- | --- | --- |"]
     for level in LOSSES:
         for (own, why), ops in grouped.items():
@@ -174,12 +174,12 @@ _OF_THE_EXAMPLE = (
 )
 
 
-def _reason(entry: Support) -> str:
+def _reason(kept: Support) -> str:
     """Return why an op is not exact, without what belongs to the example alone."""
-    why = entry.why
+    why = kept.why
     for pattern, text in _OF_THE_EXAMPLE:
         why = re.sub(pattern, text, why)
-    name = re.escape(entry.op.removeprefix("step (").rstrip(")"))
+    name = re.escape(kept.op.removeprefix("step (").rstrip(")"))
     why = re.sub(rf"\b(?:(?:op|model) )?'{name}'|\bop {name}\b|'{name}'", "it", why)
     return re.sub(r"\bmodel 'lif'", "it", why).replace("|", "\\|")
 
@@ -229,7 +229,8 @@ between populations.
 Each target's page says why, and each frontend's what it reads. In:
 [NIR](nir.md), [`.snnir`](snnir-file.md), [MLIR](mlir.md), [torch modules](torch.md) of
 [snnTorch](snntorch.md), [Sinabs](sinabs.md), [SpikingJelly](spikingjelly.md) and [Norse](norse.md),
-[step functions in torch](export.md) and in [JAX](jax.md), [jaxsnn](jaxsnn.md), [BindsNET](bindsnet.md). Out:
+[step functions in torch](export.md) and in [JAX](jax.md), [jaxsnn](jaxsnn.md),
+[BindsNET](bindsnet.md). Out:
 [bss2](bss2.md), [events](events.md), [ipu](ipu.md), [jaxsnn](jaxsnn.md), [mlir](mlir-code.md),
 [native](native.md), [nir](nir.md), [norse](norse.md), [numpy](numpy.md), [sinabs](sinabs.md),
 [snnir](snnir-file.md), [snntorch](snntorch.md), [speck](speck.md), [spikingjelly](spikingjelly.md),

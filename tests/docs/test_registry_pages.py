@@ -30,3 +30,16 @@ def test_home_leads_to_every_target() -> None:
     text = "".join((ROOT / "docs" / n).read_text("utf-8") for n in ("index.md", "support.md"))
     pages = {PAGES.get((group, name), name) for group, name in NAMES}
     assert {page for page in pages if f"({page}.md)" not in text} == set()
+
+
+def test_every_benchmark_is_listed() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        if "__main__" in path.read_text("utf-8"):
+            assert f"| `{path.stem}` |" in page
+
+
+def test_every_decision_is_listed() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    for path in (ROOT / "docs" / "decisions").glob("*.md"):
+        assert f"](decisions/{path.name})" in page
