@@ -10,5 +10,5 @@ from __future__ import annotations
 NOT_RUN = {
     "takes minutes": 12,  # benchmarks and training: what they print is on the page
     "sets up": 8,  # clones or installs; a test of the packages does
-    "needs a device": 0,
+    "needs several machines": 1,
 }

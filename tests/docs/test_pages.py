@@ -45,7 +45,7 @@ def environment(folder: Path) -> dict[str, str]:
         (programs / name).chmod(0o755)
     settings = {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{folder / 'page' / 'packages'}",
         "MPLBACKEND": "Agg",
         "NO_COLOR": "1",
         "COLUMNS": "100",
@@ -57,7 +57,7 @@ def environment(folder: Path) -> dict[str, str]:
 def run_page(path: Path, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run a page in a folder of its own."""
     inside = folder / "page"
-    inside.mkdir()
+    (inside / "packages").mkdir(parents=True)
     return subprocess.run(
         [sys.executable, "-m", "tests.docs.page_driver", str(path)],
         cwd=inside,
