@@ -11,4 +11,5 @@ NOT_RUN = {
     "takes minutes": 12,  # benchmarks and training: what they print is on the page
     "sets up": 8,  # clones or installs; a test of the packages does
     "needs several machines": 1,
+    "needs LLVM's tools": 1,
 }
