@@ -259,18 +259,45 @@ The graph is verified after each pass, and what a pass promises is kept: *exact*
 or membrane changes), *exact in real arithmetic* (only the order of rounding does; the weights it
 computes round once), or *approximate* (spikes may change; refused without `--allow-lossy`). What
 was not exact is in the manifest of the artefact.
+<!-- needs: torch -->
+<!-- file: model.nir from examples/digits/digits.nir -->
+<!-- prepare:
+import numpy as np
+x = np.float32(np.random.default_rng(0).random((20, 4, 64)) < 0.2)
+np.savez("x.npz", pixels=x)
+-->
 
+```bash
+snnir opt model.nir --passes discretize,fold-batchnorm,fuse-linear -o out.snnir
+snnir opt model.nir --passes discretize,cse,fuse-linear -o - --timing   # what each took and changed
+snnir compile model.nir --target torch -O2 -o out
+snnir compile model.nir --passes discretize,declare-inputs,quantize --calibrate x.npz \\
+    --allow-lossy -o whole
 ```
-snnir opt model.nir --semantics sinabs --passes discretize,fold-batchnorm,fuse-linear -o out.snnir
-snnir opt model.nir … --passes PIPELINE --timing              # what each pass took and changed
-snnir opt model.nir … --passes PIPELINE --bisect              # the first pass that changes spikes
-snnir compile model.nir … --target torch -O2 -o out
-snnir compile model.nir … --passes declare-inputs,quantize --calibrate x.npz --allow-lossy -o out
+
+The first pass that changes spikes is found by
+
+<!-- fails: pass 2 -->
+```console
+$ snnir opt model.nir --passes discretize,quantize --bisect
+pass 2, 'quantize': … of … spikes of 'hidden' differ
 ```
+
+and in Python, on inputs of one's own, by `snnir.bisect`:
 
 ```python
-g = g.apply("fold-batchnorm,fuse-linear,quantize{bits=8}")
-snnir.bisect(g, "cse,quantize{bits=6}", {"input": x})  # Guilty(number=2, what="12 of …")
+import numpy as np
+import snnir
+
+g = snnir.load("model.nir").apply("discretize,declare-inputs")
+x = np.load("x.npz")["pixels"]  # spikes [T, B, *shape]
+q = g.apply("fold-batchnorm,fuse-linear,quantize{bits=8}")
+print(snnir.bisect(g, "cse,quantize{bits=6}", {"pixels": x}))
+```
+
+<!-- output -->
+```text
+Guilty(number=2, …
 ```
 
 The levels, `-O1` by default:
@@ -335,10 +362,17 @@ are used and lets gradients through (straight through; those of spikes are the s
 to the threshold), so that it fires exactly as the graph that `update` returns:
 
 ```python
+import torch
+
 q = g.apply("quantize{bits=2}")
 net = snnir.to_torch(q, start=g)  # real weights of g, rounded to -1, 0, 1 units
-train(net)
-q = snnir.update(q, net)  # XOR 0 against net
+optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+labels = torch.tensor([0, 1, 2, 3])
+loss = torch.nn.functional.cross_entropy(net(torch.tensor(x)).sum(0), labels)
+loss.backward()
+optimiser.step()  # and so on
+q = snnir.update(q, net)
+assert np.array_equal(snnir.run(q, x).output, net(torch.tensor(x)).detach())  # every spike
 ```
 
 On the digits classifier 30 steps on 120 images take weights of three levels from 40 % to over 85 %
@@ -372,10 +406,17 @@ dense matrices. Prune and quantise first: `prune{amount=0.98},quantize,sparsify`
 
 `ann2snn` turns a network of rectifiers, read by `from_torch`, into integrate-and-fire neurons:
 
-```
+```python
+from torch.nn import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
+
+ann = Sequential(
+    Conv2d(1, 4, 3, bias=False), BatchNorm2d(4), ReLU(), Flatten(), Linear(4 * 26 * 26, 10)
+).eval()
+pictures = np.float32(np.random.default_rng(0).random((8, 1, 28, 28)))  # [B, *shape]
+np.savez("pictures.npz", input=pictures[None])
 g = snnir.from_torch(ann, (1, 28, 28))
-g = g.apply('fold-batchnorm,ann2snn{steps=16,calibrate="x.npz"},fuse-linear')
-y = snnir.compile(g, "torch").run(np.repeat(x[None], 16, axis=0)).output.mean(axis=0)
+g = g.apply('fold-batchnorm,ann2snn{steps=16,calibrate="pictures.npz"},fuse-linear')
+y = snnir.compile(g, "torch").run(np.repeat(pictures[None], 16, axis=0)).output.mean(axis=0)
 ```
 
 The modes `max`, `percentile` and `factor`, per layer or channel, give the scales of SpikingJelly's

@@ -9,6 +9,7 @@ from __future__ import annotations
 #: How many blocks of all pages are not run, by reason.
 NOT_RUN = {
     "takes minutes": 12,  # benchmarks and training: what they print is on the page
+    "tests/examples does": 2,
     "sets up": 8,  # clones or installs; a test of the packages does
     "needs several machines": 1,
     "needs LLVM's tools": 1,
