@@ -13,4 +13,5 @@ NOT_RUN = {
     "takes minutes": 12,  # benchmarks and training: what they print is on the page
     "sets up": 8,  # clones or installs; a test of the packages does
     "needs a device": 0,
+    "needs LLVM's tools": 1,
 }
