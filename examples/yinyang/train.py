@@ -147,7 +147,7 @@ FLOAT: dict[str, Any] = {"surrogate": "superspike{alpha=50}"}
 VARIED: dict[str, Any] = {"surrogate": "superspike{alpha=20}", "mismatch": True, "seed": SEED}
 
 
-def train(net: Any, epochs: int, rate: float, sharpness: float) -> None:
+def train(net: Any, epochs: int, rate: float, sharpness: float) -> list[float]:
     """Train a module made from the network, in place.
 
     Args:
@@ -155,6 +155,9 @@ def train(net: Any, epochs: int, rate: float, sharpness: float) -> None:
         epochs: How often it sees the training set.
         rate: Of Adam; falls to 0 with half a cosine.
         sharpness: What logits are of membranes, which reach about 1.
+
+    Returns:
+        The share of the training set that was told rightly while each epoch went on.
     """
     import torch
 
@@ -165,6 +168,7 @@ def train(net: Any, epochs: int, rate: float, sharpness: float) -> None:
     weights = [p for p in net.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(weights, lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
+    shares = []
     started = time.perf_counter()
     for epoch in range(epochs):
         right = 0
@@ -178,9 +182,11 @@ def train(net: Any, epochs: int, rate: float, sharpness: float) -> None:
                     weight.clamp_(-LIMIT, LIMIT)
             right += int((scores.argmax(1) == target[batch]).sum())
         schedule.step()
+        shares.append(right / len(target))
         if (epoch + 1) % 10 == 0 or epoch + 1 == epochs:
             seconds = time.perf_counter() - started
-            print(f"  epoch {epoch + 1}: {right / len(target):.1%} ({seconds:.0f} s)", flush=True)
+            print(f"  epoch {epoch + 1}: {shares[-1]:.1%} ({seconds:.0f} s)", flush=True)
+    return shares
 
 
 def train_float() -> Graph:
