@@ -168,6 +168,7 @@ class Device:
             found += 1
 
         hook = self._cpu.hook_add(unicorn.UC_HOOK_CODE, count)
+        self._cpu.ctl_flush_tb()  # what has run before was translated without the hook
         try:
             self.run(x)
         finally:
