@@ -1,12 +1,14 @@
-"""The package list: folders that stand side by side in the repository, one package when installed.
+"""What is computed about the package: its list of packages and its description for an index.
 
-Everything else about the package is in pyproject.toml. The list is computed so that a new folder
-cannot be forgotten in a wheel; why the map exists is in docs/decisions/0001-package-layout.md.
+Everything else is in pyproject.toml. The packages are folders that stand side by side in the
+repository, one package when installed. Their list is computed so that a new folder cannot be
+forgotten in a wheel; why the map exists is in docs/decisions/0001-package-layout.md.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from setuptools import setup
@@ -20,6 +22,10 @@ FOLDERS = {
     "passes": "snnir.passes",
     "targets": "snnir.targets",
 }
+
+#: The repository's files on its public host, up to and with the last slash, once there is one:
+#: README's links to files of the repository lead there on a package index.
+ADDRESS = ""
 
 #: Links inside `snnir/` to the other folders; plain text files where a checkout has no links.
 LINKS = {package.removeprefix("snnir.") for package in FOLDERS.values() if package != "snnir"}
@@ -53,6 +59,21 @@ def is_source(name: str) -> bool:
     return not (name.startswith(".") or name == "__pycache__" or name.endswith(LEFTOVERS))
 
 
+def description(readme: str, address: str = ADDRESS) -> str:
+    """Return README for an index, where a relative link would lead nowhere.
+
+    Such a link becomes absolute if there is an address, and plain text otherwise.
+    """
+    link = r"(!?)\[([^\]]+)\]\((?!https?://|#)([^)]+)\)"
+    return re.sub(link, rf"\1[\2]({address}\3)" if address else r"\2", readme)
+
+
 if __name__ == "__main__":
     PACKAGE_DIR, PACKAGE_DATA = find_packages()
-    setup(packages=sorted(PACKAGE_DIR), package_dir=PACKAGE_DIR, package_data=PACKAGE_DATA)
+    setup(
+        packages=sorted(PACKAGE_DIR),
+        package_dir=PACKAGE_DIR,
+        package_data=PACKAGE_DATA,
+        long_description=description((ROOT / "README.md").read_text(encoding="utf-8")),
+        long_description_content_type="text/markdown",
+    )

@@ -61,6 +61,7 @@ CORE = Stage("core", "snnir", (("-e", f"{ROOT}[plot]"),))
 TEST = Stage(
     "test", "snnir and its test tools", (("-e", f"{ROOT}[plot,test,dev]"),), includes=("core",)
 )
+DOCS = Stage("docs", "what builds the documentation", (("-e", f"{ROOT}[docs]"),))
 # torch comes first, so that no other package chooses one; sinabs and norse pin an old nir.
 TORCH = Stage("torch", "torch", (("torch==2.13.0",),))
 FRAMEWORKS = (
@@ -333,6 +334,8 @@ def test(options: argparse.Namespace, rest: "list[str]") -> int:
         return pytest("-m", "not slow and not framework", *rest)
     set_up_frameworks()
     set_up_oracle()
+    if not install(DOCS):
+        say("WARNING: the documentation is not built")
     results = {"lint": check_lint(), "types": check_types(), "pytest": pytest(*rest)}
     for name, code in results.items():
         say(f"{name}: {'failed' if code else 'passed'}")
@@ -368,9 +371,17 @@ def bench(options: argparse.Namespace, rest: "list[str]") -> int:
     return call(str(scripts[options.name]), *rest, here=True)
 
 
+def docs(options: argparse.Namespace, _: "list[str]") -> int:
+    """Build the documentation as a site in site/, or serve it."""
+    set_up(CORE)
+    set_up(DOCS)
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"  # an advertisement
+    return call("-m", "mkdocs", *(("serve",) if options.serve else ("build", "--strict")))
+
+
 def clean(_: argparse.Namespace, __: "list[str]") -> int:
     """Remove .venv, builds and caches."""
-    caches = [".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist"]
+    caches = [".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist", "site"]
     found = [VENV, *(ROOT / name for name in caches), *ROOT.glob("*.egg-info")]
     for folder in ("snnir", "frontends", "passes", "targets", "tests", "benchmarks", "examples"):
         found += (ROOT / folder).rglob("__pycache__")
@@ -386,7 +397,7 @@ def check_lint() -> int:
 
 def check_types() -> int:
     """Check the package by its name, then the files around it."""
-    folders = ("tests", "benchmarks", "examples")
+    folders = ("tests", "benchmarks", "examples", "docs")
     around = [name for name in folders if any((ROOT / name).rglob("*.py"))]
     return call("-m", "mypy", "-p", "snnir") | call("-m", "mypy", "x.py", "setup.py", *around)
 
@@ -450,6 +461,7 @@ JOBS = {
     "types": types,
     "fmt": fmt,
     "bench": bench,
+    "docs": docs,
     "clean": clean,
 }
 FORWARDING = {"demo", "test", "bench"}
@@ -472,6 +484,8 @@ def make_parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--fast", action="store_true", help="only the fast tests: no lint, no frameworks"
             )
+        if name == "docs":
+            sub.add_argument("--serve", action="store_true", help="show it, and each change of it")
         if name == "bench":
             sub.add_argument("name", metavar="NAME", help="a script in benchmarks/, without .py")
     return parser

@@ -29,6 +29,7 @@ _PUBLIC = {
     "Node": "snnir.ir",
     "PRESETS": "snnir.presets",
     "Pass": "snnir.pipeline",
+    "PassRecord": "snnir.pipeline",
     "Result": "snnir.running",
     "Semantics": "snnir.semantics",
     "Signal": "snnir.streams",
@@ -43,11 +44,13 @@ _PUBLIC = {
     "bindsnet_draws": "snnir.driver",
     "bisect": "snnir.bisecting",
     "check": "snnir.driver",
+    "check_page": "snnir.reporting.graph_page",
     "check_picture": "snnir.plotting",
     "compile": "snnir.driver",
     "delayed_linear": "snnir.delayed",
     "diff": "snnir.diffing",
     "encode": "snnir.encoding",
+    "explain": "snnir.explaining",
     "flow_model": "snnir.dynamics",
     "export": "snnir.driver",
     "framework_neurons": "snnir.driver",
@@ -84,6 +87,7 @@ _PUBLIC = {
     "run_pipeline": "snnir.pipeline",
     "save": "snnir.driver",
     "schedule": "snnir.schedule",
+    "show_progress": "snnir.progress_bars",
     "semantics_of": "snnir.artefact",
     "support_matrix": "snnir.matrix",
     "tensor": "snnir.tensors",
@@ -112,6 +116,7 @@ __all__ = [
     "Manager",
     "Node",
     "Pass",
+    "PassRecord",
     "Result",
     "Semantics",
     "Signal",
@@ -127,11 +132,13 @@ __all__ = [
     "bindsnet_draws",
     "bisect",
     "check",
+    "check_page",
     "check_picture",
     "compile",
     "delayed_linear",
     "diff",
     "encode",
+    "explain",
     "export",
     "flow_model",
     "framework_neurons",
@@ -169,6 +176,7 @@ __all__ = [
     "save",
     "schedule",
     "semantics_of",
+    "show_progress",
     "support_matrix",
     "tensor",
     "to_jax",
@@ -211,16 +219,18 @@ if TYPE_CHECKING:
     from snnir.dynamics import MODELS, Dynamics, LifStep, all_models, flow_model, register_model
     from snnir.encoding import encode
     from snnir.errors import Diagnostic, SnnirError, SnnirWarning
+    from snnir.explaining import explain
     from snnir.ir import Graph, Node, Value
     from snnir.lasting import lasting_states, with_lasting
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
     from snnir.mlir.text import from_mlir, to_mlir
     from snnir.operations import Activity, activity
-    from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
+    from snnir.pipeline import Manager, Pass, PassRecord, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset
-    from snnir.reporting.graph_page import report, report_page
+    from snnir.progress_bars import show_progress
+    from snnir.reporting.graph_page import check_page, report, report_page
     from snnir.running import Result
     from snnir.schedule import schedule
     from snnir.semantics import Semantics, Stepping

@@ -32,6 +32,7 @@ import numpy.typing as npt
 
 import snnir
 from snnir.ir import FrozenDict, Graph, Input, Linear, Neuron, Node, Op, Value
+from snnir.progress import counted
 
 Array = npt.NDArray[Any]
 
@@ -170,7 +171,7 @@ def train(net: Any, epochs: int, rate: float, sharpness: float) -> list[float]:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
     shares = []
     started = time.perf_counter()
-    for epoch in range(epochs):
+    for epoch in counted(range(epochs), "training"):
         right = 0
         for batch in torch.randperm(len(target)).split(BATCH):
             scores = sharpness * net(x[:, batch]).amax(0)
@@ -300,4 +301,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with snnir.show_progress():
+        main()

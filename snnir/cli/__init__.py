@@ -1,4 +1,4 @@
-"""The command line: `snnir compile|run|convert|inspect|opt|check|diff|list`."""
+"""The command line: `snnir compile|run|convert|inspect|opt|check|diff|explain|list`."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ _COMMANDS = {
     "convert": "snnir.cli.convert_cmd",
     "opt": "snnir.cli.convert_cmd",
     "check": "snnir.cli.inspect_cmd",
+    "explain": "snnir.cli.explain_cmd",
     "inspect": "snnir.cli.inspect_cmd",
     "list": "snnir.cli.list_cmd",
 }
@@ -32,6 +33,7 @@ _SUMMARIES = {
     "convert": "Convert a model between formats.",
     "diff": "Compare two models or recordings, spike by spike.",
     "encode": "Encode numbers as spikes.",
+    "explain": "Say what a diagnostic code means, with an example.",
     "inspect": "Show a model or an artefact.",
     "list": "List frontends, passes, targets, neurons or semantics.",
     "opt": "Run passes on a model.",
