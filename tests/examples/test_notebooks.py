@@ -19,7 +19,7 @@ from examples.notebooks import execute
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 #: What each imports that not every environment has.
 NEEDS = {
-    "diff": ("torch", "snntorch", "norse"),
+    "diff": ("torch", "norse"),
     "frameworks": ("torch", "safetensors", "snntorch", "sinabs", "spikingjelly", "norse"),
     "microcontroller": ("jax", "ziglang", "unicorn", "elftools"),
     "speck": ("torch", "snntorch"),
