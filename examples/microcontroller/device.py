@@ -178,4 +178,5 @@ class Device:
 
 def _dtype(port: Any) -> np.dtype[Any]:
     """Return the type of a port's C array, such as `int8_t`, for NumPy."""
-    return np.dtype(port.ctype.removesuffix("_t"))
+    kind: np.dtype[Any] = np.dtype(str(port.ctype).removesuffix("_t"))
+    return kind
