@@ -22,6 +22,7 @@ target's refractory time of half a step makes up for most of it.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for what examples share
+
 import snnir
+from examples.command_line import finish, positive
 from snnir.ir import FrozenDict, Graph, Input, Linear, Neuron, Node, Op, Value
 from snnir.progress import counted
 
@@ -286,8 +290,8 @@ def main() -> None:
     parser.add_argument("--aware", action="store_true", help="train for chips that vary")
     parser.add_argument("--check", action="store_true", help="measure the committed models")
     parser.add_argument("--loop", action="store_true", help="train on every chip by itself")
-    parser.add_argument("--epochs", type=int, default=3, help="in the loop")
-    parser.add_argument("--chips", type=int, default=4, help="how many, in the loop")
+    parser.add_argument("--epochs", type=positive, default=3, help="in the loop")
+    parser.add_argument("--chips", type=positive, default=4, help="how many, in the loop")
     arguments = parser.parse_args()
     if arguments.train:
         snnir.save(train_float(), MODEL)
@@ -301,5 +305,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with snnir.show_progress():
-        main()
+    finish(main)
