@@ -116,6 +116,16 @@ def test_wrong_options_are_named(options: dict[str, Any], words: str) -> None:
         snnir.compile(readout().apply("quantize"), "native", level=0, **options)
 
 
+def test_the_header_says_how_long_a_step_is(tmp_path: Path) -> None:
+    graph = readout().apply("quantize")
+    for dt, words in {
+        None: "The length of a step is not given.",
+        1e-3: "One step is 0.001 s.",
+    }.items():
+        made = snnir.compile(graph.edit().graph(dt=dt), "native", level=0, profile="embedded")
+        assert words in (made.save(tmp_path / f"{dt}") / "snn.h").read_text("utf-8")
+
+
 def test_the_same_source_runs_on_the_host(tmp_path: Path) -> None:
     graph = readout().apply("quantize")
     made = snnir.compile(graph, "native", level=0, profile="embedded")
