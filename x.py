@@ -63,6 +63,7 @@ TEST = Stage(
 )
 DOCS = Stage("docs", "what builds the documentation", (("-e", f"{ROOT}[docs]"),))
 BROWSER = Stage("browser", "what drives a browser", (("-e", f"{ROOT}[browser]"),))
+NOTEBOOKS = Stage("notebooks", "what executes notebooks", (("-e", f"{ROOT}[notebooks]"),))
 # torch comes first, so that no other package chooses one; sinabs and norse pin an old nir.
 TORCH = Stage("torch", "torch", (("torch==2.13.0",),))
 FRAMEWORKS = (
@@ -368,6 +369,8 @@ def test(options: argparse.Namespace, rest: "list[str]") -> int:
     set_up_browser()
     if not install(DOCS):
         say("WARNING: the documentation is not built")
+    if not install(NOTEBOOKS):
+        say("WARNING: the notebooks are not executed")
     results = {"lint": check_lint(), "types": check_types(), "pytest": pytest(*rest)}
     for name, code in results.items():
         say(f"{name}: {'failed' if code else 'passed'}")
@@ -401,6 +404,14 @@ def bench(options: argparse.Namespace, rest: "list[str]") -> int:
     set_up(TEST)
     set_up_frameworks()
     return call(str(scripts[options.name]), *rest, here=True)
+
+
+def notebooks(_: argparse.Namespace, rest: "list[str]") -> int:
+    """Execute the notebooks in examples/notebooks/, or those named, and keep what they print."""
+    set_up(CORE)
+    set_up_frameworks()
+    set_up(NOTEBOOKS)
+    return call(str(ROOT / "examples" / "notebooks" / "execute.py"), *rest)
 
 
 def docs(options: argparse.Namespace, _: "list[str]") -> int:
@@ -493,10 +504,11 @@ JOBS = {
     "types": types,
     "fmt": fmt,
     "bench": bench,
+    "notebooks": notebooks,
     "docs": docs,
     "clean": clean,
 }
-FORWARDING = {"demo", "test", "bench"}
+FORWARDING = {"demo", "test", "bench", "notebooks"}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -504,8 +516,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="x.py",
         description="Set up snnir and run one of its jobs. Everything is installed into .venv.",
-        epilog="Further arguments of demo, bench and test go to the script and to pytest: "
-        "x.py test -k neuron; after -- also those that x.py itself knows.",
+        epilog="Further arguments of demo, bench and notebooks go to the script, those of test to "
+        "pytest: x.py test -k neuron; after -- also those that x.py itself knows.",
         allow_abbrev=False,
     )
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
