@@ -8,6 +8,7 @@ the job needs; later calls see from a stamp in `.venv` that nothing has changed 
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,7 @@ CORE = Stage("core", "snnir", (("-e", f"{ROOT}[plot]"),))
 TEST = Stage(
     "test", "snnir and its test tools", (("-e", f"{ROOT}[plot,test,dev]"),), includes=("core",)
 )
+RELEASE = Stage("release", "what checks a release", (("-e", f"{ROOT}[release]"),))
 # torch comes first, so that no other package chooses one; sinabs and norse pin an old nir.
 TORCH = Stage("torch", "torch", (("torch==2.13.0",),))
 FRAMEWORKS = (
@@ -368,6 +370,37 @@ def bench(options: argparse.Namespace, rest: "list[str]") -> int:
     return call(str(scripts[options.name]), *rest, here=True)
 
 
+def release(options: argparse.Namespace, _: "list[str]") -> int:
+    """Build into dist/, check what was built, and install it on every Python found."""
+    problem = release_problem(options.tag) if options.tag else ""
+    if problem:
+        fail(problem)
+    set_up(RELEASE)
+    dist = ROOT / "dist"
+    remove(dist)
+    if call("-m", "build", "--outdir", str(dist), str(ROOT)):
+        return 1
+    wheels = [str(path) for path in dist.glob("*.whl")]
+    built = [*wheels, *(str(path) for path in dist.glob("*.tar.gz"))]
+    wrong = call("-m", "twine", "check", "--strict", *built)
+    wrong |= call("-m", "check_wheel_contents", *wheels)
+    return wrong | call("-m", "tests.release.everywhere", *wheels)
+
+
+def release_problem(tag: str) -> str:
+    """Return how a tag differs from the version of the sources and their changelog, or nothing."""
+    version = re.search(r'^__version__ = "(.+)"$', read(ROOT / "snnir/__init__.py"), re.MULTILINE)
+    if version is None or tag != f"v{version[1]}":
+        return f"the tag is {tag}, snnir/__init__.py has {version and version[0]}"
+    heading = re.search(r"^## .*$", read(ROOT / "CHANGELOG.md"), re.MULTILINE)
+    dated = rf"## \[{re.escape(version[1])}\] - \d{{4}}-\d\d-\d\d"
+    if heading is None or not re.fullmatch(dated, heading[0]):
+        return (
+            f"CHANGELOG.md begins with {heading and heading[0]!r}, not with {version[1]} and a date"
+        )
+    return ""
+
+
 def clean(_: argparse.Namespace, __: "list[str]") -> int:
     """Remove .venv, builds and caches."""
     caches = [".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist"]
@@ -450,6 +483,7 @@ JOBS = {
     "types": types,
     "fmt": fmt,
     "bench": bench,
+    "release": release,
     "clean": clean,
 }
 FORWARDING = {"demo", "test", "bench"}
@@ -471,6 +505,10 @@ def make_parser() -> argparse.ArgumentParser:
         if name == "test":
             sub.add_argument(
                 "--fast", action="store_true", help="only the fast tests: no lint, no frameworks"
+            )
+        if name == "release":
+            sub.add_argument(
+                "--tag", help="fail unless version and changelog are those of this tag"
             )
         if name == "bench":
             sub.add_argument("name", metavar="NAME", help="a script in benchmarks/, without .py")
