@@ -290,3 +290,17 @@ def test_clean_keeps_what_links_point_to(x: ModuleType) -> None:
     assert not cache.exists()
     assert not (x.ROOT / "build").is_symlink()
     assert (x.ROOT / "elsewhere").is_dir()
+
+
+def test_a_release_needs_a_tag_like_its_version_and_a_dated_changelog(x: ModuleType) -> None:
+    (x.ROOT / "snnir").mkdir()
+    (x.ROOT / "snnir" / "__init__.py").write_text('"""Text."""\n\n__version__ = "1.2.3"\n')
+    changes = x.ROOT / "CHANGELOG.md"
+    changes.write_text("# Changelog\n\n## [1.2.3] - 2030-01-02\n\n## [1.2.2] - unreleased\n")
+    assert x.release_problem("v1.2.3") == ""
+    for tag in ("1.2.3", "v1.2.4", "v1.2.3.1", "v1.2.3-rc1"):
+        assert tag in x.release_problem(tag)
+    changes.write_text("# Changelog\n\n## [1.2.3] - unreleased\n\n## [1.2.2] - 2029-01-01\n")
+    assert "unreleased" in x.release_problem("v1.2.3")
+    changes.write_text("# Changelog\n")
+    assert "a date" in x.release_problem("v1.2.3")
