@@ -63,6 +63,7 @@ TEST = Stage(
     "test", "snnir and its test tools", (("-e", f"{ROOT}[plot,test,dev]"),), includes=("core",)
 )
 RELEASE = Stage("release", "what checks a release", (("-e", f"{ROOT}[release]"),))
+DOCS = Stage("docs", "what builds the documentation", (("-e", f"{ROOT}[docs]"),))
 # torch comes first, so that no other package chooses one; sinabs and norse pin an old nir.
 TORCH = Stage("torch", "torch", (("torch==2.13.0",),))
 FRAMEWORKS = (
@@ -335,6 +336,8 @@ def test(options: argparse.Namespace, rest: "list[str]") -> int:
         return pytest("-m", "not slow and not framework", *rest)
     set_up_frameworks()
     set_up_oracle()
+    if not install(DOCS):
+        say("WARNING: the documentation is not built")
     results = {"lint": check_lint(), "types": check_types(), "pytest": pytest(*rest)}
     for name, code in results.items():
         say(f"{name}: {'failed' if code else 'passed'}")
@@ -401,9 +404,17 @@ def release_problem(tag: str) -> str:
     return ""
 
 
+def docs(options: argparse.Namespace, _: "list[str]") -> int:
+    """Build the documentation as a site in site/, or serve it."""
+    set_up(CORE)
+    set_up(DOCS)
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"  # an advertisement
+    return call("-m", "mkdocs", *(("serve",) if options.serve else ("build", "--strict")))
+
+
 def clean(_: argparse.Namespace, __: "list[str]") -> int:
     """Remove .venv, builds and caches."""
-    caches = [".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist"]
+    caches = [".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist", "site"]
     found = [VENV, *(ROOT / name for name in caches), *ROOT.glob("*.egg-info")]
     for folder in ("snnir", "frontends", "passes", "targets", "tests", "benchmarks", "examples"):
         found += (ROOT / folder).rglob("__pycache__")
@@ -419,7 +430,7 @@ def check_lint() -> int:
 
 def check_types() -> int:
     """Check the package by its name, then the files around it."""
-    folders = ("tests", "benchmarks", "examples")
+    folders = ("tests", "benchmarks", "examples", "docs")
     around = [name for name in folders if any((ROOT / name).rglob("*.py"))]
     return call("-m", "mypy", "-p", "snnir") | call("-m", "mypy", "x.py", "setup.py", *around)
 
@@ -484,6 +495,7 @@ JOBS = {
     "fmt": fmt,
     "bench": bench,
     "release": release,
+    "docs": docs,
     "clean": clean,
 }
 FORWARDING = {"demo", "test", "bench"}
@@ -510,6 +522,8 @@ def make_parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--tag", help="fail unless version and changelog are those of this tag"
             )
+        if name == "docs":
+            sub.add_argument("--serve", action="store_true", help="show it, and each change of it")
         if name == "bench":
             sub.add_argument("name", metavar="NAME", help="a script in benchmarks/, without .py")
     return parser

@@ -21,6 +21,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import snnir
+from benchmarks._shown import shown
 from snnir.ir import Graph
 
 STEPS = (4, 8, 16, 32, 64)
@@ -144,7 +145,7 @@ def main() -> None:
     """Train, convert, and print the table."""
     warnings.simplefilter("ignore")
     right: dict[str, list[list[float]]] = {}
-    for seed in range(TRAININGS):
+    for seed in shown(range(TRAININGS), "training and converting"):
         x, test, y, wanted = digits(seed)
         net = trained(x, y, seed)
         with torch.no_grad():

@@ -5,6 +5,7 @@ x.py bench bss2
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import snnir
+from benchmarks._shown import shown
 from benchmarks.vendor_rows import rows_two_per_pair
 from snnir.targets.bss2.network import Cells, LogicalNetwork, Projection, Source
 from snnir.targets.bss2.routing.partition import partition
@@ -68,7 +72,7 @@ NETWORKS = {
 
 def fits() -> None:
     """Print what fits, in how many rows, and what two rows for each source would take."""
-    for name, network in NETWORKS.items():
+    for name, network in shown(NETWORKS.items(), "placing and routing"):
         start = time.perf_counter()
         try:
             found = partition(network)

@@ -6,12 +6,17 @@ run includes compiling; the later ones have other numbers of steps and samples.
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import snnir
+from benchmarks._shown import shown
 from snnir.ir import FrozenDict, Graph, Input, Linear, Node, Op, Signal, Step, Value
 
 LAYERS, WIDTH = 100, 20
@@ -51,7 +56,7 @@ def main() -> None:
     print("| target | build | " + " | ".join(f"{t} x {b}" for t, b in shapes) + " | equal |")
     print("|" + " --- |" * (len(shapes) + 3))
     wanted = [snnir.compile(built, "numpy").run(x).output for x in inputs]
-    for target in ("numpy", "torch", "xla"):
+    for target in shown(("numpy", "torch", "xla")):
         try:
             sim, build = seconds(lambda: snnir.compile(built, target))  # noqa: B023
             found = [seconds(lambda: sim.run(x)) for x in inputs]  # noqa: B023

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import snnir
+from benchmarks._shown import shown
 from snnir.events import Events
 from snnir.ir import Add, Delay, FrozenDict, Graph, Input, Linear, Neuron, Node, Op, Signal, Value
 from snnir.streams import Kind
@@ -175,7 +180,7 @@ def main() -> None:
     row = "{:38s} {:>9,} {:>12,} {:>8.3f} {:>10.3g} {:>10.3g} {:>8.2f}"
     print(f"{'':38s} {'spikes':>9} {'delivered':>12} {'s':>8} {'spikes/s':>10} {'deliv./s':>10} "
           "per delivery")  # fmt: skip
-    for name, case in cases(arguments.neurons):
+    for name, case in shown(cases(arguments.neurons)):
         found = measure(case, arguments.seconds, repeat=arguments.repeat)
         first = first or found
         paces = found.spikes / found.seconds, found.pace

@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks._shown import shown
 from benchmarks.simulators import one_thread
 from examples.diehl_cook.bindsnet_side import BindsnetLearner, bindsnet, network
 from examples.diehl_cook.data import digits, spikes
@@ -245,7 +246,7 @@ def main() -> None:
     engines = ["bindsnet", *(engine for engine in wanted if engine != "bindsnet")]
     results: dict[str, dict[str, dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for name in options.networks.split(","):
+        for name in shown(options.networks.split(",")):
             reference, rows = Path(scratch) / f"{name}.npz", results.setdefault(name, {})
             for engine in engines:
                 rows[engine] = run_child(engine, name, reference)

@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import snnir
+from benchmarks._shown import shown
 from snnir.ir import (
     Add,
     Conv2d,
@@ -151,7 +152,7 @@ def table(activity: float) -> None:
     print("| network | planned in, s | IPUs | tiles | fullest tile, bytes | all, MB "
           "| exchange, kB a step | steps a second (estimated) |")  # fmt: skip
     print("| --- |" + " --- |" * 7)
-    for name, make in NETWORKS.items():
+    for name, make in shown(NETWORKS.items(), "planning"):
         structure = Structure(make())
         begin = time.perf_counter()
         plan, problems = partition(structure, Machine(ipus=64), Wishes(activity=activity))
@@ -183,7 +184,7 @@ def planning(count: int, fan_in: int) -> None:
     begin = time.perf_counter()
     assert graph.signals
     print(f"checked in {time.perf_counter() - begin:.1f} s, peak {peak():,.0f} MB")
-    for ipus in (1, 2):
+    for ipus in shown((1, 2), "planning"):
         begin, before = time.perf_counter(), peak()
         plan, problems = partition(Structure(graph), Machine(ipus), Wishes())
         told = f"{time.perf_counter() - begin:.1f} s, {peak() - before:,.0f} MB more at peak"
@@ -198,7 +199,7 @@ def emulation() -> None:
     """Print how emulated programs agree with the reference, for inputs of which 5% are spikes."""
     print("| network | steps | IPUs | spikes | differing | emulated in, s | NumPy, s |")
     print("| --- |" + " --- |" * 6)
-    for name, (make, steps) in EMULATED.items():
+    for name, (make, steps) in shown(EMULATED.items(), "emulating"):
         graph = make()
         (signal,) = graph.inputs.values()
         x = (RNG.random((steps, 1, *signal.shape)) < 0.05).astype(np.float32)

@@ -18,6 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import snnir
+from benchmarks._shown import shown
 from benchmarks.engines.workloads import graph, lif, make
 from snnir.ir import (
     Add,
@@ -139,7 +140,7 @@ def main() -> None:
     print("ms at -O0, and how many times as fast -O1 and -O2 are; nodes; equal spikes")
     print("| network | nodes | " + " | ".join(f"{t} | -O1 | -O2" for t in targets) + " | equal |")
     print("|" + " --- |" * (3 + 3 * len(targets)))
-    for name, built, x in cases():
+    for name, built, x in shown(cases()):
         cells, equal, sizes = [], True, []
         for target in targets:
             made = [snnir.compile(built, target, level=level) for level in (0, 1, 2)]

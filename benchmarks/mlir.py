@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +19,10 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import snnir
+from benchmarks._shown import shown
 from snnir.ir import Graph, Input, Linear, Node, Signal, Value
 
 
@@ -57,7 +61,7 @@ def main() -> None:
         if importlib.util.find_spec("torch_mlir") is None:
             forms.remove("mlirbc")
             print("mlirbc     torch-mlir is not installed")
-        for form in forms:
+        for form in shown(forms):
             path = Path(folder, f"net.{form}")
             write = best(partial(snnir.save, graph, path))
             read = best(partial(snnir.load, path))

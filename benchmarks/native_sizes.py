@@ -19,6 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import snnir
+from benchmarks._shown import shown
 from snnir.c_build import compiler
 from snnir.ir import Graph
 from snnir.targets.native.sizes import sizes
@@ -90,7 +91,7 @@ def main() -> None:
     print("| model | lines of C | code | weights | µs per step | embedded: weights / RAM |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        for path in sorted(arguments.corpus.glob("*.nir")):
+        for path in shown(sorted(arguments.corpus.glob("*.nir"))):
             print(row(path, Path(folder)))
 
 

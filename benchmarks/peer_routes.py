@@ -34,6 +34,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # to find the networks
 
+from benchmarks._shown import shown
 from tests.frameworks.pair_nets import FRAMEWORKS, KINDS, PairNet, nets
 
 STEPS, BATCH = 200, 8
@@ -474,7 +475,7 @@ def main() -> None:
     torch.set_num_threads(1)
     results = []
     with quiet():
-        for source in FRAMEWORKS:
+        for source in shown(FRAMEWORKS):
             for kind in KINDS:
                 check_forms(source, kind)
                 results += [routes(source, target, kind) for target in FRAMEWORKS]

@@ -20,6 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import snnir
+from benchmarks._shown import shown
 from examples.digits.demo import load_samples
 from snnir.ir import Graph
 
@@ -73,7 +74,7 @@ def digits(calibrate: Path) -> None:
     print("| --- | --- | --- | --- |")
     right = int((plain[last].sum(0).argmax(1) == labels).sum())
     print(f"| float32 | {right / len(labels):.1%} | | |")
-    for text in WIDTHS:
+    for text in shown(WIDTHS):
         made = graph.apply(f'quantize{{{text},calibrate="{calibrate}"}}')
         found, equal = runs(made, x)
         right = int((found[last].sum(0).argmax(1) == labels).sum())
@@ -93,7 +94,7 @@ def events(path: Path, calibrate: Path) -> None:
     print(f"\n{path.name}, {x.mean():.1%} of the input active, calibrated on one of 4 samples\n")
     print("| options | differing spikes, of those in float | equal on all |")
     print("| --- | --- | --- |")
-    for text in EVENTS:
+    for text in shown(EVENTS):
         made = graph.apply(f'declare-inputs,fuse-linear,quantize{{{text},calibrate="{calibrate}"}}')
         found, equal = runs(made, x)
         print(f"| `{text}` | {shares(plain, found)} | {equal} |")

@@ -20,6 +20,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks._shown import shown
+
 SIZES = (1000, 3000, 10_000)
 MEGABYTES = 100
 
@@ -106,7 +110,7 @@ def measured(function: str, path: Path, out: Path) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as scratch:
-        for nodes in SIZES:
+        for nodes in shown(SIZES):
             path = Path(scratch, f"chain{nodes}.nir")
             write_chain(path, nodes)
             found = measured("ours", path, Path(scratch, "out"))

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks._shown import shown
 from benchmarks.engines.workloads import INFERENCE, POISSON, QUICK, TRAINING, graph, make
 
 TORCH_PEERS = ("snntorch", "spikingjelly", "sinabs", "norse", "bindsnet")
@@ -262,7 +263,7 @@ def main() -> None:
     machine = measure()
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for name in names:
+        for name in shown(names):
             path, least = reference(name, Path(scratch), machine)
             rows: dict[str, Any] = {"floor": {"ms": least * 1e3}}
             for engine in engines:

@@ -26,6 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import snnir
+from benchmarks._shown import shown
 from benchmarks.snn_mlir_parts.changes import variants
 from benchmarks.snn_mlir_parts.nodes import GRAPHS, build
 from benchmarks.snn_mlir_parts.peer import Peer, inputs, load, model_folder
@@ -216,7 +217,7 @@ def kept(peer: Peer, path: Path, folder: Path) -> dict[str, tuple[str, str] | No
 def print_nodes(peer: Peer, folder: Path) -> None:
     """Print which small graphs both take; snn-mlir as floats and as integers."""
     rows = []
-    for number, name in enumerate(GRAPHS):
+    for number, name in enumerate(shown(GRAPHS)):
         path = folder / f"node{number}.nir"
         nir.write(path, build(name))
         to = folder / "node.mlir"

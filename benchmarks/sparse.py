@@ -16,6 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import snnir
+from benchmarks._shown import shown
 from benchmarks.levels import chain
 from snnir.ir import Graph, Linear
 
@@ -54,7 +55,7 @@ def main() -> None:
     forms = " | ".join(f"blocks of {block}" for block in BLOCKS)
     print(f"| weights there | in rows of | batch | input active | dense, ms | {forms} |")
     print("| --- | --- | --- | --- | --- |" + " --- |" * len(BLOCKS))
-    for rows, density in CASES:
+    for rows, density in shown(CASES):
         graph = chain((SIZE,), Linear(weights(rows, density)))
         for batch, rate in ((1, 0.02), (32, 0.02), (32, 0.2)):
             x = (np.random.default_rng(1).random((STEPS, batch, SIZE)) < rate).astype(np.float32)

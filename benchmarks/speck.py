@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import snnir
+from benchmarks._shown import shown
 
 HERE = Path(__file__).resolve().parent.parent / "examples" / "speck"
 
@@ -23,7 +26,7 @@ def digits() -> None:
     graph = snnir.load(HERE / "digits_conv.nir")
     with np.load(HERE / "samples.npz") as data:
         x, labels = data["x"].astype(np.float32), data["labels"]
-    for target in ("numpy", "speck"):
+    for target in shown(("numpy", "speck")):
         built = snnir.compile(graph, target)
         built.run(x)
         start = time.perf_counter()

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import snnir
+from benchmarks._shown import shown
 
 STEPS, BATCH = 3, 2
 
@@ -95,7 +100,7 @@ def main() -> None:
     print(f"20 layers, {options.channels} channels, {options.size} x {options.size} pixels")
     print("| framework | forward s | import s | import / forward | import - 2 forward s |")
     print("| --- | --- | --- | --- | --- |")
-    for make in (snntorch, sinabs, spikingjelly):
+    for make in shown((snntorch, sinabs, spikingjelly)):
         net = make(options.channels)
         forward(make.__name__, net, x)
         one = seconds(lambda net=net, make=make: forward(make.__name__, net, x), options.repeats)  # type: ignore[misc]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import typing
 from dataclasses import fields
 from pathlib import Path
+
+from site_pages.options import option_table, summary
 
 from snnir.dynamics.models import MODELS
 from snnir.errors import CODES
 from snnir.explaining import entry
 from snnir.matrix import support_matrix
-from snnir.pipeline import LEVELS, print_option
+from snnir.pipeline import LEVELS
 from snnir.presets import PRESETS
 from snnir.registry import BUILTIN, lookup
 from snnir.semantics import Semantics, Stepping
@@ -172,32 +172,9 @@ def passes_page() -> str:
     parts = [_PASSES.replace("@LEVELS@", "\n".join(f"    -O{n}  {p}" for n, p in LEVELS.items()))]
     for name in sorted(BUILTIN["passes"]):
         cls = lookup("passes", name, "SNN401")
-        kinds = typing.get_type_hints(cls)
-        parts.append(f"### `{name}`\n\n*{cls.fidelity}*\n\n")
-        text, _, attributes = (inspect.getdoc(cls) or "").partition("\n\nAttributes:\n")
-        parts.append(f"{text.strip()}\n\n")
-        said = _attributes(attributes)
-        if fields(cls):
-            parts.append("| option | type | default | |\n| --- | --- | --- | --- |\n")
-        for item in fields(cls):
-            kind = getattr(kinds[item.name], "__name__", str(kinds[item.name])).replace("|", "or")
-            option, default = item.name.replace("_", "-"), print_option(item.default)
-            parts.append(f"| `{option}` | {kind} | `{default}` | {said.get(item.name, '')} |\n")
-        parts.append("\n" if fields(cls) else "")
+        parts.append(f"### `{name}`\n\n*{cls.fidelity}*\n\n{summary(cls)}\n\n")
+        parts.append(option_table(cls) + ("\n" if fields(cls) else ""))
     return "".join(parts).rstrip() + "\n"
-
-
-def _attributes(text: str) -> dict[str, str]:
-    """Return the descriptions of a docstring's attributes by name."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        match = re.match(r"    (\w+): (.*)", line)
-        if match:
-            last = match[1]
-            found[last] = match[2]
-        elif line.strip():
-            found[last] += f" {line.strip()}"
-    return found
 
 
 _PASSES = """\

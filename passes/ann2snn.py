@@ -16,6 +16,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.pooling import MaxPool2d
 from snnir.ir.synapses import Bias, Conv1d, Conv2d, Linear, Scale
 from snnir.pipeline import APPROXIMATE, Pass
+from snnir.progress import counted, progress
 from snnir.running import read_array
 from snnir.streams import Kind
 from snnir.tensors import FrozenDict, Tensor
@@ -326,7 +327,8 @@ class _Calibration:
 
     def best(self) -> Graph:
         """Return the spiking graph whose answers come closest."""
-        ways = sorted(self.ways(), key=lambda way: self.error(spiking(self.graph, way)))
+        with progress("choosing thresholds"):
+            ways = sorted(self.ways(), key=lambda way: self.error(spiking(self.graph, way)))
         made = [self.levelled(spiking(self.graph, self.corrected(way))) for way in ways[:2]]
         return min(made, key=self.error)
 
@@ -369,7 +371,7 @@ class _Calibration:
     def corrected(self, layers: Mapping[str, Layer]) -> dict[str, Layer]:
         """Return layers with biases that make up for the mean error of each channel."""
         found = dict(layers)
-        for name in layers:
+        for name in counted(layers, "correcting biases"):
             target = _some(self.wanted[name].reshape(-1, *self.wanted[name].shape[2:]))
             axes = (0, *range(2, target.ndim))
             for _ in range(_ROUNDS):

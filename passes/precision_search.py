@@ -8,6 +8,7 @@ from typing import Any
 from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.passes.spike_budget import SpikeBudget
+from snnir.progress import counted
 
 #: Widths that are tried, from the widest.
 WIDTHS = (16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
@@ -57,7 +58,8 @@ class Search:
                 f"{self.limit:.2%}",
                 hint="give states more bits, or calibrate on inputs like those of use",
             )
-        for layer in sorted(weights, key=lambda name: (-weights[name], name)):
+        layers = sorted(weights, key=lambda name: (-weights[name], name))
+        for layer in counted(layers, "searching the bits of layers"):
             for width in (w for w in WIDTHS if w < bits[layer]):
                 if self.difference({**bits, layer: width}) > self.limit:
                     break

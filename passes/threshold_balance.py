@@ -10,6 +10,7 @@ import numpy as np
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.passes.spike_budget import SpikeBudget
+from snnir.progress import counted
 from snnir.tensors import FrozenDict, Tensor
 
 #: Thresholds are scaled by 2**-1 to 2**1, halved this often.
@@ -31,7 +32,7 @@ class Balance:
 
     def run(self, made: Graph) -> Graph:
         """Return the integer graph with thresholds at which the number of spikes comes closest."""
-        for name in self.budget.names:
+        for name in counted(self.budget.names, "balancing thresholds"):
             if _THRESHOLD in made.nodes[name].op.whole():
                 made = self.balanced(made, name)
         return made

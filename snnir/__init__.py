@@ -29,6 +29,7 @@ _PUBLIC = {
     "Node": "snnir.ir",
     "PRESETS": "snnir.presets",
     "Pass": "snnir.pipeline",
+    "PassRecord": "snnir.pipeline",
     "Result": "snnir.running",
     "Semantics": "snnir.semantics",
     "Signal": "snnir.streams",
@@ -43,6 +44,7 @@ _PUBLIC = {
     "bindsnet_draws": "snnir.driver",
     "bisect": "snnir.bisecting",
     "check": "snnir.driver",
+    "check_page": "snnir.reporting.graph_page",
     "check_picture": "snnir.plotting",
     "compile": "snnir.driver",
     "delayed_linear": "snnir.delayed",
@@ -85,6 +87,7 @@ _PUBLIC = {
     "run_pipeline": "snnir.pipeline",
     "save": "snnir.driver",
     "schedule": "snnir.schedule",
+    "show_progress": "snnir.progress_bars",
     "semantics_of": "snnir.artefact",
     "support_matrix": "snnir.matrix",
     "tensor": "snnir.tensors",
@@ -113,6 +116,7 @@ __all__ = [
     "Manager",
     "Node",
     "Pass",
+    "PassRecord",
     "Result",
     "Semantics",
     "Signal",
@@ -128,6 +132,7 @@ __all__ = [
     "bindsnet_draws",
     "bisect",
     "check",
+    "check_page",
     "check_picture",
     "compile",
     "delayed_linear",
@@ -171,6 +176,7 @@ __all__ = [
     "save",
     "schedule",
     "semantics_of",
+    "show_progress",
     "support_matrix",
     "tensor",
     "to_jax",
@@ -220,10 +226,11 @@ if TYPE_CHECKING:
     from snnir.matrix import support_matrix
     from snnir.mlir.text import from_mlir, to_mlir
     from snnir.operations import Activity, activity
-    from snnir.pipeline import Manager, Pass, register_pass, run_pipeline
+    from snnir.pipeline import Manager, Pass, PassRecord, register_pass, run_pipeline
     from snnir.plotting import check_picture, membrane, raster
     from snnir.presets import PRESETS, preset
-    from snnir.reporting.graph_page import report, report_page
+    from snnir.progress_bars import show_progress
+    from snnir.reporting.graph_page import check_page, report, report_page
     from snnir.running import Result
     from snnir.schedule import schedule
     from snnir.semantics import Semantics, Stepping

@@ -18,6 +18,7 @@ from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
 from snnir.lasting import lasting_states
+from snnir.progress import progress, tell
 from snnir.streams import Kind, Signal
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
         os.chmod(name, 0o644)
         os.replace(name, path)
+        tell("wrote %s, %s bytes", path, f"{path.stat().st_size:,}")
     except OSError as failure:
         raise error("SNN702", f"cannot be written: {failure.strerror}", source=str(path)) from None
     finally:
@@ -72,7 +74,11 @@ def write_artefact(compiled: Compiled, folder: Path, activity: Activity | None =
             "SNN702", f"cannot be written: {failure.strerror}", source=str(folder)
         ) from None
     try:
-        digests = {name: _write(aside / name, content) for name, content in compiled.files.items()}
+        with progress(f"writing {folder.name}", len(compiled.files)) as step:
+            digests = {}
+            for name, content in compiled.files.items():
+                digests[name] = _write(aside / name, content)
+                step()
         facts = manifest(compiled, digests)
         page = artefact_page(compiled, facts, activity).encode()
         facts["files"][REPORT] = _write(aside / REPORT, page)
@@ -87,6 +93,8 @@ def write_artefact(compiled: Compiled, folder: Path, activity: Activity | None =
         ) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    for name in [*digests, REPORT, MANIFEST]:
+        tell("wrote %s, %s bytes", folder / name, f"{(folder / name).stat().st_size:,}")
     return folder
 
 

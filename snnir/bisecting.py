@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from snnir.errors import SnnirError
 from snnir.ir.graph import Graph
 from snnir.pipeline import Manager, Pass
 from snnir.pipeline_text import parse_pipeline
+from snnir.progress import progress
 from snnir.streams import Kind
 
 #: Relative difference of analog outputs that rounding in another order may bring.
@@ -55,17 +57,19 @@ def bisect(graph: Graph, pipeline: str, x: Mapping[str, Any]) -> Guilty | None:
     """
     passes = parse_pipeline(pipeline)
     reference = _Reference(graph, x)
-    found = reference.wrong(passes)
-    if not found:
-        return None
     good, bad = 0, len(passes)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        what = reference.wrong(passes[:middle])
-        if what:
-            bad, found = middle, what
-        else:
-            good = middle
+    with progress("looking for the pass", 1 + math.ceil(math.log2(max(1, bad)))) as step:
+        found = reference.wrong(passes)
+        if not found:
+            return None
+        while bad - good > 1:
+            step()
+            middle = (good + bad) // 2
+            what = reference.wrong(passes[:middle])
+            if what:
+                bad, found = middle, what
+            else:
+                good = middle
     after = None if found.startswith("error") else Manager().run(graph, passes[:bad]).graph
     before = Manager().run(graph, passes[:good]).graph
     return Guilty(bad, str(passes[bad - 1]), found, before, after)

@@ -21,7 +21,7 @@ def delayed_linear(
     *,
     dt: float,
 ) -> Value:
-    """Add y[o](t) = sum over i of weight[o, i] * x[i](t - seconds[o, i]) and return y.
+    """Add `y[o](t) = sum over i of weight[o, i] * x[i](t - seconds[o, i])` and return y.
 
     Every synapse whose weight is not 0 gets a channel of its own: `NAME.axons` copies the inputs,
     `NAME.delay` delays each copy, `NAME` adds them up.

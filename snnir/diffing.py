@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from snnir.errors import error
+from snnir.errors import SnnirError, error
 from snnir.event_diff import EventDiff, diff_events
-from snnir.sides import FileSide, GraphSide, Recording, Side, side_of, wanted
+from snnir.ir.graph import Graph
+from snnir.progress import progress
+from snnir.sides import Recording, Side, Traces, dt_of, graph_of, name_of, side_of, wanted
+from snnir.windows import MOST_NODES, Window, states_around, until, window
 
 Array = npt.NDArray[Any]
 
@@ -69,11 +72,23 @@ class Diff:
     Attributes:
         nodes: Every node both have, in order of flow, then the outputs, then what lasts.
         only_a, only_b: Populations only one of them has.
+        sides: What is compared, in words.
+        windows: Both runs around the first difference of the nodes that part first.
+        states: The same of states (`node:state`) of the neuron that parts first, if known.
+        spread: How many elements differ in each step [T], of the nodes that part first.
+        graph: The graph of one of them, if known.
+        dt: Seconds per step, if known.
     """
 
     nodes: tuple[NodeDiff, ...]
     only_a: tuple[str, ...] = ()
     only_b: tuple[str, ...] = ()
+    sides: tuple[str, str] = ("a", "b")
+    windows: Mapping[str, Window] = field(default_factory=dict, repr=False, compare=False)
+    states: Mapping[str, Window] = field(default_factory=dict, repr=False, compare=False)
+    spread: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    graph: Graph | None = field(default=None, repr=False, compare=False)
+    dt: float | None = field(default=None, repr=False, compare=False)
 
     @property
     def identical(self) -> bool:
@@ -94,6 +109,7 @@ def diff(
     x: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
     *,
     record: Sequence[str] | None = None,
+    membranes: bool = False,
 ) -> Diff: ...
 
 
@@ -107,6 +123,7 @@ def diff(
     x: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
     *,
     record: Sequence[str] | None = None,
+    membranes: bool = False,
     against: str | None = None,
     **options: Any,
 ) -> Diff | EventDiff:
@@ -122,6 +139,8 @@ def diff(
         b: The other.
         x: The input, [T, B, *shape] or one per input name; not needed for two recordings.
         record: Nodes to compare; by default every population both have.
+        membranes: Whether both run once more, up to a few steps after the first difference, to
+            know the membranes of the neuron that parts first.
         against: `events` or None.
         options: With it: `dt` (seconds per step instead of the graph's), `tolerance` (seconds
             within which spikes are taken for the same; 5 steps by default), `duration` (seconds,
@@ -137,7 +156,10 @@ def diff(
     one, two = side_of(a), side_of(b)
     names_a, names_b = one.populations(x), two.populations(x)
     shared = list(record) if record is not None else _shared(one, two, names_a, names_b)
-    left, right = one.run(x, shared), two.run(x, shared)
+    with progress("running both", 2) as step:
+        left = one.run(x, shared)
+        step()
+        right = two.run(x, shared)
     pairs = {
         name: (left.recorded[name], right.recorded[name])
         for name in shared
@@ -156,14 +178,19 @@ def diff(
     if not pairs:
         raise error("SNN601", "the two have no node or output in common to compare")
     made = next(iter(pairs.values()))[0]
-    return Diff(
+    found = Diff(
         (
             *(_compare(name, p, q) for name, (p, q) in pairs.items()),
             *(_at_the_end(_compare(name, p, q), len(made)) for name, (p, q) in kept.items()),
         ),
         tuple(n for n in names_a or () if n not in shared),
         tuple(n for n in names_b or () if n not in shared),
+        (name_of(one), name_of(two)),
+        graph=graph_of(one) or graph_of(two),
+        dt=dt_of(one) or dt_of(two),
     )
+    found = _around_differences(found, pairs)
+    return _with_membranes(found, one, two, x) if membranes else found
 
 
 def _at_the_end(found: NodeDiff, steps: int) -> NodeDiff:
@@ -171,13 +198,47 @@ def _at_the_end(found: NodeDiff, steps: int) -> NodeDiff:
     return replace(found, first_step=steps - 1, around=None) if found.differing else found
 
 
+def _around_differences(found: Diff, pairs: Mapping[str, tuple[Array, Array]]) -> Diff:
+    """Return a comparison with what is around the differences of the nodes that part first."""
+    parted = [node for node in found.nodes if node.first_step is not None and node.node in pairs]
+    soonest = sorted(parted, key=lambda node: node.first_step or 0)[:MOST_NODES]
+    windows = {
+        node.node: window(*pairs[node.node], (node.first_step or 0, *node.index))
+        for node in soonest
+    }
+    spread = {node.node: _per_step(*pairs[node.node]) for node in soonest}
+    states = {}
+    first = found.first
+    if first is not None and first.node in windows:
+        own = {n: pair for n, pair in pairs.items() if n.startswith(f"{first.node}:")}
+        states = {n: states_around(windows[first.node], *pair) for n, pair in own.items()}
+    known = {name: around for name, around in states.items() if around is not None}
+    return replace(found, windows=windows, spread=spread, states=known)
+
+
+def _per_step(a: Array, b: Array) -> Array:
+    each: Array = np.count_nonzero((a != b).reshape(len(a), -1), axis=1)
+    return each
+
+
+def _with_membranes(found: Diff, one: Side, two: Side, x: Any) -> Diff:
+    """Return a comparison that knows the membranes of the neuron that parts first."""
+    first = found.first
+    if first is None or x is None or found.states or first.node not in found.windows:
+        return found
+    name, around = f"{first.node}:v", found.windows[first.node]
+    try:
+        sides: list[Traces] = [side.run(until(x, around), [name]) for side in (one, two)]
+        made = states_around(around, *(side.recorded[name] for side in sides))
+    except (SnnirError, KeyError):  # a state of that name is not known on either side
+        return found
+    return found if made is None else replace(found, states={name: made})
+
+
 def _against(what: str, model: Any, x: Any, options: Mapping[str, Any]) -> EventDiff:
     if what != "events":
         raise error("SNN601", f"cannot compare against '{what}'", hint="use events")
-    side = side_of(model)
-    graph = side.graph if isinstance(side, GraphSide) else None
-    if isinstance(side, FileSide):
-        graph = side.inner.graph
+    graph = graph_of(side_of(model))
     if graph is None:
         hint = "give a graph or a model file with neurons that are still continuous"
         raise error("SNN601", "what has been compiled is not known in continuous time", hint=hint)

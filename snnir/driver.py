@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from snnir.artefact import semantics_of
 from snnir.errors import Diagnostic, SnnirError, error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
 from snnir.presets import DEFAULT, preset
+from snnir.progress import progress, tell, tell_more
 from snnir.running import Result
 from snnir.semantics import Semantics
 from snnir.target import Compiled, build_for, losses_of, misfits, target_from
@@ -54,26 +57,56 @@ def load(
     Raises:
         SnnirError: Whatever keeps the file from being read.
     """
+    began = time.perf_counter()
+    with progress(f"reading {Path(path).name}"):
+        graph, form = _load(Path(path), semantics, dt, repair, options)
+    named = semantics.name if isinstance(semantics, Semantics) else semantics
+    given = {"semantics": named, "dt": dt, **options}
+    chosen = ", ".join(f"{key}={value}" for key, value in given.items() if value is not None)
+    tell(
+        "read %s as %s (%s): %d nodes, dt %s s, %s, %.2f s", path, form, _size(Path(path)),
+        len(graph), graph.dt, chosen or "its own semantics", time.perf_counter() - began,
+    )  # fmt: skip
+    for name, rules in semantics_of(graph).items():
+        tell_more("node '%s': %s", name, rules)
+    return graph
+
+
+def _size(path: Path) -> str:
+    try:
+        return f"{path.stat().st_size:,} bytes"
+    except OSError:  # what a plug-in reads need not be a file
+        return "no file"
+
+
+def _load(
+    path: Path,
+    semantics: str | Semantics | None,
+    dt: float | None,
+    repair: bool,
+    options: dict[str, Any],
+) -> tuple[Graph, str]:
+    """Return a graph and the name of its reader."""
     from snnir.ir.file import read_snnir, sniff
     from snnir.registry import frontend_for, lookup
 
-    path = Path(path)
     plugged = frontend_for(path)
     if plugged is not None:
-        return _read_by(plugged, path, semantics=semantics, dt=dt, **options)
+        graph = _read_by(plugged, path, semantics=semantics, dt=dt, **options)
+        return graph, f"{path.suffix} (plug-in)"
     if path.suffix in MLIR_SUFFIXES and not path.is_dir():
         from snnir.mlir.file import read_file
 
-        graph = read_file(path)
-    elif sniff(path) == "nir":
+        graph, form = read_file(path), "the snn dialect of MLIR"
+    elif (form := sniff(path)) == "nir":
         reader = lookup("frontends", "nir", "SNN101")
         stepped: Graph = reader(path, semantics=semantics, dt=dt, repair=repair, **options)
-        return stepped
+        return stepped, "NIR"
     else:
         graph = _verified(read_snnir(path), path)
     if semantics is None and dt is None and not options:
-        return graph
-    return restep(graph, semantics, dt, options)
+        return graph, form
+    return restep(graph, semantics, dt, options), form
 
 
 def _verified(graph: Graph, path: Path) -> Graph:
@@ -141,7 +174,9 @@ def from_torch(
         _check_alone(input_shape=input_shape, example=example, layout=layout, dt=dt)
         return from_bindsnet(net, name=name)
     reader = lookup("frontends", "torch", "SNN101")
-    graph: Graph = reader(net, input_shape, example=example, layout=layout, dt=dt, name=name)
+    with progress(f"reading a {type(net).__name__}"):
+        graph: Graph = reader(net, input_shape, example=example, layout=layout, dt=dt, name=name)
+    tell("read a live %s as torch: %d nodes", type(net).__name__, len(graph))
     return graph
 
 
@@ -193,7 +228,9 @@ def from_bindsnet(
     from snnir.registry import lookup
 
     reader = lookup("frontends", "bindsnet", "SNN101")
-    graph: Graph = reader(network, inputs=inputs, draws=draws, seed=seed, name=name, **run)
+    with progress("reading a network of BindsNET"):
+        graph: Graph = reader(network, inputs=inputs, draws=draws, seed=seed, name=name, **run)
+    tell("read a live network of BindsNET: %d nodes", len(graph))
     return graph
 
 
@@ -272,7 +309,9 @@ def from_export(
         reader = lookup("frontends", "export", "SNN101")
     except ImportError as missing:
         raise error("SNN801", f"torch is not there ({missing})", hint="install torch") from None
-    graph: Graph = reader(step, state, example, order=order, batched=batched, dt=dt, name=name)
+    with progress("reading a step function of torch"):
+        graph: Graph = reader(step, state, example, order=order, batched=batched, dt=dt, name=name)
+    tell("read a step function of torch: %d nodes", len(graph))
     return graph
 
 
@@ -327,10 +366,14 @@ def from_jax(
         if state is not None or example is not None:
             raise error("SNN801", "a jaxsnn topology takes params, not state and example")
         reader = lookup("frontends", "jaxsnn", "SNN101")
-        topology: Graph = reader(model, params, dt=dt, name=name, **more)
+        with progress("reading a jaxsnn topology"):
+            topology: Graph = reader(model, params, dt=dt, name=name, **more)
+        tell("read a jaxsnn topology: %d nodes", len(topology))
         return topology
     reader = lookup("frontends", "jaxpr", "SNN101")
-    graph: Graph = reader(model, state, example, params=params, dt=dt, name=name, **more)
+    with progress("reading a step function of JAX"):
+        graph: Graph = reader(model, state, example, params=params, dt=dt, name=name, **more)
+    tell("read a step function of JAX: %d nodes", len(graph))
     return graph
 
 

@@ -19,6 +19,7 @@ from snnir.errors import error
 from snnir.events import Events, streams_of
 from snnir.folder_program import write_results
 from snnir.lasting import Lasting, check_known
+from snnir.progress import progress
 from snnir.running import KEPT, EventResult, Result, check_streams, spike_stats
 from snnir.streams import Kind, Signal
 
@@ -74,7 +75,8 @@ def run_folder(
             write_results(earlier, {}, {}, {}, lasting=kept)
             command += [f"--lasting={earlier}"]
         command += options
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        with progress(f"running {folder.path.name}/{entry}"):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0 or not made.is_file():
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise error("SNN502", f"its program failed: {lines[-1]}", source=source)

@@ -10,7 +10,7 @@ also what SpikingJelly's `SynOpCounter` counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -25,6 +25,7 @@ from snnir.ir.sparse import SparseLinear
 from snnir.ir.structure import Flatten, Pad, Permute, Reshape
 from snnir.ir.synapses import Conv1d, Conv2d, Linear
 from snnir.ir.timing import Delay
+from snnir.running import Result
 
 Array = npt.NDArray[Any]
 _SYNAPSES = (Linear, Conv1d, Conv2d, SparseLinear, Plastic)
@@ -90,12 +91,14 @@ class Activity:
         steps: Length of the run.
         dt: Seconds per step, if known.
         synapses, populations: In order of flow.
+        run: What was counted: inputs and populations, if the run is at hand.
     """
 
     steps: int
     dt: float | None
     synapses: tuple[SynapseActivity, ...]
     populations: tuple[PopulationActivity, ...]
+    run: Result | None = field(default=None, repr=False, compare=False)
 
     @property
     def operations(self) -> float:
@@ -115,11 +118,27 @@ class Activity:
         """
         updates = sum(each.neurons for each in self.populations) * self.steps
         products = sum(each.products for each in self.synapses)
-        found: dict[str, tuple[float, float | None]] = {}
-        for name, (event, dense, update, _) in ENERGY.items():
-            every = None if dense is None else products * dense + updates * update
-            found[name] = (self.operations * event + updates * update, every)
+        return _joules(self.operations, products, updates)
+
+    def energy_by_node(self) -> dict[str, dict[str, tuple[float, float | None]]]:
+        """Return what `energy` does for every synapse and population, by name."""
+        found = {each.node: _joules(each.operations, each.products, 0) for each in self.synapses}
+        for each in self.populations:
+            found[each.node] = _joules(0.0, 0, each.neurons * self.steps)
         return found
+
+
+def _joules(
+    operations: float, products: int, updates: int
+) -> dict[str, tuple[float, float | None]]:
+    """Return what work costs by technology: events, and dense arithmetic or None."""
+    return {
+        name: (
+            operations * event + updates * update,
+            None if dense is None else products * dense + updates * update,
+        )
+        for name, (event, dense, update, _) in ENERGY.items()
+    }
 
 
 def activity(graph: Graph, x: Any) -> Activity:
@@ -138,10 +157,13 @@ def activity(graph: Graph, x: Any) -> Activity:
     discrete = made.graph
     synapses = [n for n in discrete.order if isinstance(discrete[n].op, _SYNAPSES)]
     read = dict.fromkeys(discrete[name].operands[0].node for name in synapses)
-    result = made.run(x, list(dict.fromkeys([*read, *populations(discrete)])))
+    spiking = populations(discrete)
+    result = made.run(x, list(dict.fromkeys([*discrete.inputs, *read, *spiking])))
     steps = next(iter(result.outputs.values())).shape[0]
     found = tuple(_synapse(discrete, name, result.recorded, steps) for name in synapses)
-    return Activity(steps, discrete.dt, found, _populations(discrete, result.recorded, steps))
+    counted = _populations(discrete, result.recorded, steps)
+    kept = {name: result.recorded[name] for name in [*discrete.inputs, *spiking]}
+    return Activity(steps, discrete.dt, found, counted, replace(result, recorded=kept))
 
 
 def _populations(

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, TypeVar
 
 from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
+from snnir.pass_changes import Change, changes_of, count_changed
+from snnir.progress import progress, tell
 
 #: What a pass may do to the spikes.
 EXACT, EXACT_REAL, APPROXIMATE = "exact", "exact in real arithmetic", "approximate"
@@ -80,6 +82,8 @@ class PassRecord:
         seconds: Time it took.
         before, after: Number of nodes.
         changed: Number of nodes added, removed or altered.
+        changes: The first hundred of them before and after, as text, and what changed of the
+            graph's header and outputs.
     """
 
     spec: str
@@ -88,6 +92,15 @@ class PassRecord:
     before: int
     after: int
     changed: int
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What the pass did, in words."""
+        if not self.changed:
+            return f"nothing changed, {self.seconds * 1e3:.1f} ms"
+        nodes = f"{self.before} nodes" + (f" -> {self.after}" if self.after != self.before else "")
+        return f"{self.changed} changed ({nodes}), {self.fidelity}, {self.seconds * 1e3:.1f} ms"
 
 
 @dataclass(frozen=True)
@@ -142,16 +155,18 @@ class Manager:
             for hook in self.before:
                 hook(str(item), graph)
             start = time.perf_counter()
-            result = _result(item, graph, where)
-            seconds = time.perf_counter() - start
-            if self.verify_each and result is not graph:
-                self._verify(result, where)
+            with progress(where):
+                result = _result(item, graph, where)
+                seconds = time.perf_counter() - start
+                if self.verify_each and result is not graph:
+                    self._verify(result, where)
             if seconds > self.patience:
                 hint = "fewer calibration inputs or a smaller search would be faster"
                 warn(Diagnostic("SNN404", f"{where} took {seconds:.1f} s", hint=hint))
             for hook in self.after:
                 hook(str(item), result)
             records.append(_record(item, graph, result, seconds))
+            tell("%s: %s", where, records[-1].told)
             graph = result
         return PipelineResult(graph, tuple(records))
 
@@ -183,11 +198,8 @@ def _result(item: Pass, graph: Graph, where: str) -> Graph:
 
 
 def _record(item: Pass, before: Graph, after: Graph, seconds: float) -> PassRecord:
-    added = sum(1 for name in after.nodes if name not in before.nodes)
-    removed = sum(1 for name in before.nodes if name not in after.nodes)
-    altered = sum(1 for n, old in before.nodes.items() if after.nodes.get(n, old) is not old)
-    changed = added + removed + altered
-    return PassRecord(str(item), item.fidelity, seconds, len(before), len(after), changed)
+    changed, changes = count_changed(before, after), changes_of(before, after)
+    return PassRecord(str(item), item.fidelity, seconds, len(before), len(after), changed, changes)
 
 
 def run_pipeline(graph: Graph, pipeline: str, manager: Manager | None = None) -> PipelineResult:

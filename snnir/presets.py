@@ -164,6 +164,7 @@ _JAXSNN = Semantics(
     source="jaxsnn 5e9bb86, jaxsnn/event: utils/from_nir.py, functional/lif; software",
 )
 
+#: What `semantics=` and `--semantics` take, by name.
 PRESETS = MappingProxyType(
     {
         p.name: p

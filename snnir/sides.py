@@ -121,9 +121,14 @@ class FolderSide:
 
     path: Path
 
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Its manifest."""
+        return open_artefact(self.path).manifest
+
     def populations(self, x: Any) -> list[str] | None:
         """Return the populations its manifest lists."""
-        return list(open_artefact(self.path).manifest.get("populations", {}))
+        return list(self.facts.get("populations", {}))
 
     def run(self, x: Any, record: Sequence[str]) -> Traces:
         """Run it."""
@@ -224,6 +229,31 @@ class OwnSide:
         """Run it from rest."""
         outputs, recorded = self.live.run(wanted(x))
         return Traces(outputs, {n: recorded[n] for n in record if n in recorded})
+
+
+def graph_of(side: Side) -> Graph | None:
+    """Return the graph of a side that has one."""
+    if isinstance(side, FileSide):
+        return side.inner.graph
+    return side.graph if isinstance(side, GraphSide) else None
+
+
+def dt_of(side: Side) -> float | None:
+    """Return the seconds per step of a side, if they are known."""
+    if isinstance(side, FolderSide):
+        dt = side.facts.get("dt")
+        return float(dt) if isinstance(dt, (int, float)) and 0 < dt < float("inf") else None
+    graph = graph_of(side)
+    return None if graph is None else graph.dt
+
+
+def name_of(side: Side) -> str:
+    """Return what a side is, for people."""
+    if isinstance(side, (FileSide, FolderSide, Recording)):
+        return str(side.path)
+    if isinstance(side, GraphSide):
+        return side.graph.name
+    return type(side.net).__name__ if isinstance(side, LiveSide) else getattr(side, "kind", "")
 
 
 def is_bindsnet(model: Any) -> bool:

@@ -8,6 +8,7 @@ explains itself: `manifest.json`, the artefact, and `report.html`.
 from __future__ import annotations
 
 import dataclasses
+import time
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from snnir.lasting import is_learning
 from snnir.memory import collection_paused
 from snnir.pipeline import PipelineResult, run_pipeline
 from snnir.pipeline_text import convert_text
+from snnir.progress import progress, tell
 from snnir.running import Result
 from snnir.streams import Signal
 
@@ -142,7 +144,8 @@ class Compiled:
         entry: File that runs the artefact, if one does.
         inputs, outputs: What it takes and gives; by default what the graph does.
         tables: Sections of the report by title, each a head and rows.
-        pictures: Pictures of the report by title, as PNG files.
+        pictures: Pictures of the report by title: bytes of a PNG file, or the text of an SVG
+            element, in which names from outside are escaped.
     """
 
     graph: Graph
@@ -153,7 +156,7 @@ class Compiled:
     inputs: Mapping[str, Signal] = field(default_factory=dict, kw_only=True)
     outputs: Mapping[str, Signal] = field(default_factory=dict, kw_only=True)
     tables: Mapping[str, Table] = field(default_factory=dict, kw_only=True, repr=False)
-    pictures: Mapping[str, bytes] = field(default_factory=dict, kw_only=True, repr=False)
+    pictures: Mapping[str, bytes | str] = field(default_factory=dict, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -247,7 +250,11 @@ def _build(target: Target, graph: Graph, passes: str | None, level: int) -> Comp
     first = run_pipeline(graph, passes) if passes is not None else PipelineResult(graph)
     rest = run_pipeline(first.graph, target.pipeline(0 if passes is not None else level))
     history = PipelineResult(rest.graph, (*first.records, *rest.records))
-    problems = misfits(target, history.graph)
-    if problems:
-        raise SnnirError(problems)
-    return target.build(history.graph, history)
+    began = time.perf_counter()
+    with progress(f"building for {target.name}"):
+        problems = misfits(target, history.graph)
+        if problems:
+            raise SnnirError(problems)
+        built = target.build(history.graph, history)
+    tell("built %d nodes for %s, %.2f s", len(built.graph), target, time.perf_counter() - began)
+    return built

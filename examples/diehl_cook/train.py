@@ -34,6 +34,7 @@ from examples.diehl_cook.bindsnet_side import BindsnetLearner, network
 from examples.diehl_cook.data import PIXELS, STEPS, Images, digits, spikes
 from examples.diehl_cook.labels import Labels
 from snnir.ir import Graph, Plastic
+from snnir.progress import counted
 
 Array = npt.NDArray[Any]
 
@@ -105,7 +106,8 @@ class Shown:
 def show(learner: Learner, images: Images, seed: int, label: str = "") -> Shown:
     """Show images one after the other."""
     counts, packed, seconds = [], [], 0.0
-    for number, x in enumerate(spikes(images, seed), 1):
+    trains = counted(spikes(images, seed), label or "showing images", len(images))
+    for number, x in enumerate(trains, 1):
         started = time.perf_counter()
         answer = learner.show(x)
         seconds += time.perf_counter() - started
@@ -213,4 +215,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with snnir.show_progress():
+        main()

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import torch
 
 import snnir
+from snnir.progress import counted
 
 Array = npt.NDArray[Any]
 
@@ -109,7 +110,7 @@ def train(graph: snnir.Graph, epochs: int) -> snnir.Graph:
     }
     optimiser = torch.optim.Adam(latent.values(), lr=4e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
-    for epoch in range(epochs):
+    for epoch in counted(range(epochs), "training"):
         order = rng.permutation(len(images))
         right = 0
         for batch in np.array_split(order, len(order) // 64):
@@ -162,4 +163,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with snnir.show_progress():
+        main()

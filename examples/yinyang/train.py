@@ -32,6 +32,7 @@ import numpy.typing as npt
 
 import snnir
 from snnir.ir import FrozenDict, Graph, Input, Linear, Neuron, Node, Op, Value
+from snnir.progress import counted
 
 Array = npt.NDArray[Any]
 
@@ -166,7 +167,7 @@ def train(net: Any, epochs: int, rate: float, sharpness: float) -> None:
     optimiser = torch.optim.Adam(weights, lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
     started = time.perf_counter()
-    for epoch in range(epochs):
+    for epoch in counted(range(epochs), "training"):
         right = 0
         for batch in torch.randperm(len(target)).split(BATCH):
             scores = sharpness * net(x[:, batch]).amax(0)
@@ -294,4 +295,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with snnir.show_progress():
+        main()

@@ -30,6 +30,7 @@ import snnir
 from examples.yinyang.train import TEST, TEST_SEED, TRAIN, TRAIN_SEED, points
 from snnir.events import Events
 from snnir.ir import FrozenDict, Graph, Input, Linear, Neuron, Node, Op, Value
+from snnir.progress import counted
 
 if TYPE_CHECKING:
     import jax
@@ -172,7 +173,7 @@ def train(graph: Graph, epochs: int = EPOCHS, samples: int = TRAIN, rate: float 
     step, rng, number = stepper(f, rate), np.random.default_rng(SEED), 0
     started, total = time.perf_counter(), epochs * (samples // BATCH)
     best, kept = 0.0, params
-    for epoch in range(epochs):
+    for epoch in counted(range(epochs), "training"):
         hits = []
         for batch in rng.permutation(samples)[: samples // BATCH * BATCH].reshape(-1, BATCH):
             number += 1
@@ -251,4 +252,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with snnir.show_progress():
+        main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,9 @@ def _tell(found: snnir.LossReport) -> None:
 @click.option("--print-before", multiple=True, metavar="PASS", help="Print the graph; all for all.")
 @click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph; all for all.")
 @click.option("--timing", is_flag=True, help="Print what each pass took and changed.")
+@click.option(
+    "--changes", is_flag=True, help="Print the nodes each pass changed, before and after."
+)
 @click.option("--verify-each/--no-verify-each", default=True, show_default=True)
 @model_options
 def opt_command(  # noqa: PLR0913, PLR0917  (one per option)
@@ -113,6 +117,7 @@ def opt_command(  # noqa: PLR0913, PLR0917  (one per option)
     print_before: tuple[str, ...],
     print_after: tuple[str, ...],
     timing: bool,
+    changes: bool,
     verify_each: bool,
     reading: dict[str, Any],
 ) -> None:
@@ -138,11 +143,25 @@ def opt_command(  # noqa: PLR0913, PLR0917  (one per option)
             for r in result.records
         ]
         note(table(("pass", "fidelity", "ms", "before", "after", "changed"), rows))
+    if changes:
+        for record in result.records:
+            note("\n".join(_changes(record)))
     if output == "-":
         click.echo(str(result.graph), nl=False)
         return
     snnir.save(result.graph, output)
     click.echo(output)
+
+
+def _changes(record: snnir.PassRecord) -> Iterator[str]:
+    """Yield what a pass changed: what went with a minus, what came with a plus."""
+    nodes = sum(1 for change in record.changes if change.node is not None)
+    more = f"; the first {nodes} are shown" if nodes < record.changed else ""
+    yield printable(f"{record.spec}: {record.changed} nodes changed{more}")
+    for change in record.changes:
+        old, new = ((side or "").splitlines() for side in (change.before, change.after))
+        yield from (printable(f"  - {line}") for line in old if line not in new)
+        yield from (printable(f"  + {line}") for line in new if line not in old)
 
 
 def _bisect(graph: snnir.Graph, passes: str, given: str | None) -> None:

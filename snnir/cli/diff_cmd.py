@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -20,6 +20,7 @@ from snnir.errors import error
 @click.argument("b", required=False)
 @input_options
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@click.option("--report", metavar="FILE.html", help="Write a page on where they part.")
 @click.option(
     "--against", type=click.Choice(["events"]), help="Compare A with itself in continuous time."
 )
@@ -42,6 +43,7 @@ def diff_command(  # noqa: PLR0913, PLR0917  (one for each option)
     a: str,
     b: str | None,
     as_json: bool,
+    report: str | None,
     against: str | None,
     sweep: str | None,
     tolerance: float | None,
@@ -59,11 +61,13 @@ def diff_command(  # noqa: PLR0913, PLR0917  (one for each option)
 
     Example: snnir diff model.nir out --input x.npy
     """
+    if report is not None:
+        snnir.check_page(report)
     if against is not None:
         if b is not None:
             raise error("SNN701", "--against takes one model")
         options = {"tolerance": tolerance, "duration": duration, "pulse": pulse}
-        _against_events(a, as_json, sweep, reading, given, **options)
+        _against_events(a, as_json, report, sweep, reading, given, **options)
         return
     if b is None:
         raise error("SNN701", "two models are compared", hint="give a second, or --against events")
@@ -82,11 +86,13 @@ def diff_command(  # noqa: PLR0913, PLR0917  (one for each option)
         raise error("SNN701", "two recordings are compared as they are; they take no input")
     one, two = sides
     with users_code():
-        found = snnir.diff(one, two, x)
+        found = snnir.diff(one, two, x, membranes=report is not None)
     if as_json:
         emit_json(_as_json(found))
     else:
         _print(found)
+    if report is not None:
+        note(f"wrote {snnir.report(replace(found, sides=(a, b)), report)}")
     if not found.identical:
         exit_with(1)
 
@@ -148,11 +154,14 @@ def _step(step: int | None) -> str:
 def _against_events(
     text: str,
     as_json: bool,
+    report: str | None,
     sweep: str | None,
     reading: dict[str, Any],
     given: dict[str, Any],
     **options: Any,
 ) -> None:
+    if report is not None and sweep is not None:
+        raise error("SNN701", "--report shows one run; leave out --sweep")
     graph = load_model(text, reading)
     x = make_input(shapes_of(graph), **given)
     lengths = [None] if sweep is None else [_seconds(part) for part in sweep.split(",")]
@@ -162,6 +171,8 @@ def _against_events(
         emit_json(runs if sweep is not None else runs[0])
     else:
         _print_timing(found)
+    if report is not None:
+        note(f"wrote {snnir.report(found[0], report)}")
     if not all(run.identical for run in found):
         exit_with(1)
 

@@ -48,11 +48,13 @@ def inspect_command(  # noqa: PLR0913, PLR0917  (one per option)
 
     Example: snnir inspect model.nir --semantics norse --poisson 0.1 --steps 100
     """
-    if Path(model).is_dir():
-        emit_json(snnir.open_artefact(model).manifest)
-        return
     if output is not None and form != "html":
         raise error("SNN701", f"-o goes with --format html, not with {form}")
+    if output is not None:
+        snnir.check_page(output)
+    if Path(model).is_dir():
+        _folder(model, form, output, given is not None or poisson is not None)
+        return
     graph = load_model(model, reading)
     found = None
     if given is not None or poisson is not None:
@@ -72,11 +74,22 @@ def inspect_command(  # noqa: PLR0913, PLR0917  (one per option)
         click.echo(_activity(found), nl=False)
 
 
-def _html(graph: snnir.Graph, output: str | None, found: snnir.Activity | None) -> None:
+def _folder(folder: str, form: str, output: str | None, has_input: bool) -> None:
+    """Show an artefact folder: its manifest, or its own page."""
+    if has_input:
+        hint = f"snnir run {printable(folder)} --report FILE.html shows a run of it"
+        raise error("SNN701", "an artefact folder takes no input here", hint=hint)
+    if form == "html":
+        _html(folder, output)
+    else:
+        emit_json(snnir.open_artefact(folder).manifest)
+
+
+def _html(what: snnir.Graph | str, output: str | None, found: snnir.Activity | None = None) -> None:
     if output is None:
-        click.echo(snnir.report_page(graph, activity=found), nl=False)
+        click.echo(snnir.report_page(what, activity=found), nl=False)
         return
-    note(f"wrote {snnir.report(graph, output, activity=found)}")
+    note(f"wrote {snnir.report(what, output, activity=found)}")
 
 
 def _table(graph: snnir.Graph) -> str:

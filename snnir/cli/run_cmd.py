@@ -52,6 +52,7 @@ def _execute(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of a folder's program."
 )
 @click.option("--plot", metavar="FILE", help="Draw records: .png, .svg or .pdf.")
+@click.option("--report", metavar="FILE.html", help="Write a page on the run.")
 @click.option("--plot-kind", type=click.Choice(["raster", "membrane"]), default="raster")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @model_options
@@ -62,6 +63,7 @@ def run_command(  # noqa: PLR0913, PLR0917  (one per option)
     record: tuple[str, ...],
     settings: tuple[str, ...],
     plot: str | None,
+    report: str | None,
     plot_kind: str,
     as_json: bool,
     reading: dict[str, Any],
@@ -73,9 +75,11 @@ def run_command(  # noqa: PLR0913, PLR0917  (one per option)
     """
     if plot:
         snnir.check_picture(plot)
+    if report:
+        snnir.check_page(report)
     opened = open_model(model, reading)
     names = _split(record, opened)
-    if "all" in names or (plot and not names):
+    if "all" in names or ((plot or report) and not names):
         names = _populations(opened)
     x = make_input(shapes_of(opened), **given)
     result = _execute(opened, x, names, settings, lasting)
@@ -85,6 +89,9 @@ def run_command(  # noqa: PLR0913, PLR0917  (one per option)
         if plot:
             dt = opened.dt if isinstance(opened, snnir.Graph) else opened.manifest["dt"]
             (snnir.raster if plot_kind == "raster" else snnir.membrane)(result, plot, dt=dt)
+        if report:
+            shown = opened if isinstance(opened, snnir.Graph) else opened.path
+            snnir.report(shown, report, result=result)
     _summary(result, as_json)
 
 

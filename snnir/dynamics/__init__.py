@@ -1,19 +1,7 @@
 """The dynamics level: scalar step programs, continuous models and the LIF family."""
 
-from snnir.dynamics.lif import LifStep
-from snnir.dynamics.models import (
-    MODELS,
-    Filter,
-    Model,
-    all_models,
-    find_model,
-    flow_model,
-    register_model,
-)
-from snnir.dynamics.program import Dynamics, Let, State
-from snnir.dynamics.trace import (
+from snnir.dynamics.functions import (
     batch_sum,
-    dynamics,
     exp,
     floor,
     fma,
@@ -26,6 +14,18 @@ from snnir.dynamics.trace import (
     tanh,
     trunc,
 )
+from snnir.dynamics.lif import LifStep
+from snnir.dynamics.models import (
+    MODELS,
+    Filter,
+    Model,
+    all_models,
+    find_model,
+    flow_model,
+    register_model,
+)
+from snnir.dynamics.program import Dynamics, Let, State
+from snnir.dynamics.trace import dynamics
 
 __all__ = [
     "MODELS",

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from snnir.dynamics.functions import exp
 from snnir.dynamics.program import Dynamics, State
-from snnir.dynamics.trace import Builder, exp
+from snnir.dynamics.trace import Builder
 from snnir.errors import error
 
 

@@ -95,7 +95,7 @@ class Dynamics:
         Raises:
             SnnirError: SNN201 for an undefined or redefined name, an unknown operation, a wrong
                 number or type of operands, a state that is not updated, or a lasting state whose
-            new value differs from sample to sample.
+                new value differs from sample to sample.
         """
         return _Checker(self).run()
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from snnir.dynamics.functions import exp, maximum, select
 from snnir.dynamics.program import Dynamics
-from snnir.dynamics.trace import Builder, Symbol, exp, maximum, select
+from snnir.dynamics.trace import Builder, Symbol
 from snnir.errors import error
 from snnir.streams import Kind
 

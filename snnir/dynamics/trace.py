@@ -135,30 +135,6 @@ class Symbol:
         )
 
 
-def _function(op: str) -> Callable[..., Symbol]:
-    def apply(*args: Number) -> Symbol:
-        builder = next(arg.builder for arg in args if isinstance(arg, Symbol))
-        return builder.apply(op, *args)
-
-    apply.__name__ = op
-    apply.__doc__ = f"Record the scalar operation `{op}`."
-    return apply
-
-
-select = _function("select")
-exp = _function("exp")
-log = _function("log")
-tanh = _function("tanh")
-sqrt = _function("sqrt")
-fma = _function("fma")
-floor = _function("floor")
-trunc = _function("trunc")
-rounded = _function("round")
-minimum = _function("min")
-maximum = _function("max")
-batch_sum = _function("batch_sum")
-
-
 def dynamics(
     params: Mapping[str, str],
     states: Mapping[str, Operand],

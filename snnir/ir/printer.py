@@ -32,7 +32,7 @@ def print_graph(graph: Graph) -> str:
 
     A graph whose types cannot be inferred is printed without them.
     """
-    return _Printer(graph).text()
+    return Printer(graph).text()
 
 
 def is_inline(value: Tensor) -> bool:
@@ -73,7 +73,13 @@ def number_text(value: Any) -> str:
     return text
 
 
-class _Printer:
+class Printer:
+    """Prints one graph; step programs are named as they come up.
+
+    Args:
+        graph: The graph.
+    """
+
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.programs: dict[str, Dynamics] = {}
@@ -83,20 +89,26 @@ class _Printer:
         self.signals = signals_or_nothing(graph)
 
     def text(self) -> str:
+        """Return the whole text form."""
         body = [f"  {self.node(node)}" for node in self.graph.nodes.values()]
-        outputs = {name: _Ref(value) for name, value in self.graph.outputs.items()}
         parts = [
             f"snnir {VERSION}",
             f"graph @{name_text(self.graph.name)}({self.header()}) {{",
             *body,
-            f"  return {self.mapping(outputs)}",
+            f"  {self.results()}",
             "}",
             *self.provenance(),
             *(line for name, p in self.programs.items() for line in program_lines(p, name)),
         ]
         return "\n".join(parts) + "\n"
 
+    def results(self) -> str:
+        """Return the line that names the outputs."""
+        outputs = {name: _Ref(value) for name, value in self.graph.outputs.items()}
+        return f"return {self.mapping(outputs)}"
+
     def header(self) -> str:
+        """Return what holds for the whole graph."""
         items = []
         if self.graph.dt is not None:
             items.append(f"dt = {number_text(float(self.graph.dt))}")
@@ -105,12 +117,14 @@ class _Printer:
         return ", ".join(items)
 
     def provenance(self) -> list[str]:
+        """Return the line on where the graph is from, if anything is known."""
         origin = self.graph.provenance
         known = {"source": origin.source, "digest": origin.digest, "notes": origin.notes}
         items = {key: value for key, value in known.items() if value}
         return [f"provenance {self.mapping(items)}"] if items else []
 
     def node(self, node: Node) -> str:
+        """Return the line of one node."""
         operands = ", ".join(reference(value) for value in node.operands)
         text = f"%{name_text(node.name)} = {node.op.name}({operands})"
         attributes = {
@@ -126,15 +140,22 @@ class _Printer:
         return f"{text} : {types}" if types else text
 
     def types(self, node: Node) -> str:
+        """Return the types of a node's results, nothing if they are not known."""
         count = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
         found = [self.signals.get(Value(node.name, index)) for index in range(count)]
         return ", ".join(str(signal) for signal in found) if None not in found else ""
 
     def mapping(self, items: Mapping[str, Any]) -> str:
+        """Return `{key = value, …}`."""
         inner = ", ".join(f"{name_text(key)} = {self.value(v)}" for key, v in items.items())
         return f"{{{inner}}}"
 
+    def tensor(self, value: Tensor, name: str) -> str:
+        """Return a tensor, in place or by name and digest."""
+        return tensor_text(value, name)
+
     def value(self, value: Any, name: str = "") -> str:  # noqa: PLR0911, PLR0912  (one per type)
+        """Return an attribute's value; weights inside it go by `name`."""
         if isinstance(value, _Named):
             return self.value(value.value, value.name)
         if isinstance(value, _Ref):
@@ -148,7 +169,7 @@ class _Printer:
         if isinstance(value, str):
             return quoted(value)
         if isinstance(value, Tensor):
-            return tensor_text(value, name)
+            return self.tensor(value, name)
         if isinstance(value, Signal):
             return str(value)
         if isinstance(value, tuple):

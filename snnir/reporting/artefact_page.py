@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Any
 from snnir.operations import Activity
 from snnir.reporting.changes import changes_section
 from snnir.reporting.drawing import graph_section
+from snnir.reporting.graph_page import sections_of_run
 from snnir.reporting.layers import layer_sections
 from snnir.reporting.markup import Section, picture, table, text
 from snnir.reporting.meaning import meaning_sections
 from snnir.reporting.page import page
+from snnir.running import Result
 
 if TYPE_CHECKING:
     from snnir.target import Compiled
 
 
 def artefact_page(
-    compiled: Compiled, facts: Mapping[str, Any], activity: Activity | None = None
+    compiled: Compiled,
+    facts: Mapping[str, Any],
+    activity: Activity | None = None,
+    result: Result | None = None,
+    sample: int = 0,
 ) -> str:
     """Return the page for a compiled graph.
 
@@ -26,6 +32,8 @@ def artefact_page(
         compiled: What was built.
         facts: The manifest.
         activity: What the graph did on some input.
+        result: What a run gave; by default the one that was counted.
+        sample: Which of the batch is drawn.
     """
     graph = compiled.graph
     lead = (
@@ -37,6 +45,7 @@ def artefact_page(
         drawing,
         *meaning_sections(facts),
         *layer_sections(graph, facts, activity),
+        *sections_of_run(graph.dt, activity, result, sample),
         *_of_the_target(compiled),
         changes_section(compiled.history),
     ]

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from snnir.ir.graph import Graph
+from snnir.errors import shown
+from snnir.ir.graph import Graph, Node
+from snnir.ir.neuron import Neuron, Step
 from snnir.operations import ENERGY, Activity
+from snnir.reporting.cells import data_table
 from snnir.reporting.markup import Section, table
+from snnir.state_memory import state_memory
+
+_NANO = 1e9
 
 
 def layer_sections(
@@ -22,12 +28,12 @@ def layer_sections(
     """
     found = [
         Section("ports", "Inputs and outputs", _ports(facts)),
-        Section("nodes", "Nodes", _nodes(graph)),
+        Section("nodes", "Layers and their memory", _memory(graph)),
     ]
     if facts["lasting"]:
         found.append(Section("lasting", "What outlives a run", _lasting(facts)))
     if activity is not None:
-        found.append(Section("activity", "Activity", _activity(activity)))
+        found.append(Section("activity", "Activity and energy", _activity(graph, activity)))
     return found
 
 
@@ -40,26 +46,47 @@ def _ports(facts: Mapping[str, Any]) -> str:
     return table(("", "name", "type per step and sample"), rows)
 
 
-def _nodes(graph: Graph) -> str:
-    rows, seen, total = [], set(), 0
+def _memory(graph: Graph) -> str:
+    states, first = state_memory(graph), dict[str, str]()
+    rows = []
     for name in graph.order:
-        node = graph.nodes[name]
-        tensors = node.op.tensors().values()
+        tensors = graph.nodes[name].op.tensors().values()
+        owners = [first.setdefault(tensor.digest, name) for tensor in tensors]
         rows.append(
             (
                 name,
-                node.op.name,
+                _op(graph.nodes[name]),
                 str(graph.signal(name)),
                 sum(t.size for t in tensors),
                 sum(t.nbytes for t in tensors),
+                _shared([owner for owner in owners if owner != name]),
+                states.get(name, 0),
             )
         )
-        for tensor in tensors:
-            if tensor.digest not in seen:
-                seen.add(tensor.digest)
-                total += tensor.nbytes
-    body = table(("node", "op", "type", "parameters", "bytes"), rows)
-    return f"{body}<p>Weights stored once: {total:,} bytes.</p>"
+    once = {t.digest: t for node in graph.nodes.values() for t in node.op.tensors().values()}
+    parameters = sum(t.size for t in once.values())
+    stored = sum(t.nbytes for t in once.values())
+    remembered = sum(number or 0 for number in states.values())
+    head = ("layer", "op", "type", "parameters", "bytes", "shared", "bytes of state")
+    total = ("in all, shared weights once", "", "", parameters, stored, "", remembered)
+    told = (
+        f"<p>Weights stored once: {stored:,} bytes. State for every sample of a batch: "
+        f"{remembered:,} bytes, as simulators hold it.</p>"
+    )
+    unknown = [name for name, number in states.items() if number is None]
+    if unknown:
+        told += f"<p>{len(unknown):,} neurons cannot be stepped yet; their state is not known.</p>"
+    return data_table(head, rows, total, sortable=True) + told
+
+
+def _op(node: Node) -> str:
+    """Return the word for an op, with the model of a neuron."""
+    model = node.op.model if isinstance(node.op, (Neuron, Step)) else ""
+    return f"{node.op.name} {shown(model)}".strip()
+
+
+def _shared(owners: list[str]) -> str:
+    return f"with {', '.join(shown(name) for name in dict.fromkeys(owners))}" if owners else ""
 
 
 def _lasting(facts: Mapping[str, Any]) -> str:
@@ -67,22 +94,80 @@ def _lasting(facts: Mapping[str, Any]) -> str:
     return table(("node:state", "shape, for all samples", "type"), rows)
 
 
-def _activity(found: Activity) -> str:
+def _activity(graph: Graph, found: Activity) -> str:
     pace = "" if found.per_second is None else f", {found.per_second:.4g} per second"
     told = f"Per sample, {found.steps} steps: {found.operations:,.0f} synaptic operations{pace}."
-    spikes = [(p.node, p.neurons, f"{p.spikes:.6g}", f"{p.rate:.4g}") for p in found.populations]
-    work = [(s.node, s.connections, f"{s.operations:.6g}", s.products) for s in found.synapses]
-    energy = [
-        (name, *("-" if joules is None else f"{joules * 1e9:.4g} nJ" for joules in both), source)
-        for (name, both), (*_, source) in zip(
-            found.energy().items(), ENERGY.values(), strict=True
-        )
-    ]  # fmt: skip
     return "".join(
         [
             f"<p>{told}</p>",
-            table(("population", "neurons", "spikes", "rate"), spikes),
-            table(("synapse", "connections", "operations", "dense products"), work),
-            table(("energy", "events", "dense", "constants"), energy),
+            _work(graph, found),
+            "<h3>Where the figures of energy are from</h3>",
+            "<p>An estimate: synaptic operations (or, dense, every multiply-add) and one update of "
+            "every neuron in every step. Memory, communication and leakage are not in it.</p>",
+            _constants(),
         ]
     )
+
+
+def _work(graph: Graph, found: Activity) -> str:
+    """Return one row for every synapse and population, in order of flow; what passes took last."""
+    place = {name: at for at, name in enumerate(graph.order)}
+    energy = found.energy_by_node()
+    columns = [(name, dense is not None) for name, (_, dense, *_) in ENERGY.items()]
+    rows: list[tuple[Any, ...]] = [
+        (s.node, s.connections, None, None, None, None, s.operations, s.products,
+         *_joules(energy[s.node], columns))
+        for s in found.synapses
+    ] + [
+        (p.node, None, p.neurons, p.spikes, p.rate, _hertz(p.rate, found.dt), None, None,
+         *_joules(energy[p.node], columns))
+        for p in found.populations
+    ]  # fmt: skip
+    rows.sort(key=lambda row: place.get(row[0], len(place)))
+    total = (
+        "in all", sum(s.connections for s in found.synapses),
+        sum(p.neurons for p in found.populations),
+        float(sum(p.spikes for p in found.populations)), None, None, float(found.operations),
+        sum(s.products for s in found.synapses), *_joules(found.energy(), columns),
+    )  # fmt: skip
+    head = (
+        "layer", "connections", "neurons", "spikes", "spikes per neuron and step", "Hz",
+        "synaptic operations", "dense products", *_energy_heads(columns),
+    )  # fmt: skip
+    return data_table(head, rows, total, sortable=True)
+
+
+def _hertz(rate: float, dt: float | None) -> float | None:
+    return rate / dt if dt else None
+
+
+def _energy_heads(columns: list[tuple[str, bool]]) -> list[str]:
+    heads = []
+    for name, dense in columns:
+        heads.append(f"{name}, events (nJ)")
+        if dense:
+            heads.append(f"{name}, dense (nJ)")
+    return heads
+
+
+def _joules(
+    energy: Mapping[str, tuple[float, float | None]], columns: list[tuple[str, bool]]
+) -> list[float]:
+    """Return nanojoules in the order of the columns."""
+    cells = []
+    for name, dense in columns:
+        event, every = energy[name]
+        cells.append(event * _NANO)
+        if dense:
+            cells.append((every or 0.0) * _NANO)
+    return cells
+
+
+def _constants() -> str:
+    rows = [
+        (name, event * 1e12, None if dense is None else dense * 1e12, update * 1e12, source)
+        for name, (event, dense, update, source) in ENERGY.items()
+    ]
+    head = ("technology", "pJ per synaptic operation", "pJ per multiply-add",
+            "pJ per neuron and step", "source")  # fmt: skip
+    return data_table(head, rows)

@@ -42,14 +42,15 @@ def listing(items: Iterable[str], empty: str) -> str:
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """Return a table; whole numbers are grouped and right-aligned, all cells are escaped."""
-    lines = ["<table><tr>", *(f"<th>{text(name)}</th>" for name in head), "</tr>"]
+    names = "".join(f"<th scope='col'>{text(name)}</th>" for name in head)
+    lines = [f"<div class='scroll'><table><thead><tr>{names}</tr></thead><tbody>"]
     for row in rows:
         cells = (
             f"<td class='n'>{cell:,}</td>" if isinstance(cell, int) else f"<td>{text(cell)}</td>"
             for cell in row
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return "".join([*lines, "</table>"])
+    return "".join([*lines, "</tbody></table></div>"])
 
 
 def picture(title: str, data: bytes | str) -> str:

@@ -11,6 +11,13 @@ from typing import Any
 
 from snnir.reporting.markup import Section, text
 
+#: Files of the style, in order.
+_STYLES = ("report.css", "runs.css")
+#: Files in `script/`, in the order in which they are put together.
+_SCRIPTS = (
+    "dom", "model", "place", "lines", "camera", "canvas", "panel", "find", "graph", "page",
+)  # fmt: skip
+
 
 def page(title: str, lead: str, sections: Sequence[Section], data: Mapping[str, Any]) -> str:
     """Return a whole page.
@@ -21,7 +28,7 @@ def page(title: str, lead: str, sections: Sequence[Section], data: Mapping[str, 
         sections: In order; each is linked from the top.
         data: What the script reads, by the id of the element it stands in; plain JSON values.
     """
-    style, script = (_part(name) for name in ("report.css", "report.js"))
+    style, script = "".join(map(_part, _STYLES)), _script()
     links = "".join(f"<a href='#{each.key}'>{text(each.title)}</a>" for each in sections)
     parts = [
         "<!doctype html>",
@@ -29,7 +36,11 @@ def page(title: str, lead: str, sections: Sequence[Section], data: Mapping[str, 
         f"<meta http-equiv='Content-Security-Policy' content=\"{_policy(script)}\">",
         "<meta name='viewport' content='width=device-width, initial-scale=1'>",
         f"<title>{text(title)}</title><style>{style}</style></head><body>",
-        f"<header><h1>{text(title)}</h1><p>{lead}</p><nav>{links}</nav></header><main>",
+        "<a class='skip' href='#content'>Skip to the content</a>",
+        # Empty: the script takes the name space of drawings from it.
+        "<svg width='0' height='0' aria-hidden='true'></svg>",
+        f"<header><div><h1>{text(title)}</h1><p>{lead}</p></div></header>",
+        f"<nav aria-label='Sections'>{links}</nav><main id='content'>",
         *(
             f"<section id='{each.key}'><h2>{text(each.title)}</h2>\n{each.body}</section>"
             for each in sections
@@ -46,6 +57,12 @@ def page(title: str, lead: str, sections: Sequence[Section], data: Mapping[str, 
 
 def _part(name: str) -> str:
     return files("snnir.reporting").joinpath(name).read_text("utf-8")
+
+
+def _script() -> str:
+    """Return the whole script, in a scope of its own."""
+    parts = (_part(f"script/{name}.js") for name in _SCRIPTS)
+    return "\n".join(["(() => {", '"use strict";', *parts, "})();"])
 
 
 def _policy(script: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,8 @@ from snnir.c_build import NoCompiler
 from snnir.errors import Diagnostic, error, warn
 from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport
+from snnir.progress import Task
+from snnir.progress_bars import show_progress
 from snnir.running import Result, check_inputs, spike_stats
 from snnir.target import Compiled
 from snnir.targets.bss2.artefact import FILE
@@ -88,7 +91,10 @@ class Bss2Compiled(Compiled):
         inputs = check_inputs(x, self.inputs)
         self._check_record(record)
         try:
-            outputs, records, sums = self.model.run(inputs, list(record), Conditions.of(conditions))
+            with Task("running on the emulated chip"):
+                outputs, records, sums = self.model.run(
+                    inputs, list(record), Conditions.of(conditions)
+                )
         except BadInput as problem:
             raise error("SNN601", str(problem)) from None
         steps, batch = next(iter(inputs.values())).shape[:2]
@@ -109,7 +115,7 @@ class Bss2Compiled(Compiled):
             x: As in `run`.
             chips: How many; chip k is that of `seed` + k.
             reduce: Makes of a chip's result what is kept, such as an accuracy.
-            progress: Whether to draw a bar on stderr, if that is a terminal.
+            progress: Whether to show a bar on stderr, if that is a terminal.
             conditions: As in `run`.
 
         Returns:
@@ -126,12 +132,16 @@ class Bss2Compiled(Compiled):
 
         def keep(outputs: Any, records: Any, sums: Any) -> Any:
             found = Result(outputs, records, spike_stats(names, sums, steps * batch))
-            return reduce(found) if reduce else found
+            kept = reduce(found) if reduce else found
+            step()
+            return kept
 
+        shown = show_progress() if progress else nullcontext()
         try:
-            return monte_carlo.monte_carlo(
-                self.model, inputs, chips, Conditions.of(conditions), reduce=keep, progress=progress
-            )
+            with shown, Task("running virtual chips", chips) as step:
+                return monte_carlo.monte_carlo(
+                    self.model, inputs, chips, Conditions.of(conditions), reduce=keep
+                )
         except BadInput as problem:
             raise error("SNN601", str(problem)) from None
 

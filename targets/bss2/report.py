@@ -11,13 +11,15 @@ from snnir.ir.timing import Delay
 from snnir.linear_forms import LINEAR
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE
-from snnir.pixels import png, signed_colours
 from snnir.target import Table
-from snnir.targets.bss2.chips import BUSES, HEMISPHERES, HICANN_X, MOST_WEIGHT
+from snnir.targets.bss2.chips import BUSES, HEMISPHERES
 from snnir.targets.bss2.emulation.readout import MOST_CADC
-from snnir.targets.bss2.execution import Execution
 from snnir.targets.bss2.mapping.calibration import Array
+from snnir.targets.bss2.picture import chip_picture
 from snnir.targets.bss2.plan import Plan
+
+#: Executions that are drawn; the others are in the tables.
+_MOST_DRAWN = 8
 
 
 def tables(plan: Plan) -> dict[str, Table]:
@@ -71,26 +73,14 @@ def _use(plan: Plan) -> Iterator[tuple[object, ...]]:
                 yield number, hemisphere, bus, rows, int(mine.sum()), events
 
 
-def pictures(plan: Plan) -> dict[str, bytes]:
-    """Return both synapse arrays of every execution: red excites, blue inhibits."""
-    return {
-        f"Synapses of hemisphere {hemisphere}, execution {number}": png(
-            signed_colours(synapse_array(execution, hemisphere), MOST_WEIGHT)
-        )
-        for number, execution in enumerate(plan.executions)
-        for hemisphere in range(HEMISPHERES)
-    }
-
-
-def synapse_array(execution: Execution, hemisphere: int) -> Array:
-    """Return the signed weights of a hemisphere, [rows, columns]."""
-    found = np.zeros((HICANN_X.rows, HICANN_X.columns), np.int64)
-    synapses = execution.synapses
-    mine = synapses.hemisphere == hemisphere
-    rows = synapses.row[mine]
-    signs = np.array([execution.rows[hemisphere, int(row)] for row in rows], np.int64)
-    found[rows, synapses.column[mine]] = signs * synapses.weight[mine]
-    return found
+def pictures(plan: Plan) -> dict[str, str]:
+    """Return the chip as every execution configures it, the first few of them."""
+    count = len(plan.executions)
+    titles = [f"The chip in execution {number} of {count}" for number in range(count)]
+    if count == 1:
+        titles = ["Neurons and synapses on the chip"]
+    pairs = zip(titles[:_MOST_DRAWN], plan.executions[:_MOST_DRAWN], strict=True)
+    return {title: chip_picture(execution, title) for title, execution in pairs}
 
 
 def losses_of(plan: Plan, name: str) -> list[str]:

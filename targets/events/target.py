@@ -21,6 +21,7 @@ from snnir.ir.safetensors_io import write_tensors
 from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport
 from snnir.pipeline import PipelineResult
+from snnir.progress import progress
 from snnir.running import EventResult, check_streams, spike_stats
 from snnir.streams import Kind
 from snnir.target import Compiled, Content, Target
@@ -193,7 +194,8 @@ class EventsCompiled(Compiled):
                 raise error("SNN602", "cannot be recorded", node=name, hint=hint)
         given = check_streams(x, self.inputs)
         try:
-            found = outcome.run_network(sim, given, record, duration, samples)
+            with progress("running from event to event"):
+                found = outcome.run_network(sim, given, record, duration, samples)
         except outcome.BadRun as problem:
             raise error("SNN601", str(problem)) from None
         except plan.RunError as problem:

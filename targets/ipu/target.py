@@ -21,6 +21,7 @@ from snnir.ir.graph import Graph
 from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport
 from snnir.pipeline import LEVELS, PipelineResult
+from snnir.progress import progress
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.ipu.artefact import facts_of, model_source, program_files
@@ -30,12 +31,13 @@ from snnir.targets.ipu.half import halved, too_large
 from snnir.targets.ipu.losses import loss_report
 from snnir.targets.ipu.machine import MOST_IPUS, Machine
 from snnir.targets.ipu.partition import Wishes, partition
+from snnir.targets.ipu.picture import Pictures
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.plan_json import plan_text
 from snnir.targets.ipu.poptorch.fit import unsupported
 from snnir.targets.ipu.poptorch.script import WEIGHTS, ScriptOptions, poptorch_files
 from snnir.targets.ipu.refusals import refused
-from snnir.targets.ipu.report import Pictures, tables
+from snnir.targets.ipu.report import tables
 from snnir.targets.ipu.structure import Structure
 
 PRECISIONS = ("float32", "half")
@@ -234,7 +236,8 @@ class IpuCompiled(Compiled):
             SnnirError: SNN503 if there is no compiler, SNN502 if the program breaks a rule.
         """
         try:
-            return emulate(self._folder, self.facts, inputs, record)
+            with progress("compiling the program and emulating the IPU"):
+                return emulate(self._folder, self.facts, inputs, record)
         except NoCompiler as problem:
             raise error("SNN503", f"target 'ipu': {problem}") from None
         except Failed as problem:

@@ -18,6 +18,7 @@ from snnir.ir.safetensors_io import write_tensors
 from snnir.loss_report import LossReport, rounding_report
 from snnir.network_build import PRECISIONS, unsupported
 from snnir.pipeline import LEVELS, PipelineResult
+from snnir.progress import progress
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.mlir_code import command, host, kernels
 from snnir.targets.mlir_code.artefact import STEPS, MlirCompiled, failures_explained
@@ -166,7 +167,8 @@ class MlirTarget(Target):
             SnnirError: SNN503 if IREE refuses it or an option.
         """
         try:
-            return compiled(text, self.backend, cpu, self.features, self.flags.split())
+            with progress("compiling by IREE"):
+                return compiled(text, self.backend, cpu, self.features, self.flags.split())
         except NotCompiled as problem:
             hint = "check backend, cpu, features and flags, or set backend=none"
             raise error("SNN503", f"target 'mlir': {problem}", hint=hint) from None

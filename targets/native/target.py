@@ -25,6 +25,7 @@ from snnir.ir.timing import Delay
 from snnir.lasting import check_lasting
 from snnir.network_source import literal
 from snnir.pipeline import LEVELS, PipelineResult
+from snnir.progress import progress
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target, still_learning
 from snnir.targets.native import command, host
@@ -228,7 +229,8 @@ class NativeCompiled(Compiled):
         weights = b"".join(weight_data(self.program)) if "weights.bin" in self.files else b""
         source = host.joined(texts["snn.h"], texts["snn.c"])
         try:
-            return host.Program(source, self.facts, weights, self.target.threads)
+            with progress("compiling the C program"):
+                return host.Program(source, self.facts, weights, self.target.threads)
         except NoCompiler as problem:
             raise error("SNN503", f"target 'native': {problem}") from None
 
@@ -262,7 +264,8 @@ class NativeCompiled(Compiled):
         steps, batch = next(iter(inputs.values())).shape[:2]
         check_batch(batch, self._memory.get("batch") if resume else None)
         self._memory["batch"] = batch
-        with np.errstate(all="ignore"):
-            outputs, recorded, sums = self.simulator.run(inputs, list(record), resume, kept)
+        simulator = self.simulator
+        with np.errstate(all="ignore"), progress(f"running {steps} steps in C"):
+            outputs, recorded, sums = simulator.run(inputs, list(record), resume, kept)
         stats = spike_stats(populations(self.graph), sums, steps * batch)
         return Result(outputs, recorded, stats, lasting=self.simulator.lasting())

@@ -330,6 +330,7 @@ def simulate(
     record: Sequence[str] = (),
     state: State | None = None,
     lasting: Mapping[str, Array] | None = None,
+    told: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, float], State]:
     """Run a network.
 
@@ -339,6 +340,7 @@ def simulate(
         record: Values to return: `node` or `node:state`.
         state: Where to go on from, as returned before; updated in place.
         lasting: Without a state: `node:state` to what lasts of an earlier run.
+        told: Called with the number of steps whenever some are done.
 
     Returns:
         Outputs by name, records by name (both [time, batch, *shape]), the sum of every value
@@ -363,6 +365,8 @@ def simulate(
             sums[name] = sums.get(name, 0.0) + float(y.sum(dtype=np.float64))
         for name in wanted:
             tiles[name].append(values[name])
+        if told is not None:
+            told(min(step, time - first))
     end_run(model, state)
     traces = {name: np.concatenate(parts) for name, parts in tiles.items()}
     if model.offset:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from snnir.artefact import populations
 from snnir.ir.graph import Graph
 from snnir.lasting import check_lasting
+from snnir.progress import progress
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.targets.numpy_sim.build import build_model
 from snnir.targets.numpy_sim.runtime import State, lasting_state, simulate
@@ -60,9 +61,9 @@ class NumpySimulator:
         state = self._state if resume else None
         check_batch(batch, None if state is None else self._batch)
         self._batch = batch
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), progress("running steps", steps) as step:
             outputs, recorded, sums, self._state = simulate(
-                self._model, inputs, list(record), state, kept
+                self._model, inputs, list(record), state, kept, step
             )
         stats = spike_stats(populations(self.graph), sums, steps * batch)
         return Result(outputs, recorded, stats, lasting=lasting_state(self._model, self._state))

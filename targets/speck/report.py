@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snnir.target import Table
+from snnir.targets.speck.picture import placement_picture
 from snnir.targets.speck.plan import Plan
 
 OPEN = [
@@ -43,6 +44,11 @@ def semantics_facts(plan: Plan) -> dict[str, Any]:
         "not_in_memory_bin": ["readout"] if plan.network.readout else [],
         "layers": layers,
     }
+
+
+def pictures(plan: Plan) -> dict[str, str]:
+    """Return the report's picture: layers on cores."""
+    return {f"Layers on the cores of {plan.network.chip.name}": placement_picture(plan)}
 
 
 def tables(plan: Plan) -> dict[str, Table]:

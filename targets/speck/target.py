@@ -21,6 +21,7 @@ from snnir.ir.graph import Graph
 from snnir.lasting import check_lasting
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE, PipelineResult
+from snnir.progress import progress
 from snnir.running import Result, check_batch, check_inputs, spike_stats
 from snnir.streams import Kind, Signal
 from snnir.target import Compiled, Content, Target, still_continuous
@@ -39,7 +40,7 @@ from snnir.targets.speck.emulator import MOST_TICKS, BadInput
 from snnir.targets.speck.memory import words
 from snnir.targets.speck.placement import placement_facts
 from snnir.targets.speck.plan import Plan, Wishes, make_plan
-from snnir.targets.speck.report import semantics_facts, tables
+from snnir.targets.speck.report import pictures, semantics_facts, tables
 from snnir.targets.speck.sensor import View, origin_of
 from snnir.targets.speck.vendor_json import vendor_json
 
@@ -151,7 +152,8 @@ class SpeckTarget(Target):
             files["samna_speck2b.json"] = vendor_json(net).encode()
         return SpeckCompiled(
             graph, self, files, history, "model.py",
-            inputs=inputs, outputs=outputs, tables=tables(plan), plan=plan, ports=ports,
+            inputs=inputs, outputs=outputs, tables=tables(plan),
+            pictures=pictures(plan), plan=plan, ports=ports,
         )  # fmt: skip
 
     def losses(self, graph: Graph) -> LossReport:
@@ -258,7 +260,8 @@ class SpeckCompiled(Compiled):
         check_batch(batch, model.batch if resume else None)
         model.emulator.reverse = reverse
         try:
-            outputs, recorded, sums = model.run(inputs, list(record), resume)
+            with progress(f"running {steps} steps on the emulated chip"):
+                outputs, recorded, sums = model.run(inputs, list(record), resume)
         except BadInput as problem:
             raise error("SNN601", str(problem)) from None
         stats = spike_stats(populations(self.graph), sums, steps * batch)

@@ -17,6 +17,7 @@ from snnir.ir.graph import Graph
 from snnir.ir.safetensors_io import write_tensors
 from snnir.lasting import check_lasting, lasting_states
 from snnir.pipeline import LEVELS, PipelineResult
+from snnir.progress import progress
 from snnir.running import Result, check_batch, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target, still_continuous
 
@@ -157,7 +158,7 @@ class TorchCompiled(Compiled):
         device = self.target.device
         given = {k: torch.from_numpy(np.asarray(v, kind)).to(device) for k, v in inputs.items()}
         sums: dict[str, float] = {}
-        with torch.no_grad():
+        with torch.no_grad(), progress(f"running {steps} steps in torch"):
             own = self.net.lasting
             known = {name: _like(value, own[name]) for name, value in kept.items()}
             outputs, recorded, state = self.net.simulate(given, list(record), state, sums, known)

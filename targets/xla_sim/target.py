@@ -18,6 +18,7 @@ from snnir.lasting import check_lasting, lasting_table
 from snnir.loss_report import LossReport, rounding_report
 from snnir.network_build import PRECISIONS
 from snnir.pipeline import LEVELS, PipelineResult
+from snnir.progress import progress
 from snnir.running import Result, check_inputs, check_record, spike_stats
 from snnir.target import Compiled, Content, Target, still_continuous
 
@@ -203,7 +204,8 @@ class XlaCompiled(Compiled):
         kept = check_lasting(self.graph, lasting, resume=resume)
         steps, batch = next(iter(inputs.values())).shape[:2]
         try:
-            outputs, recorded, sums = self.simulator.run(inputs, list(record), resume, kept)
+            with progress(f"compiling by XLA and running {steps} steps"):
+                outputs, recorded, sums = self.simulator.run(inputs, list(record), resume, kept)
         except ValueError as problem:
             if not str(problem).startswith("resumes"):
                 raise

@@ -19,6 +19,7 @@ from snnir.ir.graph import Graph
 from snnir.lasting import check_lasting
 from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
+from snnir.progress import progress
 from snnir.running import (
     Result,
     check_batch,
@@ -31,6 +32,7 @@ from snnir.targets.xylo import chips, command, configuration, emulator, load_xyl
 from snnir.targets.xylo.chips import CHIPS, Chip
 from snnir.targets.xylo.configuration import InputError, Network, check_events, read_config
 from snnir.targets.xylo.losses import loss_report, report_of
+from snnir.targets.xylo.picture import weights_picture
 from snnir.targets.xylo.plan import Plan, config_of, fits, json_text, make_plan
 
 #: What `model.py` is made of.
@@ -88,7 +90,10 @@ class XyloTarget(Target):
             "model.py": folder_source(command, EMBEDDED).encode(),
             "load_xylosim.py": inspect.getsource(load_xylosim).encode(),
         }
-        return XyloCompiled(graph, self, files, history, "model.py", plan, read_config(text))
+        drawn = {f"Weights on {self.device.name}": weights_picture(plan)}
+        return XyloCompiled(
+            graph, self, files, history, "model.py", plan, read_config(text), pictures=drawn
+        )
 
     def plan(self, graph: Graph) -> Plan:
         """Return the integers for a graph.
@@ -188,7 +193,8 @@ class XyloCompiled(Compiled):
         if not resume or "state" not in self._memory:
             self._memory.update(batch=batch, state=net.core.start(batch))
         try:
-            outputs, records, sums = net.run(inputs, record, self._memory["state"])
+            with progress(f"running {steps} steps on the emulated chip"):
+                outputs, records, sums = net.run(inputs, record, self._memory["state"])
         except InputError as problem:
             raise error("SNN601", str(problem)) from None
         return Result(outputs, records, spike_stats(populations(self.graph), sums, steps * batch))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import snnir
-from snnir.dynamics.trace import dynamics, exp, fma, maximum, select, trunc
+from snnir.dynamics import dynamics, exp, fma, maximum, select, trunc
 from snnir.ir import (
     Add,
     AvgPool2d,

@@ -22,9 +22,9 @@ from snnir.targets.ipu.assignment import Rules, assign
 from snnir.targets.ipu.cost import level_costs, step_cycles
 from snnir.targets.ipu.machine import Machine
 from snnir.targets.ipu.partition import Wishes, partition
+from snnir.targets.ipu.picture import panel
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.plan_json import plan_facts
-from snnir.targets.ipu.report import panel
 from snnir.targets.ipu.search import Choice, Search
 from snnir.targets.ipu.sizes import Sizer
 from snnir.targets.ipu.structure import Structure
@@ -506,20 +506,22 @@ def test_the_report_has_the_plan(tmp_path: Path) -> None:
     page = (made.save(tmp_path / "out") / "report.html").read_text("utf-8")
     for title in made.tables:
         assert title in page
-    assert page.count("data:image/png") == len(made.pictures)
+    assert page.count("class='chart'") == len(made.pictures) == 2
     rows = {name: whole for name, whole, _ in made.tables["Bytes of tiles"][1]}
     assert rows["all"] == facts(made)["memory"]["total"]
 
 
 def test_pictures_show_full_and_empty_tiles() -> None:
     pixels = panel(np.array([0.0, 1.0, 0.5]))
-    colours = [tuple(pixels[0, 9 * n].astype(int)) for n in range(3)]
-    assert colours == [(235, 235, 235), (150, 20, 40), (178, 122, 142)]
+    colours = [tuple(pixels[0, n].astype(int)) for n in range(3)]
+    assert colours == [(128, 128, 128, 56), (176, 24, 48, 255), (147, 100, 140, 255)]
 
 
 def test_names_of_any_kind_are_drawn() -> None:
     base = layers(5, 4)
-    nodes = {name.replace("lif0", "$\\frac$ \u4e2d"): node for name, node in base.nodes.items()}
+    nodes = {name.replace("lif0", "<b>$\\frac$ \u4e2d"): node for name, node in base.nodes.items()}
     renamed = {name: replace(node, name=name) for name, node in nodes.items()}
-    made = compiled(Graph(renamed, {"output": Value("$\\frac$ \u4e2d")}, 1e-3))
-    assert all(picture.startswith(b"\x89PNG") for picture in made.pictures.values())
+    made = compiled(Graph(renamed, {"output": Value("<b>$\\frac$ \u4e2d")}, 1e-3))
+    drawn = "".join(map(str, made.pictures.values()))
+    assert "&lt;b&gt;$\\frac$ \u4e2d" in drawn
+    assert "<b>" not in drawn

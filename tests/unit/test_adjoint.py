@@ -12,9 +12,9 @@ import snnir
 from snnir.dynamics import Dynamics, dynamics, exp, fma, maximum, minimum, select, tanh
 from snnir.dynamics.adjoint import adjoint
 from snnir.dynamics.evaluate import compile_step
+from snnir.dynamics.functions import log, sqrt
 from snnir.dynamics.program import Operand
 from snnir.dynamics.surrogate import SURROGATES, Surrogate, surrogate
-from snnir.dynamics.trace import log, sqrt
 from snnir.ir import Step
 from snnir.streams import Kind
 from tests.helpers import lif_step

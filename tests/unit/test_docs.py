@@ -14,7 +14,8 @@ from snnir.ir.parser import parse_graph
 from tests.helpers import ROOT
 
 
-def test_generated_pages_are_current() -> None:
+def test_generated_pages_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -56,7 +57,10 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     graph = Graph(nodes, {HOSTILE: Value(f"{HOSTILE}2")}, dt=1e-3, name=HOSTILE)
     text = page(graph, tmp_path / "out")
     found = Page(text)
-    assert found.tags.count("script") == 1
+    assert found.tags.count("script") == 2
+    assert [node["name"] for node in drawn(text)["nodes"]][1:] == [
+        "<script>alert('x')</script>&\"\\x1b[31m", "<script>alert('x')</script>&\"\\x1b[31m2",
+    ]  # fmt: skip
     assert "\x1b" not in text
     assert found.text.count("<script>alert('x')</script>&\"\\x1b[31m") >= 5
     assert not [name for name, _ in found.attributes if name.startswith("on") or name == "src"]
@@ -98,7 +102,7 @@ def test_the_page_counts_spikes_on_an_input(tmp_path: Path) -> None:
         "compile", tmp_path / "m.snnir", "-o", tmp_path / "cli", "--activity", tmp_path / "x.npz"
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "cli" / "report.html").read_text("utf-8").count("synaptic operations") == 1
+    assert (tmp_path / "cli" / "report.html").read_text("utf-8").count("Per sample, ") == 1
     wrong = cli(
         "compile", tmp_path / "m.snnir", "-o", tmp_path / "no", "--activity", tmp_path / "none.npz"
     )
@@ -107,12 +111,20 @@ def test_the_page_counts_spikes_on_an_input(tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
 
 
-def test_only_small_graphs_are_drawn(tmp_path: Path) -> None:
-    small = Page(page(chain(60), tmp_path / "a", passes="verify"))
-    assert small.tags.count("rect") == 60
-    large = Page(page(chain(61), tmp_path / "b", passes="verify"))
-    assert "svg" not in large.tags
-    assert "Not drawn: 61 nodes are more than 60." in large.text
+def drawn(text: str) -> dict[str, Any]:
+    """Return what the script draws, as it stands in the page."""
+    found = re.search(r"<script type='application/json' id='graph-data'>(.*?)</script>", text)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+def test_every_graph_is_drawn_whatever_its_size(tmp_path: Path) -> None:
+    data = drawn(page(chain(3000), tmp_path / "out", passes="verify"))
+    assert len(data["nodes"]) == 3000
+    root = data["scopes"][0]
+    assert sum(map(len, root["layers"])) == len(root["items"]) == 3001
+    assert all(len(layer) == 1 for layer in root["layers"])
 
 
 def test_shared_weights_count_once(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The tables of `benchmarks/traps.py`, by what they are about."""

@@ -1,0 +1,1 @@
+"""Pages of the site that are not files of this folder, and its links; used by `docs/hooks.py`."""

@@ -1,0 +1,15 @@
+"""What is not run of the documentation, and why: the one place where exceptions are counted.
+
+A block with `<!-- not run: REASON -->` before it is counted here under its reason. Its scripts must
+exist and know the options it gives them; its Python must compile.
+"""
+
+from __future__ import annotations
+
+#: How many blocks of all pages are not run, by reason.
+NOT_RUN = {
+    "takes minutes": 12,  # benchmarks and training: what they print is on the page
+    "sets up": 8,  # clones or installs; a test of the packages does
+    "needs a device": 0,
+    "run by tests/error_index": 80,  # the examples of docs/errors.md, in folders of their own
+}
