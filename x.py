@@ -381,12 +381,15 @@ def release(options: argparse.Namespace, _: "list[str]") -> int:
     set_up(RELEASE)
     dist = ROOT / "dist"
     remove(dist)
-    if call("-m", "build", "--outdir", str(dist), str(ROOT)):
-        return 1
+    say("building")
+    done = run_quietly([str(PYTHON), "-m", "build", "--outdir", str(dist), str(ROOT)])
+    if done.returncode:
+        fail(f"the build failed:\n{done.stdout}")
     wheels = [str(path) for path in dist.glob("*.whl")]
     built = [*wheels, *(str(path) for path in dist.glob("*.tar.gz"))]
     wrong = call("-m", "twine", "check", "--strict", *built)
     wrong |= call("-m", "check_wheel_contents", *wheels)
+    say("installing on every Python found")
     return wrong | call("-m", "tests.release.everywhere", *wheels)
 
 

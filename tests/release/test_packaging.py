@@ -69,7 +69,7 @@ def build(checkout: Path, where: Path, *options: str) -> Path:
         check=False,
     )
     assert built.returncode == 0, built.stdout + built.stderr
-    assert "warning" not in built.stdout.lower(), built.stdout
+    assert "Deprecat" not in built.stdout + built.stderr, built.stderr
     (wheel,) = where.glob("*.whl")
     return wheel
 
