@@ -265,8 +265,27 @@ def install(stage: Stage) -> bool:
     return True
 
 
+def ensure_links() -> None:
+    """Link the other folders into `snnir/`: an unpacked archive has no links, and Windows may not.
+
+    Without them an editable installation does not find the folders.
+    """
+    for name in ("frontends", "passes", "targets"):
+        link = ROOT / "snnir" / name
+        if link.is_dir() or not (ROOT / name).is_dir():
+            continue
+        beside = link.with_name(f"{name}.new")
+        remove(beside)
+        try:
+            beside.symlink_to(Path("..") / name, target_is_directory=True)
+            beside.replace(link)
+        except OSError as failure:
+            fail(f"snnir/{name} cannot be linked to {name}: {failure}; CONTRIBUTING.md says more")
+
+
 def set_up(stage: Stage) -> None:
     """Make the environment and install a stage, or end."""
+    ensure_links()
     ensure_venv()
     if not install(stage):
         fail("set-up failed; mend what pip says above and call x.py again")

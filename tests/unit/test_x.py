@@ -304,3 +304,33 @@ def test_a_release_needs_a_tag_like_its_version_and_a_dated_changelog(x: ModuleT
     assert "unreleased" in x.release_problem("v1.2.3")
     changes.write_text("# Changelog\n")
     assert "a date" in x.release_problem("v1.2.3")
+
+
+@pytest.mark.parametrize("there", ["nothing", "text"])
+def test_links_are_made_where_an_archive_or_a_checkout_has_none(x: ModuleType, there: str) -> None:
+    for name in ("frontends", "passes", "targets"):
+        (x.ROOT / name).mkdir()
+        (x.ROOT / name / "module.py").write_text("")
+    (x.ROOT / "snnir").mkdir()
+    if there == "text":  # what git leaves where links are not allowed
+        (x.ROOT / "snnir" / "passes").write_text("../passes")
+    for _ in range(2):
+        x.ensure_links()
+        for name in ("frontends", "passes", "targets"):
+            assert (x.ROOT / "snnir" / name).readlink() == Path("..") / name
+            assert (x.ROOT / "snnir" / name / "module.py").is_file()
+    assert len(list((x.ROOT / "snnir").iterdir())) == 3
+
+
+def test_links_that_cannot_be_made_end_with_advice(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise OSError("a required privilege is not held")
+
+    monkeypatch.setattr(Path, "symlink_to", forbidden)
+    x.ensure_links()  # there is nothing to link
+    (x.ROOT / "passes").mkdir()
+    with pytest.raises(SystemExit):
+        x.ensure_links()
+    assert "privilege is not held; CONTRIBUTING.md" in capsys.readouterr().err
