@@ -14,4 +14,5 @@ NOT_RUN = {
     "sets up": 8,  # clones or installs; a test of the packages does
     "needs a device": 0,
     "needs LLVM's tools": 1,
+    "run by tests/error_index": 80,  # the examples of docs/errors.md, in folders of their own
 }
