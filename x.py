@@ -493,7 +493,7 @@ def clean(_: argparse.Namespace, __: "list[str]") -> int:
 
 def beside(job: str) -> "tuple[subprocess.Popen[str], IO[str]]":
     """Start a job beside this one; what it prints is kept."""
-    kept = tempfile.TemporaryFile("w+", encoding="utf-8")
+    kept = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  (closed by result_of)
     command = [sys.executable, str(ROOT / "x.py"), job]
     return subprocess.Popen(command, stdout=kept, stderr=kept, text=True), kept
 
