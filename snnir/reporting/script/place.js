@@ -33,7 +33,7 @@ function sized(model, [kind, index, result = 0]) {
   const item = { kind, index, result, x: 0, y: 0, w: 2, h: 0 };
   if (kind === NODE) {
     const node = model.nodes[index];
-    const text = Math.max(textWidth(node.label, NAME_FONT), textWidth(node.brief, BRIEF_FONT));
+    const text = Math.max(textWidth(node.label, NAME_FONT), textWidth(node.mark?.[1] ?? node.brief, BRIEF_FONT));
     Object.assign(item, { w: rounded(text + 2 * BOX.side), h: BOX.height });
   } else if (kind === OUTPUT) {
     Object.assign(item, { w: rounded(textWidth(model.outputs[index].name, NAME_FONT) + 30), h: 30 });
