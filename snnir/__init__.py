@@ -70,6 +70,7 @@ _PUBLIC = {
     "losses": "snnir.driver",
     "meaning_of": "snnir.meaning",
     "membrane": "snnir.plotting",
+    "membranes": "snnir.artefact",
     "open_artefact": "snnir.artefact",
     "parse": "snnir.driver",
     "populations": "snnir.artefact",
@@ -158,6 +159,7 @@ __all__ = [
     "losses",
     "meaning_of",
     "membrane",
+    "membranes",
     "open_artefact",
     "parse",
     "populations",
@@ -193,7 +195,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from snnir import rules
-    from snnir.artefact import open_artefact, populations, replacing, semantics_of
+    from snnir.artefact import membranes, open_artefact, populations, replacing, semantics_of
     from snnir.bisecting import bisect
     from snnir.delayed import delayed_linear
     from snnir.diffing import Diff, diff
