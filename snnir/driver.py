@@ -724,8 +724,15 @@ def run(
         from snnir.folder_run import run_folder
 
         if is_artefact(Path(model)):
-            return run_folder(open_artefact(model), x, record, settings, lasting)
+            began = time.perf_counter()
+            result = run_folder(open_artefact(model), x, record, settings, lasting)
+            tell("ran the program of %s, %.2f s", model, time.perf_counter() - began)
+            return result
         model = load(model)
     if settings:
         raise error("SNN701", "settings are for the program of a folder; this is a model")
-    return compile(model, "numpy", level=0).run(x, record, lasting=lasting)
+    built = compile(model, "numpy", level=0)
+    began = time.perf_counter()
+    result = built.run(x, record, lasting=lasting)
+    tell("ran with NumPy, %.2f s", time.perf_counter() - began)
+    return result

@@ -24,8 +24,6 @@ _NOTHING: Items = FrozenDict()
 _STATED = (*SHARED, NUMBER_FORMAT, PROGRAM)
 #: What a repair is recorded as.
 REPAIR = "repair"
-#: The item of a neuron that a target replaces.
-ON_TARGET = "on_the_target"
 
 
 def meaning_of(
@@ -39,16 +37,21 @@ def meaning_of(
     Args:
         graph: The graph.
         whole: More items of the whole graph, such as the precision of a target.
-        losses: What a target keeps of every node: neurons that it approximates are told.
+        losses: What a target keeps of every node: those that it approximates are told.
         target: Its name.
 
     Returns:
         `graph`: items of the whole graph; `groups`: for each set of neurons (and nodes that were
-        repaired) with equal items `nodes`, `model` and `items`. An item has `value`, `state`
-        (given, assumed, changed, unknown), `by` and, if it replaced something, `before`.
+        repaired) with equal items `nodes`, `model` and `items`; `on_the_target`: by name, the
+        nodes that the target replaces, each as an item that was changed. An item has `value`,
+        `state` (given, assumed, changed, unknown), `by` and, if it replaced something, `before`.
     """
     found = {**_of_graph(graph), **(whole or {})}
-    return {"graph": _json(found), "groups": _groups(graph, _replaced(losses, target))}
+    return {
+        "graph": _json(found),
+        "groups": _groups(graph),
+        "on_the_target": _json(_replaced(losses, target)),
+    }
 
 
 def given_by(graph: Graph, by: str, whole: Mapping[str, Origin]) -> Graph:
@@ -101,13 +104,11 @@ def _of_graph(graph: Graph) -> dict[str, Origin]:
     return recorded
 
 
-def _groups(graph: Graph, replaced: Mapping[str, Origin]) -> list[dict[str, Any]]:
+def _groups(graph: Graph) -> list[dict[str, Any]]:
     reader = _Reader(graph.provenance.origins.nodes)
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for node in graph.nodes.values():
         items = reader.items(node)
-        if isinstance(node.op, (Neuron, Step)) and node.name in replaced:
-            items = FrozenDict({**items, ON_TARGET: replaced[node.name]})
         if not items:
             continue
         label = _label(node)

@@ -8,7 +8,6 @@ are an error that names both.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -16,7 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from snnir.errors import error
+from snnir.errors import error, shown
+from snnir.suggest import file_hint, hint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -111,7 +111,8 @@ def register(group: str, name: str, item: Any) -> None:
         owner = f"{known.__module__}:{known.__qualname__}"
     if owner is not None:
         rival = f"{item.__module__}:{item.__qualname__}"
-        raise error("SNN402", f"{group} name '{name}' is taken by {owner}, wanted by {rival}")
+        message = f"{group} name '{name}' is taken by {owner}, wanted by {rival}"
+        raise error("SNN402", message, hint="rename one of them")
     _local[group][name] = item
 
 
@@ -123,9 +124,8 @@ def _entry_points(group: str) -> dict[str, Any]:
         taken = found.get(point.name) or BUILTIN[group].get(point.name)
         if taken is not None:
             owner = getattr(taken, "value", taken)
-            raise error(
-                "SNN402", f"{group} name '{point.name}' is claimed by {owner} and {point.value}"
-            )
+            message = f"{group} name '{point.name}' is claimed by {owner} and {point.value}"
+            raise error("SNN402", message, hint="uninstall one of the packages")
         found[point.name] = point
     return found
 
@@ -157,9 +157,9 @@ def lookup(group: str, name: str, code: str) -> Any:
             raise error(
                 "SNN402", f"plug-in {points[name].value} cannot be loaded: {failure}"
             ) from failure
-    close = difflib.get_close_matches(name, names(group), n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(names(group))}"
-    raise error(code, f"there is no {KINDS[group]} called '{name}'", hint=hint)
+    raise error(
+        code, f"there is no {KINDS[group]} called '{shown(name)}'", hint=hint(name, names(group))
+    )
 
 
 def register_frontend(suffix: str) -> Callable[[F], F]:
@@ -197,7 +197,9 @@ def load_plugin(where: str) -> None:
         else:
             importlib.import_module(where)
     except Exception as failure:
-        raise error("SNN402", f"plug-in '{where}' cannot be loaded: {failure}") from failure
+        meant = file_hint(Path(where)) if where.endswith(".py") else None
+        message = f"plug-in '{where}' cannot be loaded: {failure}"
+        raise error("SNN402", message, hint=meant) from failure
 
 
 def _load_file(path: Path) -> None:

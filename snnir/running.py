@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snnir.errors import error
+from snnir.errors import error, shown
 from snnir.events import Events, streams_of
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.ir.plastic import Plastic
 from snnir.streams import Kind, Signal
+from snnir.suggest import file_hint, hint
 
 Array = npt.NDArray[Any]
 
@@ -100,9 +102,10 @@ def read_array(path: str) -> Any:
         with data:
             return dict(data)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as failure:
-        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+        reason = getattr(failure, "strerror", None) or str(failure) or type(failure).__name__
+        reason = reason.splitlines()[0]
         message = f"cannot be read as .npy or .npz ({reason})"
-        raise error("SNN601", message, source=path) from None
+        raise error("SNN601", message, source=path, hint=file_hint(Path(path))) from None
 
 
 def read_lasting(path: str) -> dict[str, Array]:
@@ -194,6 +197,15 @@ def _single(x: npt.ArrayLike, wanted: Mapping[str, Signal]) -> dict[str, npt.Arr
     return {next(iter(wanted)): x}
 
 
+def _arranged(given: tuple[int, ...], wanted: tuple[int, ...]) -> str | None:
+    """Return how an input of another shape may be meant."""
+    if given == wanted:
+        return "add axes for time and batch"
+    if len(given) > 2 and prod(given[2:]) == prod(wanted):
+        return f"reshape its samples: x.reshape(T, B, {', '.join(map(str, wanted))})"
+    return None
+
+
 def _check(name: str, value: npt.ArrayLike, signal: Signal) -> Array:
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
@@ -203,13 +215,16 @@ def _check(name: str, value: npt.ArrayLike, signal: Signal) -> Array:
         array = array[:, None]
     if array.ndim != rank + 2 or array.shape[2:] != signal.shape:
         expected = ", ".join(["T", "B", *map(str, signal.shape)])
-        raise error("SNN601", f"input '{name}' must be [{expected}], got {list(array.shape)}")
+        message = f"input '{name}' must be [{expected}], got {list(array.shape)}"
+        raise error("SNN601", message, hint=_arranged(array.shape, signal.shape))
     if 0 in array.shape[:2]:
         raise error("SNN601", f"input '{name}' is empty: {list(array.shape)}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise error("SNN601", f"input '{name}' contains NaN or infinity")
     if signal.kind is Kind.SPIKES and ((array != 0) & (array != 1)).any():
-        raise error("SNN601", f"input '{name}' carries spikes, its values must be 0 or 1")
+        message = f"input '{name}' carries spikes, its values must be 0 or 1"
+        meant = "`snnir encode`, snnir.encode or the pass encode make spikes of numbers"
+        raise error("SNN601", message, hint=meant)
     if signal.kind is Kind.COUNTS and ((array < 0).any() or (array != np.rint(array)).any()):
         raise error("SNN601", f"input '{name}' carries counts, must be whole and not negative")
     return array
@@ -227,7 +242,7 @@ def check_record(names: Sequence[str], graph: Graph) -> None:
             states = [s.name for s in program.states]
             if state in states:
                 continue
-            raise error("SNN602", f"has no state '{state}'", node=node, hint=f"one of {states}")
-        close = difflib.get_close_matches(name, list(graph.nodes), n=3, cutoff=0.3)
-        hint = f"did you mean {', '.join(close)}?" if close else None
-        raise error("SNN602", "there is no such node to record", node=name, hint=hint)
+            meant = hint(state, states, "its states")
+            raise error("SNN602", f"has no state '{shown(state)}'", node=node, hint=meant)
+        meant = hint(name, graph.nodes, "nodes")
+        raise error("SNN602", "there is no such node to record", node=name, hint=meant)

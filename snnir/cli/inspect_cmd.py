@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 
 import snnir
 from snnir.cli.arrays import input_options, make_input
+from snnir.cli.manners import coloured
 from snnir.cli.printing import emit_json, exit_with, note, printable, table, to_json
 from snnir.cli.reading import load_model, model_options, target_options
 from snnir.errors import error, shown
@@ -247,7 +249,7 @@ def check_command(
         emit_json([diagnostic.to_json() for diagnostic in found])
     else:
         for diagnostic in found:
-            click.echo(printable(diagnostic.render()))
+            click.echo(coloured(printable(diagnostic.render()), sys.stdout))
     if found:
         exit_with(1)
     if not as_json:

@@ -96,7 +96,8 @@ class Concat(Op):
         if len(known) < len(operands):
             return (None,)
         if len({operand.kind for operand in known}) > 1:
-            raise OpError("SNN203", "joins streams of different kinds")
+            hint = "make the step explicit with the op `current`"
+            raise OpError("SNN203", "joins streams of different kinds", hint)
         first = known[0]
         if not 0 <= self.axis < len(first.shape):
             raise OpError("SNN202", f"axis {self.axis} is not in shape {list(first.shape)}")
@@ -115,7 +116,7 @@ class Concat(Op):
 @register_op
 @dataclass(frozen=True)
 class Slice(Op):
-    """y = x[..., start:stop, ...] along `axis`."""
+    """y = `x[..., start:stop, ...]` along `axis`."""
 
     name: ClassVar[str] = "slice"
     axis: int
@@ -183,7 +184,7 @@ class Flatten(Op):
 @register_op
 @dataclass(frozen=True)
 class Reshape(Op):
-    """y = x with another shape of the same size, C order."""
+    """y = x with another `shape` of the same size, C order."""
 
     name: ClassVar[str] = "reshape"
     shape: tuple[int, ...]
@@ -205,7 +206,7 @@ class Reshape(Op):
 @register_op
 @dataclass(frozen=True)
 class Permute(Op):
-    """y = x with its axes reordered: y.shape[i] = x.shape[axes[i]]."""
+    """y = x with its axes reordered: `y.shape[i] = x.shape[axes[i]]`."""
 
     name: ClassVar[str] = "permute"
     axes: tuple[int, ...]

@@ -14,6 +14,8 @@ from snnir.errors import shown
 
 #: Longer texts are cut in the middle.
 _LONG = 400
+#: Tables with more rows are laid out by the browser only where they are seen.
+_MANY = 200
 #: What stands for a number that is not there, and what a number looks like.
 _NONE = "-\u2013"
 _NUMBER = re.compile(rf"[{_NONE}]?|-?[\d,]*\.?\d+(e[+-]?\d+)?( %| s)?|-?inf|nan")
@@ -61,7 +63,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]], classes: Sequence[
         f"<th scope='col'{' class=n' * right}>{text(name)}</th>"
         for name, right in zip(names, numeric, strict=True)
     )
-    lines = [f"<div class='scroll'><table><thead><tr>{cells}</tr></thead><tbody>"]
+    long = " long" if len(listed) > _MANY else ""
+    lines = [f"<div class='scroll{long}'><table><thead><tr>{cells}</tr></thead><tbody>"]
     for row, class_ in zip_longest(listed, classes, fillvalue=""):
         cells = "".join(
             f"<td class='n'>{_number(cell)}</td>" if right else f"<td>{_number(cell)}</td>"

@@ -71,6 +71,13 @@ def _stepping(meaning: Mapping[str, Any]) -> str:
     more = sum(len(group["nodes"]) for group in groups[_MOST_GROUPS:])
     if more:
         parts.append(f"<p>{more:,} more nodes are not shown; the manifest has them.</p>")
+    replaced = meaning["on_the_target"]
+    if replaced:
+        rows = [
+            (node, item["value"], badge(item["state"]), item["by"])
+            for node, item in replaced.items()
+        ]
+        parts += ["<h3>Otherwise on the target</h3>", data_table(("node", *_HEAD[1:4]), rows)]
     return "".join(parts)
 
 

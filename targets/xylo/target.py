@@ -28,6 +28,7 @@ from snnir.running import (
     read_array,
     spike_stats,
 )
+from snnir.suggest import hint
 from snnir.target import Compiled, Content, Target
 from snnir.targets.xylo import chips, command, configuration, emulator, load_xylosim
 from snnir.targets.xylo.chips import CHIPS, Chip
@@ -187,8 +188,8 @@ class XyloCompiled(Compiled):
         inputs = check_inputs(x, self.graph.inputs)
         for name in record:
             if name not in net.records:
-                hint = f"one of {', '.join(net.records)}"
-                raise error("SNN602", "cannot be recorded on the chip", node=name, hint=hint)
+                meant = hint(name, net.records, "what can be")
+                raise error("SNN602", "cannot be recorded on the chip", node=name, hint=meant)
         steps, batch = next(iter(inputs.values())).shape[:2]
         check_batch(batch, self._memory.get("batch") if resume else None)
         if not resume or "state" not in self._memory:

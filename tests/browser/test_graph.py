@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.ir import Add, Delay, Graph, Input, Linear, Node, Op, Signal, Value
+from snnir.ir import Add, Delay, FrozenDict, Graph, Input, Linear, Node, Op, Signal, Value
 from tests.browser.conftest import Opener
 from tests.browser.pictures import as_text, coarse, from_text, likeness
 from tests.helpers import dyadic, feed_forward, graph, lif_step, quiet_load, recurrent
@@ -217,7 +217,7 @@ def test_it_looks_as_it_looked(open_graph: Opener, pytestconfig: pytest.Config) 
 
 
 def test_hostile_names_stay_text(open_graph: Opener) -> None:
-    meta = snnir.ir.FrozenDict({HOSTILE: "<b>" + "x" * 100_000})
+    meta: FrozenDict[str | int | float | bool] = FrozenDict({HOSTILE: "<b>" + "x" * 100_000})
     nodes = {
         "input": Node("input", Input(Signal(snnir.Kind.SPIKES, (3,))), ()),
         HOSTILE: Node(HOSTILE, lif_step(), (Value("fc"),), metadata=meta),

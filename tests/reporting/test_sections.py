@@ -78,6 +78,7 @@ def test_items_are_those_of_what_was_built(
     assert list(shown) == list(first)
     assert [row[1] for row in shown.values()] == [item["state"] for item in first.values()]
     assert len(page.tables["stepping"]) == 1 + len(groups)
+    assert facts["meaning"]["on_the_target"] == {}
     kept = page.tables["losses"][-1]
     assert sum(int(row[-1]) for row in kept[1:]) == len(made.graph)
     passes = page.tables["passes"][0]
@@ -118,10 +119,15 @@ def test_a_target_that_replaces_a_neuron_changes_it(tmp_path: Path) -> None:
     ))  # fmt: skip
     object.__setattr__(made, "losses", loss)
     page, facts = saved(made, tmp_path / "out")
-    (group,) = facts["meaning"]["groups"]
-    assert group["items"]["on_the_target"] == {
-        "value": "is another neuron", "state": "changed", "by": "target 'numpy'",
-    }  # fmt: skip
+    changed = {"state": "changed", "by": "target 'numpy'"}
+    assert facts["meaning"]["on_the_target"] == {
+        "lif": {"value": "is another neuron", **changed},
+        "fc": {"value": "is another matrix", **changed},
+    }
+    assert page.tables["stepping"][-1][1:] == [
+        ["lif", "is another neuron", "changed", "target 'numpy'"],
+        ["fc", "is another matrix", "changed", "target 'numpy'"],
+    ]
     assert page.tables["losses"][-1][1:] == [
         ["approximate", "lif", "is another neuron", "12.50%", "1"],
         ["approximate", "fc", "is another matrix", "", "1"],
@@ -136,6 +142,18 @@ def test_precision_is_an_item_of_the_target(tmp_path: Path) -> None:
         made = snnir.compile(feed_forward(), "numpy", **options)
         page, _ = saved(made, tmp_path / state)
         assert page.items(0)["precision"][1] == state
+
+
+def test_a_chip_says_what_it_does_otherwise(corpus: Path, tmp_path: Path) -> None:
+    graph = quiet_load(corpus / "nmnist_cnn_sinabs.nir", semantics="sinabs")
+    made = snnir.compile(graph, "speck")
+    page, facts = saved(made, tmp_path / "out")
+    told = facts["meaning"]["on_the_target"]
+    assert set(told) == {entry.node for entry in made.losses.losses}
+    (group,) = facts["meaning"]["groups"]
+    assert set(group["nodes"]) <= set(told)
+    rows = {row[0]: row[1] for row in page.tables["stepping"][-1]}
+    assert "weights in 8 bits" in rows["1"]
 
 
 # --- Layers ---------------------------------------------------------------------------------------
