@@ -119,6 +119,7 @@ TOPICS = (
         (
             "compile", "Compiled", "run", "Result", "open_artefact", "populations", "semantics_of",
             "replacing", "read_array", "read_lasting", "encode", "lasting_states", "with_lasting",
+            "show_progress",
         ),
     ),
     Topic(
