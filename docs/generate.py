@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import fields
+from functools import cache, partial
 from pathlib import Path
 
 from site_pages.options import option_table, summary
@@ -11,7 +13,8 @@ from site_pages.options import option_table, summary
 from snnir.dynamics.models import MODELS
 from snnir.errors import CODES
 from snnir.explaining import entry
-from snnir.matrix import support_matrix
+from snnir.loss_report import LEVELS as LOSSES
+from snnir.matrix import Support, matrix_of, support_of
 from snnir.pipeline import LEVELS
 from snnir.presets import PRESETS
 from snnir.registry import BUILTIN, lookup
@@ -116,7 +119,7 @@ def semantics_page() -> str:
         choices = ", ".join(Stepping.CHOICES.get(item.name, ("any",)))
         parts.append(f"| `{item.name}` | `{item.default}` | {choices} |\n")
     doc = (Stepping.__doc__ or "").split("Attributes:")[1]
-    parts.append("\n```\n" + "\n".join(line[8:] for line in doc.strip("\n").splitlines()).rstrip())
+    parts.append("\n```text\n" + "\n".join(line[8:] for line in doc.strip("\n").splitlines()).rstrip())
     parts.append("\n```\n\n## Presets\n\n| name | dt | stepping | graph | source |\n")
     parts.append("| --- | --- | --- | --- | --- |\n")
     for preset in PRESETS.values():
@@ -171,9 +174,68 @@ empty folder that holds `examples/digits/digits.nir`; the messages are those tha
 """
 
 
+@cache
+def kept_by(target: str) -> tuple[Support, ...]:
+    """Return what a target keeps of every op and model."""
+    return tuple(support_of(target))
+
+
+def support_section(target: str) -> str:
+    """Return the table of what one target keeps: a row for every level and reason."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for kept in kept_by(target):
+        grouped.setdefault((kept.level, _reason(kept)), []).append(f"`{kept.op}`")
+    lines = ["| | ops and models | why |", "| --- | --- | --- |"]
+    for level in LOSSES:
+        for (own, why), ops in grouped.items():
+            if own == level:
+                lines.append(f"| {level} | {', '.join(ops)} | {why} |")
+    return "\n".join(lines)
+
+
+#: What belongs to the example rather than to the op: names, measured amounts.
+_OF_THE_EXAMPLE = (
+    (r" \(errors[^)]*\)|, by up to [\d.]+|, off by [^;]* at most", ""),
+    (r"(answers to events) [\d.]+ % off", r"\1 differ"),
+    (r" is [\d.]+ % off", " differs"),
+    (r", from -?[\d.]+ to [\d.]+, and cut off there", " and cut off at both ends"),
+    (r"reads 'before'", "reads a population"),
+    (r"is a neuron '\w+',", "is a neuron"),
+    (r" \('\w+'\)$", ""),
+    (r"^has shape \[[^\]]*\];", "has several axes;"),
+    (r"the step program '\w+'", "a program of its own"),
+)
+
+
+def _reason(kept: Support) -> str:
+    """Return why an op is not exact, without what belongs to the example alone."""
+    why = kept.why
+    for pattern, text in _OF_THE_EXAMPLE:
+        why = re.sub(pattern, text, why)
+    name = re.escape(kept.op.removeprefix("step (").rstrip(")"))
+    why = re.sub(rf"\b(?:(?:op|model) )?'{name}'|\bop {name}\b|'{name}'", "it", why)
+    return re.sub(r"\bmodel 'lif'", "it", why).replace("|", "\\|")
+
+
+def options_section(target: str) -> str:
+    """Return the table of a target's options."""
+    table = option_table(lookup("targets", target, "SNN503"))
+    return table.rstrip() or "It has no options."
+
+
+_PART = re.compile(r"(<!-- (support|options): ([a-z0-9]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MAKERS = {"support": support_section, "options": options_section}
+
+
+def with_parts(name: str) -> str:
+    """Return a page with its generated parts as they should be."""
+    text = (HERE / name).read_text("utf-8")
+    return _PART.sub(lambda m: f"{m[1]}\n{_MAKERS[m[2]](m[3])}\n\n{m[4]}", text)
+
+
 def support_page() -> str:
     """Return the table of what every target keeps of every op."""
-    rows = support_matrix()
+    rows = matrix_of({name: kept_by(name) for name in sorted(BUILTIN["targets"])})
     marks = {
         "exact": "exact", "exact in real arithmetic": "real", "approximate": "approx",
         "refused": "–",
@@ -196,6 +258,16 @@ every input, rounding included. `real`: exact in real arithmetic, that is, anoth
 sums in another order, or take numbers below 1.2e-38 for 0. `approx`: approximated, with what is
 lost. `–`: refused, with the reason. For chips, whose streams begin and end in neurons, it stands
 between populations.
+
+Each target's page says why, and each frontend's what it reads. In:
+[NIR](nir.md), [`.snnir`](snnir-file.md), [MLIR](mlir.md), [torch modules](torch.md) of
+[snnTorch](snntorch.md), [Sinabs](sinabs.md), [SpikingJelly](spikingjelly.md) and [Norse](norse.md),
+[step functions in torch](export.md) and in [JAX](jax.md), [jaxsnn](jaxsnn.md),
+[BindsNET](bindsnet.md). Out:
+[bss2](bss2.md), [events](events.md), [ipu](ipu.md), [jaxsnn](jaxsnn.md), [mlir](mlir-code.md),
+[native](native.md), [nir](nir.md), [norse](norse.md), [numpy](numpy.md), [sinabs](sinabs.md),
+[snnir](snnir-file.md), [snntorch](snntorch.md), [speck](speck.md), [spikingjelly](spikingjelly.md),
+[torch](torch-target.md), [xla](xla.md), [xylo](xylo.md).
 
 """
 
@@ -431,11 +503,17 @@ Means over 10 trainings on digits under noise, 540 test pictures each (the netwo
 
 """
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "semantics.md": semantics_page,
     "errors.md": errors_page,
     "support.md": support_page,
     "passes.md": passes_page,
+}
+
+PAGES |= {
+    path.name: partial(with_parts, path.name)
+    for path in sorted(HERE.glob("*.md"))
+    if path.name not in PAGES and _PART.search(path.read_text("utf-8"))
 }
 
 if __name__ == "__main__":

@@ -233,11 +233,13 @@ class IpuCompiled(Compiled):
         """Run the program in the emulator from rest, and return what it measured as well.
 
         Raises:
-            SnnirError: SNN503 if there is no compiler, SNN502 if the program breaks a rule.
+            SnnirError: SNN601 if the inputs do not fit, SNN503 if there is no compiler, SNN502 if
+                the program breaks a rule.
         """
         try:
             with progress("compiling the program and emulating the IPU"):
-                return emulate(self._folder, self.facts, inputs, record)
+                given = check_inputs(inputs, self.graph.inputs)
+                return emulate(self._folder, self.facts, given, record)
         except NoCompiler as problem:
             raise error("SNN503", f"target 'ipu': {problem}") from None
         except Failed as problem:
