@@ -120,7 +120,6 @@ TOPICS = (
             "compile", "Compiled", "run", "Result", "open_artefact", "populations",
             "membranes", "semantics_of",
             "replacing", "read_array", "read_lasting", "encode", "lasting_states", "with_lasting",
-            "show_progress",
         ),
     ),
     Topic(
