@@ -13,4 +13,5 @@ NOT_RUN = {
     "sets up": 8,  # clones or installs; a test of the packages does
     "needs several machines": 1,
     "needs LLVM's tools": 1,
+    "run by tests/error_index": 80,  # made of the examples that they run
 }
