@@ -71,6 +71,39 @@ _NOTES = """
   the start of a step, threshold and reset are at its end. It ignores w_in and r; the preset has r.
 """
 
+_ORIGINS = """
+## Given, assumed, changed
+
+A graph remembers of every attribute of stepping where it is from, in `graph.provenance.origins`:
+
+| state | means |
+| --- | --- |
+| given | the file, the live model, an option or a preset that was asked for says so |
+| assumed | nobody did, and a default was taken: `exact`, a preset's own dt, float32 |
+| changed | a repair, a choice over what the file says, or a pass replaced what was there |
+| unknown | nobody recorded it, as for a graph that was built by hand |
+
+Readers record it; `discretize` adds the number format; the pass manager compares every neuron
+before and after a pass and records what differs, so that a pass, one of your own too, need not.
+Nodes that a pass renames keep what is known of them. `.snnir` files and the text form have the
+origins, MLIR does not. The report, the manifest and `snnir inspect --format json` show them
+(`meaning`), neurons with equal items together; what an edit by hand changed shows as changed by
+nobody.
+
+<!-- file: digits.nir from examples/digits/digits.nir -->
+
+```python
+import snnir
+
+graph = snnir.load("digits.nir", integrator="euler", compare="ge")
+built = graph.apply("discretize,declare-inputs,fuse-linear,quantize{bits=4}")
+for group in snnir.meaning_of(built)["groups"]:
+    print(group["nodes"])
+    for name in ("integrator", "fire", "reset_timing", "number_format"):
+        print(f"  {name}: {group['items'][name]}")
+```
+"""
+
 
 def semantics_page() -> str:
     """Return the page on stepping."""
@@ -91,7 +124,7 @@ def semantics_page() -> str:
     parts.append("| --- | --- | --- | --- | --- |\n")
     for preset in PRESETS.values():
         parts.append(_row(preset))
-    return "".join([*parts, _NOTES, _COUPLED])
+    return "".join([*parts, _NOTES, _ORIGINS, _COUPLED])
 
 
 def _row(preset: Semantics) -> str:
@@ -270,6 +303,7 @@ np.savez("x.npz", pixels=x)
 ```bash
 snnir opt model.nir --passes discretize,fold-batchnorm,fuse-linear -o out.snnir
 snnir opt model.nir --passes discretize,cse,fuse-linear -o - --timing   # what each took and changed
+snnir opt model.nir --passes discretize,cse,fuse-linear -o - --changes  # nodes before and after
 snnir compile model.nir --target torch -O2 -o out
 snnir compile model.nir --passes discretize,declare-inputs,quantize --calibrate x.npz \\
     --allow-lossy -o whole

@@ -179,4 +179,6 @@ def test_exceptions_are_counted() -> None:
         if "not run" in block.marks
     )
     assert set(found) <= set(NOT_RUN), "reasons that tests/docs/not_run.py does not know"
+    for folder in re.findall(r"tests/\w+", " ".join(found)):
+        assert list((ROOT / folder).rglob("test_*.py")), f"{folder} has no tests"
     assert all(found[reason] <= number for reason, number in NOT_RUN.items()), found

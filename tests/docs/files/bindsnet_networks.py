@@ -6,4 +6,4 @@ from importlib.machinery import PathFinder
 _found = PathFinder.find_spec("bindsnet", [path for path in sys.path if "site-packages" in path])
 __path__ = list((_found and _found.submodule_search_locations) or ())
 
-import bindsnet.network  # noqa: E402, F401  (the other modules import each other in a circle)
+import bindsnet.network  # noqa: F401  (the other modules import each other in a circle)
