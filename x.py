@@ -63,6 +63,7 @@ TEST = Stage(
 )
 DOCS = Stage("docs", "what builds the documentation", (("-e", f"{ROOT}[docs]"),))
 NOTEBOOKS = Stage("notebooks", "what executes notebooks", (("-e", f"{ROOT}[notebooks]"),))
+BROWSER = Stage("browser", "what drives a browser", (("-e", f"{ROOT}[browser]"),))
 # torch comes first, so that no other package chooses one; sinabs and norse pin an old nir.
 TORCH = Stage("torch", "torch", (("torch==2.13.0",),))
 FRAMEWORKS = (
@@ -306,6 +307,36 @@ def set_up_oracle() -> None:
     write(stamp("samna"), key)
 
 
+def set_up_browser() -> None:
+    """Install what the tests open pages with; find a Chromium, or on a CI machine install one."""
+    if not install(BROWSER):
+        say("WARNING: the tests in a browser are skipped")
+        return
+    if chromium():
+        return
+    if os.environ.get("CI") and shutil.which("apt-get") and is_root():
+        say("installing Debian's chromium")
+        quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+        packages = ["install", "-y", "--no-install-recommends", "chromium"]
+        problem = first_failure([[*quiet, "update"], [*quiet, *packages]])
+        if problem:
+            say(problem)
+    if not chromium():
+        say("WARNING: no Chromium on the PATH, nor in SNNIR_CHROMIUM; its tests are skipped")
+
+
+def chromium() -> str:
+    """Return the browser the tests will find, or nothing; see tests/browser/conftest.py."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    given = os.environ.get("SNNIR_CHROMIUM")
+    return next(filter(None, map(shutil.which, (given,) if given else names)), "")
+
+
+def is_root() -> bool:
+    """Whether this process may install packages of the system."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 def pythons_3_10() -> "list[str]":
     """Return commands that may be a Python 3.10."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
@@ -335,6 +366,7 @@ def test(options: argparse.Namespace, rest: "list[str]") -> int:
         return pytest("-m", "not slow and not framework", *rest)
     set_up_frameworks()
     set_up_oracle()
+    set_up_browser()
     if not install(DOCS):
         say("WARNING: the documentation is not built")
     if not install(NOTEBOOKS):

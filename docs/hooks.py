@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def _copies() -> dict[str, str]:
     """Return pages outside of this folder: from the file's path to the page in the site."""
     found = {
-        "README.md": "index.md",
+        "README.md": "readme.md",
         "CHANGELOG.md": "changelog.md",
         "CONTRIBUTING.md": "contributing.md",
         "examples/README.md": "examples/index.md",
