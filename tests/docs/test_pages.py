@@ -21,7 +21,13 @@ from tests.helpers import ROOT
 #: Pages whose blocks are still to be made runnable.
 PENDING = {path.name for path in (ROOT / "tests" / "docs" / "pending").glob("*")}
 
-NAMES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "examples/README.md", "examples/*/README.md")
+NAMES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/**/*.md",
+    "examples/README.md",
+    "examples/*/README.md",
+)
 PATHS = sorted({path for name in NAMES for path in ROOT.glob(name)})
 _SCRIPT = """#!/bin/sh
 exec '{python}' {arguments} "$@"
