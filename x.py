@@ -12,9 +12,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import IO, NamedTuple, NoReturn
 
 OLDEST, NEWEST = (3, 10), (3, 13)
 
@@ -64,6 +65,8 @@ TEST = Stage(
 )
 RELEASE = Stage("release", "what checks a release", (("-e", f"{ROOT}[release]"),))
 DOCS = Stage("docs", "what builds the documentation", (("-e", f"{ROOT}[docs]"),))
+BROWSER = Stage("browser", "what drives a browser", (("-e", f"{ROOT}[browser]"),))
+NOTEBOOKS = Stage("notebooks", "what executes notebooks", (("-e", f"{ROOT}[notebooks]"),))
 # torch comes first, so that no other package chooses one; sinabs and norse pin an old nir.
 TORCH = Stage("torch", "torch", (("torch==2.13.0",),))
 FRAMEWORKS = (
@@ -326,6 +329,36 @@ def set_up_oracle() -> None:
     write(stamp("samna"), key)
 
 
+def set_up_browser() -> None:
+    """Install what the tests open pages with; find a Chromium, or on a CI machine install one."""
+    if not install(BROWSER):
+        say("WARNING: the tests in a browser are skipped")
+        return
+    if chromium():
+        return
+    if os.environ.get("CI") and shutil.which("apt-get") and is_root():
+        say("installing Debian's chromium")
+        quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+        packages = ["install", "-y", "--no-install-recommends", "chromium"]
+        problem = first_failure([[*quiet, "update"], [*quiet, *packages]])
+        if problem:
+            say(problem)
+    if not chromium():
+        say("WARNING: no Chromium on the PATH, nor in SNNIR_CHROMIUM; its tests are skipped")
+
+
+def chromium() -> str:
+    """Return the browser the tests will find, or nothing; see tests/browser/conftest.py."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    given = os.environ.get("SNNIR_CHROMIUM")
+    return next(filter(None, map(shutil.which, (given,) if given else names)), "")
+
+
+def is_root() -> bool:
+    """Whether this process may install packages of the system."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 def pythons_3_10() -> "list[str]":
     """Return commands that may be a Python 3.10."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
@@ -353,11 +386,16 @@ def test(options: argparse.Namespace, rest: "list[str]") -> int:
     set_up(TEST)
     if options.fast:
         return pytest("-m", "not slow and not framework", *rest)
+    checks = {name: beside(name) for name in ("lint", "types")}  # while packages are fetched
     set_up_frameworks()
     set_up_oracle()
+    set_up_browser()
     if not install(DOCS):
         say("WARNING: the documentation is not built")
-    results = {"lint": check_lint(), "types": check_types(), "pytest": pytest(*rest)}
+    if not install(NOTEBOOKS):
+        say("WARNING: the notebooks are not executed")
+    results = {name: result_of(check) for name, check in checks.items()}
+    results["pytest"] = pytest(*rest)
     for name, code in results.items():
         say(f"{name}: {'failed' if code else 'passed'}")
     return max(results.values(), key=abs)
@@ -390,6 +428,14 @@ def bench(options: argparse.Namespace, rest: "list[str]") -> int:
     set_up(TEST)
     set_up_frameworks()
     return call(str(scripts[options.name]), *rest, here=True)
+
+
+def notebooks(_: argparse.Namespace, rest: "list[str]") -> int:
+    """Execute the notebooks in examples/notebooks/, or those named, and keep what they print."""
+    set_up(CORE)
+    set_up_frameworks()
+    set_up(NOTEBOOKS)
+    return call(str(ROOT / "examples" / "notebooks" / "execute.py"), *rest)
 
 
 def release(options: argparse.Namespace, _: "list[str]") -> int:
@@ -443,6 +489,23 @@ def clean(_: argparse.Namespace, __: "list[str]") -> int:
     for path in found:
         remove(path)
     return 0
+
+
+def beside(job: str) -> "tuple[subprocess.Popen[str], IO[str]]":
+    """Start a job beside this one; what it prints is kept."""
+    kept = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  (closed by result_of)
+    command = [sys.executable, str(ROOT / "x.py"), job]
+    return subprocess.Popen(command, stdout=kept, stderr=kept, text=True), kept
+
+
+def result_of(started: "tuple[subprocess.Popen[str], IO[str]]") -> int:
+    """Wait for a job that was started beside, print what it printed, and return its exit code."""
+    process, kept = started
+    code = process.wait()
+    with kept:
+        kept.seek(0)
+        print(kept.read(), end="", flush=True)
+    return code
 
 
 def check_lint() -> int:
@@ -516,11 +579,12 @@ JOBS = {
     "types": types,
     "fmt": fmt,
     "bench": bench,
+    "notebooks": notebooks,
     "release": release,
     "docs": docs,
     "clean": clean,
 }
-FORWARDING = {"demo", "test", "bench"}
+FORWARDING = {"demo", "test", "bench", "notebooks"}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -528,8 +592,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="x.py",
         description="Set up snnir and run one of its jobs. Everything is installed into .venv.",
-        epilog="Further arguments of demo, bench and test go to the script and to pytest: "
-        "x.py test -k neuron; after -- also those that x.py itself knows.",
+        epilog="Further arguments of demo, bench and notebooks go to the script, those of test to "
+        "pytest: x.py test -k neuron; after -- also those that x.py itself knows.",
         allow_abbrev=False,
     )
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import fields
+from functools import cache, partial
 from pathlib import Path
 
 from site_pages.options import option_table, summary
@@ -11,7 +13,8 @@ from site_pages.options import option_table, summary
 from snnir.dynamics.models import MODELS
 from snnir.errors import CODES
 from snnir.explaining import entry
-from snnir.matrix import support_matrix
+from snnir.loss_report import LEVELS as LOSSES
+from snnir.matrix import Support, matrix_of, support_of
 from snnir.pipeline import LEVELS
 from snnir.presets import PRESETS
 from snnir.registry import BUILTIN, lookup
@@ -68,6 +71,39 @@ _NOTES = """
   the start of a step, threshold and reset are at its end. It ignores w_in and r; the preset has r.
 """
 
+_ORIGINS = """
+## Given, assumed, changed
+
+A graph remembers of every attribute of stepping where it is from, in `graph.provenance.origins`:
+
+| state | means |
+| --- | --- |
+| given | the file, the live model, an option or a preset that was asked for says so |
+| assumed | nobody did, and a default was taken: `exact`, a preset's own dt, float32 |
+| changed | a repair, a choice over what the file says, or a pass replaced what was there |
+| unknown | nobody recorded it, as for a graph that was built by hand |
+
+Readers record it; `discretize` adds the number format; the pass manager compares every neuron
+before and after a pass and records what differs, so that a pass, one of your own too, need not.
+Nodes that a pass renames keep what is known of them. `.snnir` files and the text form have the
+origins, MLIR does not. The report, the manifest and `snnir inspect --format json` show them
+(`meaning`), neurons with equal items together; what an edit by hand changed shows as changed by
+nobody.
+
+<!-- file: digits.nir from examples/digits/digits.nir -->
+
+```python
+import snnir
+
+graph = snnir.load("digits.nir", integrator="euler", compare="ge")
+built = graph.apply("discretize,declare-inputs,fuse-linear,quantize{bits=4}")
+for group in snnir.meaning_of(built)["groups"]:
+    print(group["nodes"])
+    for name in ("integrator", "fire", "reset_timing", "number_format"):
+        print(f"  {name}: {group['items'][name]}")
+```
+"""
+
 
 def semantics_page() -> str:
     """Return the page on stepping."""
@@ -83,12 +119,14 @@ def semantics_page() -> str:
         choices = ", ".join(Stepping.CHOICES.get(item.name, ("any",)))
         parts.append(f"| `{item.name}` | `{item.default}` | {choices} |\n")
     doc = (Stepping.__doc__ or "").split("Attributes:")[1]
-    parts.append("\n```\n" + "\n".join(line[8:] for line in doc.strip("\n").splitlines()).rstrip())
+    parts.append(
+        "\n```text\n" + "\n".join(line[8:] for line in doc.strip("\n").splitlines()).rstrip()
+    )
     parts.append("\n```\n\n## Presets\n\n| name | dt | stepping | graph | source |\n")
     parts.append("| --- | --- | --- | --- | --- |\n")
     for preset in PRESETS.values():
         parts.append(_row(preset))
-    return "".join([*parts, _NOTES, _COUPLED])
+    return "".join([*parts, _NOTES, _ORIGINS, _COUPLED])
 
 
 def _row(preset: Semantics) -> str:
@@ -138,9 +176,68 @@ empty folder that holds `examples/digits/digits.nir`; the messages are those tha
 """
 
 
+@cache
+def kept_by(target: str) -> tuple[Support, ...]:
+    """Return what a target keeps of every op and model."""
+    return tuple(support_of(target))
+
+
+def support_section(target: str) -> str:
+    """Return the table of what one target keeps: a row for every level and reason."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for kept in kept_by(target):
+        grouped.setdefault((kept.level, _reason(kept)), []).append(f"`{kept.op}`")
+    lines = ["| | ops and models | why |", "| --- | --- | --- |"]
+    for level in LOSSES:
+        for (own, why), ops in grouped.items():
+            if own == level:
+                lines.append(f"| {level} | {', '.join(ops)} | {why} |")
+    return "\n".join(lines)
+
+
+#: What belongs to the example rather than to the op: names, measured amounts.
+_OF_THE_EXAMPLE = (
+    (r" \(errors[^)]*\)|, by up to [\d.]+|, off by [^;]* at most", ""),
+    (r"(answers to events) [\d.]+ % off", r"\1 differ"),
+    (r" is [\d.]+ % off", " differs"),
+    (r", from -?[\d.]+ to [\d.]+, and cut off there", " and cut off at both ends"),
+    (r"reads 'before'", "reads a population"),
+    (r"is a neuron '\w+',", "is a neuron"),
+    (r" \('\w+'\)$", ""),
+    (r"^has shape \[[^\]]*\];", "has several axes;"),
+    (r"the step program '\w+'", "a program of its own"),
+)
+
+
+def _reason(kept: Support) -> str:
+    """Return why an op is not exact, without what belongs to the example alone."""
+    why = kept.why
+    for pattern, text in _OF_THE_EXAMPLE:
+        why = re.sub(pattern, text, why)
+    name = re.escape(kept.op.removeprefix("step (").rstrip(")"))
+    why = re.sub(rf"\b(?:(?:op|model) )?'{name}'|\bop {name}\b|'{name}'", "it", why)
+    return re.sub(r"\bmodel 'lif'", "it", why).replace("|", "\\|")
+
+
+def options_section(target: str) -> str:
+    """Return the table of a target's options."""
+    table = option_table(lookup("targets", target, "SNN503"))
+    return table.rstrip() or "It has no options."
+
+
+_PART = re.compile(r"(<!-- (support|options): ([a-z0-9]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MAKERS = {"support": support_section, "options": options_section}
+
+
+def with_parts(name: str) -> str:
+    """Return a page with its generated parts as they should be."""
+    text = (HERE / name).read_text("utf-8")
+    return _PART.sub(lambda m: f"{m[1]}\n{_MAKERS[m[2]](m[3])}\n\n{m[4]}", text)
+
+
 def support_page() -> str:
     """Return the table of what every target keeps of every op."""
-    rows = support_matrix()
+    rows = matrix_of({name: kept_by(name) for name in sorted(BUILTIN["targets"])})
     marks = {
         "exact": "exact", "exact in real arithmetic": "real", "approximate": "approx",
         "refused": "–",
@@ -163,6 +260,16 @@ every input, rounding included. `real`: exact in real arithmetic, that is, anoth
 sums in another order, or take numbers below 1.2e-38 for 0. `approx`: approximated, with what is
 lost. `–`: refused, with the reason. For chips, whose streams begin and end in neurons, it stands
 between populations.
+
+Each target's page says why, and each frontend's what it reads. In:
+[NIR](nir.md), [`.snnir`](snnir-file.md), [MLIR](mlir.md), [torch modules](torch.md) of
+[snnTorch](snntorch.md), [Sinabs](sinabs.md), [SpikingJelly](spikingjelly.md) and [Norse](norse.md),
+[step functions in torch](export.md) and in [JAX](jax.md), [jaxsnn](jaxsnn.md),
+[BindsNET](bindsnet.md). Out:
+[bss2](bss2.md), [events](events.md), [ipu](ipu.md), [jaxsnn](jaxsnn.md), [mlir](mlir-code.md),
+[native](native.md), [nir](nir.md), [norse](norse.md), [numpy](numpy.md), [sinabs](sinabs.md),
+[snnir](snnir-file.md), [snntorch](snntorch.md), [speck](speck.md), [spikingjelly](spikingjelly.md),
+[torch](torch-target.md), [xla](xla.md), [xylo](xylo.md).
 
 """
 
@@ -187,18 +294,46 @@ The graph is verified after each pass, and what a pass promises is kept: *exact*
 or membrane changes), *exact in real arithmetic* (only the order of rounding does; the weights it
 computes round once), or *approximate* (spikes may change; refused without `--allow-lossy`). What
 was not exact is in the manifest of the artefact.
+<!-- needs: torch -->
+<!-- file: model.nir from examples/digits/digits.nir -->
+<!-- prepare:
+import numpy as np
+x = np.float32(np.random.default_rng(0).random((20, 4, 64)) < 0.2)
+np.savez("x.npz", pixels=x)
+-->
 
+```bash
+snnir opt model.nir --passes discretize,fold-batchnorm,fuse-linear -o out.snnir
+snnir opt model.nir --passes discretize,cse,fuse-linear -o - --timing   # what each took and changed
+snnir opt model.nir --passes discretize,cse,fuse-linear -o - --changes  # nodes before and after
+snnir compile model.nir --target torch -O2 -o out
+snnir compile model.nir --passes discretize,declare-inputs,quantize --calibrate x.npz \\
+    --allow-lossy -o whole
 ```
-snnir opt model.nir --semantics sinabs --passes discretize,fold-batchnorm,fuse-linear -o out.snnir
-snnir opt model.nir … --passes PIPELINE --timing              # what each pass took and changed
-snnir opt model.nir … --passes PIPELINE --bisect              # the first pass that changes spikes
-snnir compile model.nir … --target torch -O2 -o out
-snnir compile model.nir … --passes declare-inputs,quantize --calibrate x.npz --allow-lossy -o out
+
+The first pass that changes spikes is found by
+
+<!-- fails: pass 2 -->
+```console
+$ snnir opt model.nir --passes discretize,quantize --bisect
+pass 2, 'quantize': … of … spikes of 'hidden' differ
 ```
+
+and in Python, on inputs of one's own, by `snnir.bisect`:
 
 ```python
-g = g.apply("fold-batchnorm,fuse-linear,quantize{bits=8}")
-snnir.bisect(g, "cse,quantize{bits=6}", {"input": x})  # Guilty(number=2, what="12 of …")
+import numpy as np
+import snnir
+
+g = snnir.load("model.nir").apply("discretize,declare-inputs")
+x = np.load("x.npz")["pixels"]  # spikes [T, B, *shape]
+q = g.apply("fold-batchnorm,fuse-linear,quantize{bits=8}")
+print(snnir.bisect(g, "cse,quantize{bits=6}", {"pixels": x}))
+```
+
+<!-- output -->
+```text
+Guilty(number=2, …
 ```
 
 The levels, `-O1` by default:
@@ -263,10 +398,17 @@ are used and lets gradients through (straight through; those of spikes are the s
 to the threshold), so that it fires exactly as the graph that `update` returns:
 
 ```python
+import torch
+
 q = g.apply("quantize{bits=2}")
 net = snnir.to_torch(q, start=g)  # real weights of g, rounded to -1, 0, 1 units
-train(net)
-q = snnir.update(q, net)  # XOR 0 against net
+optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+labels = torch.tensor([0, 1, 2, 3])
+loss = torch.nn.functional.cross_entropy(net(torch.tensor(x)).sum(0), labels)
+loss.backward()
+optimiser.step()  # and so on
+q = snnir.update(q, net)
+assert np.array_equal(snnir.run(q, x).output, net(torch.tensor(x)).detach())  # every spike
 ```
 
 On the digits classifier 30 steps on 120 images take weights of three levels from 40 % to over 85 %
@@ -300,10 +442,17 @@ dense matrices. Prune and quantise first: `prune{amount=0.98},quantize,sparsify`
 
 `ann2snn` turns a network of rectifiers, read by `from_torch`, into integrate-and-fire neurons:
 
-```
+```python
+from torch.nn import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
+
+ann = Sequential(
+    Conv2d(1, 4, 3, bias=False), BatchNorm2d(4), ReLU(), Flatten(), Linear(4 * 26 * 26, 10)
+).eval()
+pictures = np.float32(np.random.default_rng(0).random((8, 1, 28, 28)))  # [B, *shape]
+np.savez("pictures.npz", input=pictures[None])
 g = snnir.from_torch(ann, (1, 28, 28))
-g = g.apply('fold-batchnorm,ann2snn{steps=16,calibrate="x.npz"},fuse-linear')
-y = snnir.compile(g, "torch").run(np.repeat(x[None], 16, axis=0)).output.mean(axis=0)
+g = g.apply('fold-batchnorm,ann2snn{steps=16,calibrate="pictures.npz"},fuse-linear')
+y = snnir.compile(g, "torch").run(np.repeat(pictures[None], 16, axis=0)).output.mean(axis=0)
 ```
 
 The modes `max`, `percentile` and `factor`, per layer or channel, give the scales of SpikingJelly's
@@ -356,11 +505,17 @@ Means over 10 trainings on digits under noise, 540 test pictures each (the netwo
 
 """
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "semantics.md": semantics_page,
     "errors.md": errors_page,
     "support.md": support_page,
     "passes.md": passes_page,
+}
+
+PAGES |= {
+    path.name: partial(with_parts, path.name)
+    for path in sorted(HERE.glob("*.md"))
+    if path.name not in PAGES and _PART.search(path.read_text("utf-8"))
 }
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from mkdocs.structure.pages import Page
 from site_pages.api import api_pages
 from site_pages.cli import cli_page
 from site_pages.links import Places, rewrite, without_comments
+from site_pages.notebooks import notebook_page
 
 _LOG = logging.getLogger("mkdocs.hooks.snnir")
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,13 +26,20 @@ ROOT = Path(__file__).resolve().parent.parent
 def _copies() -> dict[str, str]:
     """Return pages outside of this folder: from the file's path to the page in the site."""
     found = {
-        "README.md": "index.md",
+        "README.md": "readme.md",
         "CHANGELOG.md": "changelog.md",
         "CONTRIBUTING.md": "contributing.md",
+        "examples/README.md": "examples/index.md",
     }
     for path in sorted((ROOT / "examples").glob("*/README.md")):
         found[path.relative_to(ROOT).as_posix()] = f"examples/{path.parent.name}.md"
     return found
+
+
+def _notebooks() -> dict[str, str]:
+    """Return the notebooks: from the file's path to the page in the site."""
+    found = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+    return {path.relative_to(ROOT).as_posix(): f"notebooks/{path.stem}.md" for path in found}
 
 
 def _own() -> list[str]:
@@ -50,6 +58,7 @@ def _made() -> dict[str, str]:
     index = f"# Decisions\n\nWhy snnir is built like this.\n\n{decisions}"
     return {
         **{name: (ROOT / path).read_text("utf-8") for path, name in _copies().items()},
+        **{name: notebook_page(ROOT / path) for path, name in _notebooks().items()},
         **api_pages(),
         "cli.md": cli_page(),
         "decisions/index.md": index.replace("../docs/decisions/", ""),
@@ -64,7 +73,7 @@ def _title(text: str) -> str:
 
 def _places(config: MkDocsConfig) -> Places:
     pages = {f"docs/{name}": name for name in _own()}
-    for path, name in _copies().items():
+    for path, name in {**_copies(), **_notebooks()}.items():
         pages[path] = name
         if path.startswith("examples/"):
             pages[path.removesuffix("/README.md")] = name

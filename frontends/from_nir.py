@@ -12,6 +12,7 @@ from snnir.errors import SnnirError, error
 from snnir.frontends.nir_build import build
 from snnir.frontends.nir_hdf5 import read_raw
 from snnir.frontends.nir_notes import Notes
+from snnir.frontends.nir_origins import file_origins
 from snnir.frontends.nir_ports import complete_ports
 from snnir.frontends.nir_quirks import apply_quirks
 from snnir.frontends.nir_record import FileRecord, restore_names
@@ -21,6 +22,7 @@ from snnir.ir.graph import Graph, Provenance
 from snnir.ir.neuron import Neuron
 from snnir.memory import collection_paused
 from snnir.presets import DEFAULT, preset
+from snnir.semantic_items import Choice, deciding
 from snnir.semantics import Semantics
 
 
@@ -62,7 +64,7 @@ def _load(
     notes = Notes(str(path), repair)
     raw, version = read_raw(path)
     record = FileRecord.of(raw, notes)
-    chosen = _semantics(semantics, options, record, notes)
+    choice = _semantics(semantics, options, record, notes)
     if record.holds:
         restore_names(raw, notes)
     flat = flatten(raw, notes)
@@ -70,8 +72,8 @@ def _load(
     complete_ports(flat, notes)
     if notes.errors:
         notes.settle()
-    chosen = choose_dt(flat, chosen, dt, record, notes)
-    insert_delays(flat, chosen, record, notes)
+    chosen, origin_of_dt = choose_dt(flat, choice.semantics, dt, record, notes)
+    loops = insert_delays(flat, chosen, record, notes)
     graph = build(flat, chosen, record, notes)
     if notes.errors:
         notes.settle()
@@ -80,9 +82,10 @@ def _load(
         graph = apply_quirks(graph, chosen, notes)
         neurons = (node.op for node in graph.nodes.values())
         offset = chosen.offset_for({op.model for op in neurons if isinstance(op, Neuron)})
-    provenance = Provenance(path.name, _digest(path), notes.settle())
-    name = record.name or path.stem
-    graph = replace(graph, provenance=provenance, record_offset=offset, name=name)
+    graph = replace(graph, record_offset=offset, name=record.name or path.stem)
+    origins = file_origins(graph, flat, record, choice, origin_of_dt, loops, notes)
+    provenance = Provenance(path.name, _digest(path), notes.settle(), origins)
+    graph = replace(graph, provenance=provenance)
     try:
         return graph.verify()
     except SnnirError as failure:
@@ -94,10 +97,10 @@ def _semantics(
     options: Mapping[str, Any],
     record: FileRecord,
     notes: Notes,
-) -> Semantics:
+) -> Choice:
     named = semantics is not None or bool(options)
-    chosen = semantics if isinstance(semantics, Semantics) else preset(semantics or DEFAULT)
-    chosen = chosen.with_options(options)
+    base = semantics if isinstance(semantics, Semantics) else preset(semantics or DEFAULT)
+    chosen = base.with_options(options)
     if record.present and named:
         notes.assume(f"the file's own semantics are overridden by '{chosen.name}'")
         record.discard()
@@ -109,7 +112,7 @@ def _semantics(
             f"({chosen.stepping.describe()}); choose with --semantics",
             code="SNN301",
         )
-    return chosen
+    return Choice(chosen, semantics is not None, deciding(base, options))
 
 
 def _check_version(version: str, notes: Notes) -> None:

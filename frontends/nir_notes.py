@@ -14,11 +14,13 @@ class Notes:
     Attributes:
         source: Name of the file.
         repair: Whether repairs that change what the file says may be applied.
+        repairs: Those that were: node, what was found, what was done.
     """
 
     source: str
     repair: bool = False
     errors: list[Diagnostic] = field(default_factory=list)
+    repairs: list[tuple[str, str, str]] = field(default_factory=list)
     _assumed: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _repaired: list[Diagnostic] = field(default_factory=list)
 
@@ -32,6 +34,7 @@ class Notes:
         """Return True if the repair may be applied; else record the error that offers it."""
         if self.repair:
             text = f"{message}; repaired: {repair}"
+            self.repairs.append((node or "", message, repair))
             self._repaired.append(Diagnostic("SNN109", text, node=node, source=self.source))
             return True
         self.fail(code, message, node, f"--repair would {repair}")

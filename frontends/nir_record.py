@@ -17,6 +17,9 @@ from snnir.frontends.nir_hdf5 import RawNode
 from snnir.frontends.nir_notes import Notes
 from snnir.nir_keys import KEY, PARAMS, VERSION
 
+#: What origins say of what this record gives.
+RECORD = "the record in the file"
+
 
 @dataclass
 class FileRecord:

@@ -12,8 +12,9 @@ from snnir.errors import error
 from snnir.frontends.nir_hdf5 import RawNode
 from snnir.frontends.nir_nodes import LONGEST_DELAY, NEURONS
 from snnir.frontends.nir_notes import Notes
-from snnir.frontends.nir_record import FileRecord, node_record
+from snnir.frontends.nir_record import RECORD, FileRecord, node_record
 from snnir.frontends.nir_structure import Flat, feedback_edges
+from snnir.ir.origins import Origin
 from snnir.semantics import Semantics
 
 #: Type of the nodes inserted for recurrent delays.
@@ -35,8 +36,10 @@ _LINEAR_MAPS = (
 
 def choose_dt(
     flat: Flat, semantics: Semantics, dt: float | None, record: FileRecord, notes: Notes
-) -> Semantics:
+) -> tuple[Semantics, Origin]:
     """Return the semantics with the dt that holds: the caller's, the file's, or the preset's.
+
+    The second result says which.
 
     A preset's default longer than the shortest time constant cannot be meant (the platforms then
     expect the caller to pass dt); 1e-4 s is taken instead, with a warning.
@@ -44,9 +47,12 @@ def choose_dt(
     if dt is not None:
         if not (np.isfinite(dt) and dt > 0):
             raise error("SNN303", f"dt is {dt}, must be a positive number of seconds")
-        return replace(semantics, dt=float(dt))
+        asked = Origin(float(dt), Origin.GIVEN, "option 'dt'")
+        if record.dt is not None and record.dt != dt:
+            asked = Origin(record.dt).changed(float(dt), asked.by)
+        return replace(semantics, dt=float(dt)), asked
     if record.dt is not None and record.dt > 0:
-        return replace(semantics, dt=record.dt)
+        return replace(semantics, dt=record.dt), Origin(record.dt, Origin.GIVEN, RECORD)
     shortest = _shortest_time(flat) * semantics.time_unit
     chosen = semantics.dt
     reason = f"the default of '{semantics.name}'"
@@ -57,7 +63,7 @@ def choose_dt(
         )
         chosen = FALLBACK_DT
     notes.assume(f"no dt was given; took {chosen:g} s, {reason}; set it with --dt", code="SNN301")
-    return replace(semantics, dt=chosen)
+    return replace(semantics, dt=chosen), Origin(chosen, Origin.ASSUMED, reason)
 
 
 def _shortest_time(flat: Flat) -> float:
@@ -70,8 +76,8 @@ def _shortest_time(flat: Flat) -> float:
     return shortest
 
 
-def insert_delays(flat: Flat, semantics: Semantics, record: FileRecord, notes: Notes) -> None:
-    """Put an explicit delay on every recurrent edge.
+def insert_delays(flat: Flat, semantics: Semantics, record: FileRecord, notes: Notes) -> bool:
+    """Put an explicit delay on every recurrent edge; return whether the semantics decided any.
 
     A file written by snnir says where; otherwise the edges that lead back towards the inputs are
     delayed. If the bias of a recurrent synapse acts from the start, the delay sits before the
@@ -103,6 +109,7 @@ def insert_delays(flat: Flat, semantics: Semantics, record: FileRecord, notes: N
         more = f" and {len(done) - 3} more" if len(done) > 3 else ""
         steps = semantics.recurrent_delay
         notes.assume(f"recurrent edges are delayed by {steps} step(s): {listed}{more}")
+    return bool(done)
 
 
 def _recorded_delays(flat: Flat, name: str, notes: Notes) -> dict[str, int]:

@@ -11,8 +11,11 @@ from snnir.dynamics.discrete import discrete_neuron
 from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
+from snnir.ir.origins import Origin
+from snnir.passes.step_origins import StepOrigins
 from snnir.pipeline import EXACT, Pass
 from snnir.presets import DEFAULT, preset
+from snnir.semantic_items import Choice
 from snnir.streams import DTYPES
 
 
@@ -46,16 +49,26 @@ class Discretize(Pass):
             return graph
         dt = self._step_length(graph)
         editor = graph.edit()
+        origins = StepOrigins(graph, self._choice(), self.dtype)
         problems: list[Diagnostic] = []
         for node in neurons:
             assert isinstance(node.op, Neuron)
             try:
-                editor.set_op(node.name, self._step(node.op, node.name, dt))
+                step = self._step(node.op, node.name, dt)
+                editor.set_op(node.name, step)
+                origins.add(node.name, node.op, step)
             except SnnirError as failure:
                 problems.extend(replace(d, node=node.name) for d in failure.diagnostics)
         if problems:
             raise SnnirError(problems)
-        return editor.graph(dt=dt)
+        if graph.dt is None:
+            given = Origin(dt, Origin.GIVEN, "pass 'discretize', its option dt")
+            default = Origin(dt, Origin.ASSUMED, f"the default of '{self.semantics or DEFAULT}'")
+            origins.whole["dt"] = default if self.dt is None else given
+        return editor.graph(dt=dt, provenance=origins.provenance())
+
+    def _choice(self) -> Choice:
+        return Choice(preset(self.semantics or DEFAULT), self.semantics is not None)
 
     def _step_length(self, graph: Graph) -> float:
         dt = graph.dt if graph.dt is not None else self.dt

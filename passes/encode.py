@@ -6,11 +6,12 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from snnir.encoding.nodes import Encoder
-from snnir.errors import error
+from snnir.errors import error, shown
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.structure import Current, Input
 from snnir.pipeline import Pass
 from snnir.streams import Kind, Signal
+from snnir.suggest import hint
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Encode(Pass):
         listed = ", ".join(graph.inputs) or "none"
         if self.input:
             if self.input not in graph.inputs:
-                what = f"pass 'encode': there is no input '{self.input}', inputs are {listed}"
-                raise error("SNN401", what)
+                what = f"pass 'encode': there is no input '{shown(self.input)}'"
+                raise error("SNN401", what, hint=hint(self.input, graph.inputs, "inputs"))
             return self.input
         if len(graph.inputs) != 1:
             what = f"pass 'encode': option input must name one of the inputs, which are {listed}"

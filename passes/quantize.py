@@ -12,7 +12,7 @@ import numpy.typing as npt
 from snnir.bounds import value_bounds
 from snnir.dynamics.fixed_point import Fixed, Format, NoFixedPoint, fixed_point
 from snnir.dynamics.intervals import Interval, invariant
-from snnir.errors import Diagnostic, SnnirError, error
+from snnir.errors import Diagnostic, SnnirError, error, shown
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.neuron import Neuron, Step
 from snnir.ir.synapses import Bias, Scale
@@ -25,6 +25,7 @@ from snnir.passes.weight_grid import Grid, calibration
 from snnir.pipeline import APPROXIMATE, Pass
 from snnir.running import read_array
 from snnir.streams import Kind
+from snnir.suggest import hint
 from snnir.tensors import FrozenDict, Tensor
 
 Array = npt.NDArray[Any]
@@ -142,9 +143,8 @@ class Quantize(Pass):
             made = Balance(graph, inputs).run(made)
         unknown = [name for name in bits if name not in weights]
         if unknown:
-            hint = f"its layers: {', '.join(weights)}"
-            what = f"pass 'quantize': there is no layer '{unknown[0]}'"
-            raise error("SNN401", what, hint=hint)
+            what = f"pass 'quantize': there is no layer '{shown(unknown[0])}'"
+            raise error("SNN401", what, hint=hint(unknown[0], weights, "its layers"))
         used = ", ".join(f"{name} {bits.get(name, self.bits)}" for name in weights)
         note = f"quantised to integers; bits of weights: {used}"
         notes = (*made.provenance.notes, note)

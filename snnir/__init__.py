@@ -68,7 +68,9 @@ _PUBLIC = {
     "load": "snnir.driver",
     "lasting_states": "snnir.lasting",
     "losses": "snnir.driver",
+    "meaning_of": "snnir.meaning",
     "membrane": "snnir.plotting",
+    "membranes": "snnir.artefact",
     "open_artefact": "snnir.artefact",
     "parse": "snnir.driver",
     "populations": "snnir.artefact",
@@ -155,7 +157,9 @@ __all__ = [
     "lasting_states",
     "load",
     "losses",
+    "meaning_of",
     "membrane",
+    "membranes",
     "open_artefact",
     "parse",
     "populations",
@@ -191,7 +195,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from snnir import rules
-    from snnir.artefact import open_artefact, populations, replacing, semantics_of
+    from snnir.artefact import membranes, open_artefact, populations, replacing, semantics_of
     from snnir.bisecting import bisect
     from snnir.delayed import delayed_linear
     from snnir.diffing import Diff, diff
@@ -224,6 +228,7 @@ if TYPE_CHECKING:
     from snnir.lasting import lasting_states, with_lasting
     from snnir.loss_report import LossReport
     from snnir.matrix import support_matrix
+    from snnir.meaning import meaning_of
     from snnir.mlir.text import from_mlir, to_mlir
     from snnir.operations import Activity, activity
     from snnir.pipeline import Manager, Pass, PassRecord, register_pass, run_pipeline

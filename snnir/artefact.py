@@ -17,13 +17,15 @@ from snnir.digest import file_digest
 from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
+from snnir.ir.origins import Origin
 from snnir.lasting import lasting_states
+from snnir.meaning import meaning_of
 from snnir.progress import progress, tell
 from snnir.streams import Kind, Signal
 
 if TYPE_CHECKING:
     from snnir.operations import Activity
-    from snnir.target import Compiled, Content
+    from snnir.target import Compiled, Content, Target
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -140,6 +142,7 @@ def manifest(compiled: Compiled, digests: Mapping[str, str]) -> dict[str, Any]:
             *(f"{entry.node}: {entry.what}" for entry in compiled.losses.losses),
         ],
         "notes": list(graph.provenance.notes),
+        "meaning": meaning_of(graph, _precision(target), compiled.losses.nodes, target.name),
         "files": dict(digests),
     }
 
@@ -151,7 +154,19 @@ def graph_facts(graph: Graph) -> dict[str, Any]:
         **_about(graph, graph.inputs, outputs),
         "losses": [],
         "notes": list(graph.provenance.notes),
+        "meaning": meaning_of(graph),
     }
+
+
+def _precision(target: Target) -> dict[str, Origin]:
+    """Return the item that a target's precision is, if it has one."""
+    defaults = {item.name: item.default for item in fields(target)}
+    if "precision" not in defaults:
+        return {}
+    value = str(vars(target)["precision"])
+    if value == defaults["precision"]:
+        return {"precision": Origin(value, Origin.ASSUMED, f"target '{target.name}', its default")}
+    return {"precision": Origin(value, Origin.GIVEN, f"option 'precision' of '{target.name}'")}
 
 
 def _about(
@@ -187,6 +202,21 @@ def populations(graph: Graph) -> dict[str, int]:
         op = graph.nodes[name].op
         if isinstance(op, (Neuron, Step)) and graph.signal(name).kind is not Kind.ANALOG:
             found[name] = graph.signal(name).size
+    return found
+
+
+def membranes(graph: Graph) -> dict[str, int]:
+    """Return the number of neurons by the name under which their membranes are recorded.
+
+    Args:
+        graph: After its neurons were discretised (`snnir.compile`); a neuron that is still
+            continuous, or whose state is not called `v`, is not among them.
+    """
+    found: dict[str, int] = {}
+    for name in graph.order:
+        op = graph.nodes[name].op
+        if isinstance(op, Step) and any(state.name == "v" for state in op.program.states):
+            found[f"{name}:v"] = graph.signal(name).size
     return found
 
 

@@ -13,7 +13,19 @@ from snnir.errors import SnnirError, error
 from snnir.event_diff import EventDiff, diff_events
 from snnir.ir.graph import Graph
 from snnir.progress import progress
-from snnir.sides import Recording, Side, Traces, dt_of, graph_of, name_of, side_of, wanted
+from snnir.sides import (
+    FileSide,
+    FolderSide,
+    GraphSide,
+    Recording,
+    Side,
+    Traces,
+    dt_of,
+    graph_of,
+    name_of,
+    side_of,
+    wanted,
+)
 from snnir.windows import MOST_NODES, Window, states_around, until, window
 
 Array = npt.NDArray[Any]
@@ -224,7 +236,8 @@ def _per_step(a: Array, b: Array) -> Array:
 def _with_membranes(found: Diff, one: Side, two: Side, x: Any) -> Diff:
     """Return a comparison that knows the membranes of the neuron that parts first."""
     first = found.first
-    if first is None or x is None or found.states or first.node not in found.windows:
+    known = all(isinstance(side, (GraphSide, FileSide, FolderSide)) for side in (one, two))
+    if first is None or found.states or first.node not in found.windows or not known:
         return found
     name, around = f"{first.node}:v", found.windows[first.node]
     try:

@@ -17,7 +17,9 @@ from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron, Step
 from snnir.presets import DEFAULT, preset
 from snnir.progress import progress, tell, tell_more
+from snnir.reader_origins import of_live, of_topology, stepped_again
 from snnir.running import Result
+from snnir.semantic_items import Choice, deciding
 from snnir.semantics import Semantics
 from snnir.target import Compiled, build_for, losses_of, misfits, target_from
 
@@ -177,7 +179,7 @@ def from_torch(
     with progress(f"reading a {type(net).__name__}"):
         graph: Graph = reader(net, input_shape, example=example, layout=layout, dt=dt, name=name)
     tell("read a live %s as torch: %d nodes", type(net).__name__, len(graph))
-    return graph
+    return of_live(graph, "module", dt)
 
 
 def _check_alone(**given: Any) -> None:
@@ -231,7 +233,7 @@ def from_bindsnet(
     with progress("reading a network of BindsNET"):
         graph: Graph = reader(network, inputs=inputs, draws=draws, seed=seed, name=name, **run)
     tell("read a live network of BindsNET: %d nodes", len(graph))
-    return graph
+    return of_live(graph, "network")
 
 
 def bindsnet_draws(
@@ -312,7 +314,7 @@ def from_export(
     with progress("reading a step function of torch"):
         graph: Graph = reader(step, state, example, order=order, batched=batched, dt=dt, name=name)
     tell("read a step function of torch: %d nodes", len(graph))
-    return graph
+    return of_live(graph, "step function", dt)
 
 
 def from_jax(
@@ -369,12 +371,12 @@ def from_jax(
         with progress("reading a jaxsnn topology"):
             topology: Graph = reader(model, params, dt=dt, name=name, **more)
         tell("read a jaxsnn topology: %d nodes", len(topology))
-        return topology
+        return of_topology(topology, dt, more.get("ties"))
     reader = lookup("frontends", "jaxpr", "SNN101")
     with progress("reading a step function of JAX"):
         graph: Graph = reader(model, state, example, params=params, dt=dt, name=name, **more)
     tell("read a step function of JAX: %d nodes", len(graph))
-    return graph
+    return of_live(graph, "step function", dt)
 
 
 def from_step(step: Any, state: Any, example: Any, **options: Any) -> Graph:
@@ -408,16 +410,18 @@ def restep(
             node=fixed[0],
             hint="load the continuous model instead",
         )
-    chosen = semantics if isinstance(semantics, Semantics) else preset(semantics or DEFAULT)
-    chosen = chosen.with_options(options)
+    base = semantics if isinstance(semantics, Semantics) else preset(semantics or DEFAULT)
+    chosen = base.with_options(options)
     editor = graph.edit()
+    choice = None
     if semantics is not None or options:
+        choice = Choice(chosen, semantics is not None, deciding(base, options))
         for node in graph.nodes.values():
             if isinstance(node.op, Neuron):
                 stepping = chosen.for_model(node.op.model)
                 editor.set_op(node.name, replace(node.op, stepping=stepping))
     step = dt if dt is not None else graph.dt if graph.dt is not None else chosen.dt
-    return editor.graph(dt=step).verify()
+    return stepped_again(graph, editor.graph(dt=step), choice, dt, chosen.name).verify()
 
 
 def parse(text: str) -> Graph:
@@ -720,8 +724,15 @@ def run(
         from snnir.folder_run import run_folder
 
         if is_artefact(Path(model)):
-            return run_folder(open_artefact(model), x, record, settings, lasting)
+            began = time.perf_counter()
+            result = run_folder(open_artefact(model), x, record, settings, lasting)
+            tell("ran the program of %s, %.2f s", model, time.perf_counter() - began)
+            return result
         model = load(model)
     if settings:
         raise error("SNN701", "settings are for the program of a folder; this is a model")
-    return compile(model, "numpy", level=0).run(x, record, lasting=lasting)
+    built = compile(model, "numpy", level=0)
+    began = time.perf_counter()
+    result = built.run(x, record, lasting=lasting)
+    tell("ran with NumPy, %.2f s", time.perf_counter() - began)
+    return result

@@ -59,6 +59,8 @@ _SHOWN = 60
 
 def shown(name: str, limit: int = _SHOWN) -> str:
     """Make an untrusted name safe and short enough to print on one line."""
+    if len(name) <= limit and name.isprintable():
+        return name
     printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name[: limit + 1])
     return printable if len(name) <= limit else f"{printable[:limit]}... ({len(name)} characters)"
 

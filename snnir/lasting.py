@@ -6,7 +6,6 @@ with `run(..., lasting=...)`; a graph holds those it starts from.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.dynamics.program import Dynamics, Operand, State
-from snnir.errors import error
+from snnir.errors import error, shown
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.ir.op import Op
 from snnir.ir.plastic import Plastic
 from snnir.ir.random import Uniform
 from snnir.streams import DTYPES
+from snnir.suggest import hint
 from snnir.tensors import FrozenDict, Tensor
 
 Array = npt.NDArray[Any]
@@ -100,9 +100,8 @@ def check_known(
     checked = {}
     for name, value in given.items():
         if name not in known:
-            close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.3) or list(known)
-            hint = f"what lasts is {', '.join(close[:8])}" if known else "nothing lasts here"
-            raise error("SNN601", f"there is no lasting state '{name}'", hint=hint)
+            meant = hint(name, known, "what lasts is") if known else "nothing lasts here"
+            raise error("SNN601", f"there is no lasting state '{shown(name)}'", hint=meant)
         checked[name] = _checked(name, np.asarray(value), known[name])
     return checked
 

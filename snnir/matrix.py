@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -46,6 +46,7 @@ from snnir.ir import (
     Winner,
 )
 from snnir.loss_report import REFUSED
+from snnir.pipeline import EXACT
 from snnir.presets import preset
 from snnir.semantics import Stepping
 from snnir.streams import Kind, Signal
@@ -129,6 +130,21 @@ def _neurons() -> dict[str, tuple[Op, tuple[int, ...]]]:
     return found
 
 
+@dataclass(frozen=True)
+class Support:
+    """What a target keeps of one op or model.
+
+    Attributes:
+        op: Its name.
+        level: A level of a loss report; `refused` where the target has no form for it.
+        why: What was replaced or is missing, in the words of the report; empty if it is exact.
+    """
+
+    op: str
+    level: str
+    why: str = ""
+
+
 def support_matrix() -> list[dict[str, Any]]:
     """Return one mapping per op or model: its name, and for every target what it would keep.
 
@@ -136,11 +152,29 @@ def support_matrix() -> list[dict[str, Any]]:
     """
     from snnir.registry import names
 
-    targets = names("targets")
-    rows = []
-    for name, (op, shape) in {**EXAMPLES, **_neurons()}.items():
-        rows.append({"op": name, **{t: _level(graph_for(op, shape, t), t) for t in targets}})
-    return rows
+    found = {target: support_of(target) for target in names("targets")}
+    return matrix_of(found)
+
+
+def matrix_of(found: Mapping[str, Sequence[Support]]) -> list[dict[str, Any]]:
+    """Return the mappings of `support_matrix` from what `support_of` gave for each target."""
+    rows: dict[str, dict[str, Any]] = {}
+    for target, entries in found.items():
+        for entry in entries:
+            rows.setdefault(entry.op, {"op": entry.op})[target] = entry.level
+    return list(rows.values())
+
+
+def support_of(target: str) -> list[Support]:
+    """Return what a target keeps of every op and model, each alone as in the support matrix.
+
+    Raises:
+        SnnirError: SNN503 if there is no such target.
+    """
+    every = {**EXAMPLES, **_neurons()}
+    return [
+        _support(name, graph_for(op, shape, target), target) for name, (op, shape) in every.items()
+    ]
 
 
 def graph_for(op: Op, shape: tuple[int, ...], target: str) -> Graph:
@@ -196,16 +230,20 @@ def _graph(op: Op, shape: tuple[int, ...]) -> Graph:
     return _built({**given, "op": (op, inputs)}, "op")
 
 
-def _level(graph: Graph, target: str) -> str:
+def _support(op: str, graph: Graph, target: str) -> Support:
     from snnir.driver import losses
+    from snnir.pipeline import run_pipeline
     from snnir.target import misfits, target_from
 
     try:
         report = losses(graph, target)
         chosen = target_from(target, {})
-        from snnir.pipeline import run_pipeline
-
         problems = misfits(chosen, run_pipeline(graph, chosen.pipeline(0)).graph)
-    except SnnirError:
-        return REFUSED
-    return REFUSED if problems else report.level
+    except SnnirError as failure:
+        problems = list(failure.diagnostics)
+    if problems:
+        return Support(op, REFUSED, problems[0].message)
+    worst = [entry for entry in report.nodes if entry.level == report.level]
+    own = [entry for entry in worst if entry.node == "op"]
+    why = "" if report.level == EXACT else (own or worst)[0].what
+    return Support(op, report.level, why)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
+from snnir.carried_origins import carried
 from snnir.errors import Diagnostic, SnnirError, error, warn
 from snnir.ir.graph import Graph
 from snnir.pass_changes import Change, changes_of, count_changed
@@ -158,6 +159,7 @@ class Manager:
             with progress(where):
                 result = _result(item, graph, where)
                 seconds = time.perf_counter() - start
+                result = carried(graph, result, f"pass '{item}'")
                 if self.verify_each and result is not graph:
                     self._verify(result, where)
             if seconds > self.patience:

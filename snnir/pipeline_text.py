@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any, Union
 
-from snnir.errors import SnnirError, error
+from snnir.errors import SnnirError, error, shown
 from snnir.pipeline import Pass
+from snnir.suggest import hint
 
 _TOKEN = re.compile(r"\s*(?:([A-Za-z0-9_.+\-]+)|([{}\[\],=])|(\"(?:[^\"\\]|\\.)*\"))")
 
@@ -101,8 +102,8 @@ def _parse_pass(tokens: _Tokens) -> Pass:
 def _field(cls: type[Pass], key: str) -> str:
     known = [item.name.replace("_", "-") for item in fields(cls)]
     if key not in known:
-        hint = f"its options: {', '.join(known)}" if known else "it has none"
-        raise error("SNN401", f"pass '{cls.name}' has no option '{key}'", hint=hint)
+        meant = hint(key, known, "its options") if known else "it has none"
+        raise error("SNN401", f"pass '{cls.name}' has no option '{shown(key)}'", hint=meant)
     return key.replace("-", "_")
 
 

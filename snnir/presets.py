@@ -9,11 +9,11 @@ table.
 
 from __future__ import annotations
 
-import difflib
 from types import MappingProxyType
 
-from snnir.errors import error
+from snnir.errors import error, shown
 from snnir.semantics import Semantics, Stepping
+from snnir.suggest import hint
 
 #: The preset taken where nobody has said anything.
 DEFAULT = "exact"
@@ -184,6 +184,5 @@ def preset(name: str) -> Semantics:
     """
     if name in PRESETS:
         return PRESETS[name]
-    close = difflib.get_close_matches(name, PRESETS, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(PRESETS)}"
-    raise error("SNN302", f"there are no semantics called '{name}'", hint=hint)
+    message = f"there are no semantics called '{shown(name)}'"
+    raise error("SNN302", message, hint=hint(name, PRESETS))

@@ -8,7 +8,6 @@ are an error that names both.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -16,7 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from snnir.errors import error
+from snnir.errors import error, shown
+from snnir.suggest import file_hint, hint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -157,9 +157,9 @@ def lookup(group: str, name: str, code: str) -> Any:
             raise error(
                 "SNN402", f"plug-in {points[name].value} cannot be loaded: {failure}"
             ) from failure
-    close = difflib.get_close_matches(name, names(group), n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(names(group))}"
-    raise error(code, f"there is no {KINDS[group]} called '{name}'", hint=hint)
+    raise error(
+        code, f"there is no {KINDS[group]} called '{shown(name)}'", hint=hint(name, names(group))
+    )
 
 
 def register_frontend(suffix: str) -> Callable[[F], F]:
@@ -197,7 +197,9 @@ def load_plugin(where: str) -> None:
         else:
             importlib.import_module(where)
     except Exception as failure:
-        raise error("SNN402", f"plug-in '{where}' cannot be loaded: {failure}") from failure
+        meant = file_hint(Path(where)) if where.endswith(".py") else None
+        message = f"plug-in '{where}' cannot be loaded: {failure}"
+        raise error("SNN402", message, hint=meant) from failure
 
 
 def _load_file(path: Path) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snnir.errors import error
+from snnir.errors import error, shown
 from snnir.events import Events, streams_of
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Step
 from snnir.ir.plastic import Plastic
 from snnir.streams import Kind, Signal
+from snnir.suggest import file_hint, hint
 
 Array = npt.NDArray[Any]
 
@@ -101,9 +102,10 @@ def read_array(path: str) -> Any:
         with data:
             return dict(data)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as failure:
-        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+        reason = getattr(failure, "strerror", None) or str(failure) or type(failure).__name__
+        reason = reason.splitlines()[0]
         message = f"cannot be read as .npy or .npz ({reason})"
-        raise error("SNN601", message, source=path) from None
+        raise error("SNN601", message, source=path, hint=file_hint(Path(path))) from None
 
 
 def read_lasting(path: str) -> dict[str, Array]:
@@ -240,7 +242,7 @@ def check_record(names: Sequence[str], graph: Graph) -> None:
             states = [s.name for s in program.states]
             if state in states:
                 continue
-            raise error("SNN602", f"has no state '{state}'", node=node, hint=f"one of {states}")
-        close = difflib.get_close_matches(name, list(graph.nodes), n=3, cutoff=0.3)
-        hint = f"did you mean {', '.join(close)}?" if close else None
-        raise error("SNN602", "there is no such node to record", node=name, hint=hint)
+            meant = hint(state, states, "its states")
+            raise error("SNN602", f"has no state '{shown(state)}'", node=node, hint=meant)
+        meant = hint(name, graph.nodes, "nodes")
+        raise error("SNN602", "there is no such node to record", node=name, hint=meant)

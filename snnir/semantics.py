@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
-from snnir.errors import error
+from snnir.errors import error, shown
+from snnir.suggest import hint
 
 Attribute = str | int | float | bool
 
@@ -191,8 +192,8 @@ class Semantics:
         for key, value in options.items():
             name = {"compare": "fire"}.get(key, key).replace("-", "_")
             if name not in own | deep:
-                listed = ", ".join(sorted(own | deep))
-                raise error("SNN302", f"semantics has no option '{key}'", hint=f"one of {listed}")
+                meant = hint(key, sorted(own | deep), "its options")
+                raise error("SNN302", f"semantics has no option '{shown(key)}'", hint=meant)
             (top if name in own else inner)[name] = value
         if inner.get("form") is None and "integrator" in inner:
             defaults = {f.name: f.default for f in fields(Stepping)}

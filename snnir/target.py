@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 import numpy.typing as npt
 
-from snnir.errors import Diagnostic, SnnirError, error
+from snnir.errors import Diagnostic, SnnirError, error, shown
 from snnir.ir.graph import Graph
 from snnir.ir.neuron import Neuron
 from snnir.ir.random import Uniform
@@ -26,9 +26,10 @@ from snnir.lasting import is_learning
 from snnir.memory import collection_paused
 from snnir.pipeline import PipelineResult, run_pipeline
 from snnir.pipeline_text import convert_text
-from snnir.progress import progress, tell
+from snnir.progress import progress, tell, tell_more
 from snnir.running import Result
 from snnir.streams import Signal
+from snnir.suggest import hint
 
 if TYPE_CHECKING:
     from snnir.loss_report import LossReport
@@ -218,8 +219,8 @@ def target_from(name: str, options: Mapping[str, Any]) -> Target:
     for key, value in options.items():
         attribute = key.replace("-", "_")
         if attribute not in known:
-            hint = f"its options: {', '.join(known)}" if known else "it has none"
-            raise error("SNN503", f"target '{name}' has no option '{key}'", hint=hint)
+            meant = hint(key, known, "its options") if known else "it has none"
+            raise error("SNN503", f"target '{name}' has no option '{shown(key)}'", hint=meant)
         what = f"target '{name}': option {key}"
         is_text = isinstance(value, str)
         values[attribute] = (
@@ -257,5 +258,8 @@ def _build(target: Target, graph: Graph, passes: str | None, level: int) -> Comp
         if problems:
             raise SnnirError(problems)
         built = target.build(history.graph, history)
-    tell("built %d nodes for %s, %.2f s", len(built.graph), target, time.perf_counter() - began)
+    options = ", ".join(f"{f.name}={getattr(target, f.name)}" for f in dataclasses.fields(target))
+    seconds = time.perf_counter() - began
+    tell("built %d nodes for %s, %.2f s", len(built.graph), target.name, seconds)
+    tell_more("options of %s: %s", target.name, options or "none")
     return built

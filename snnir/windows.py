@@ -12,7 +12,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 #: Steps kept before and after a first difference, and neurons kept of a population.
-_STEPS, _NEURONS = 48, 32
+_STEPS, MOST_NEURONS = 48, 32
 #: Nodes of which windows and spreads are kept, those that part first.
 MOST_NODES = 64
 
@@ -51,7 +51,7 @@ def window(a: Array, b: Array, index: tuple[int, ...]) -> Window:
     one, two = (y[start:stop, sample].reshape(stop - start, -1) for y in (a, b))
     wrong = one != two
     which = np.flatnonzero(wrong.any(axis=0))
-    soonest = which[np.argsort(wrong[:, which].argmax(axis=0), kind="stable")[:_NEURONS]]
+    soonest = which[np.argsort(wrong[:, which].argmax(axis=0), kind="stable")[:MOST_NEURONS]]
     return Window(
         step, sample, start, soonest, a.shape[2:], one[:, soonest].copy(), two[:, soonest].copy()
     )

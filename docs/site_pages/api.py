@@ -119,6 +119,7 @@ TOPICS = (
         (
             "compile", "Compiled", "run", "Result", "open_artefact", "populations", "semantics_of",
             "replacing", "read_array", "read_lasting", "encode", "lasting_states", "with_lasting",
+            "show_progress",
         ),
     ),
     Topic(
@@ -127,7 +128,7 @@ TOPICS = (
         "What a model is, what it costs, what would be lost, and where two models part.",
         (
             "check", "diff", "Diff", "activity", "Activity", "bisect", "report", "report_page",
-            "raster", "membrane", "check_picture", "schedule", "support_matrix",
+            "check_page", "raster", "membrane", "check_picture", "schedule", "support_matrix",
         ),
     ),
     Topic(
@@ -176,7 +177,7 @@ TOPICS = (
         "passes",
         "Running passes",
         "Pipelines and what they leave behind; [all passes](../passes.md) have a page.",
-        ("Pass", "run_pipeline", "Manager", "with_calibration"),
+        ("Pass", "run_pipeline", "Manager", "PassRecord", "with_calibration"),
     ),
     Topic(
         "plug-ins",
@@ -187,9 +188,9 @@ TOPICS = (
     ),
     Topic(
         "errors",
-        "Errors",
-        "What is raised and warned of; [every code](../errors.md) has a rule.",
-        ("SnnirError", "SnnirWarning", "Diagnostic"),
+        "Errors and messages",
+        "What is raised, warned of and shown; [every code](../errors.md) has a rule.",
+        ("SnnirError", "SnnirWarning", "Diagnostic", "explain", "show_progress"),
     ),
 )  # fmt: skip
 

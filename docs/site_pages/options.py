@@ -22,7 +22,9 @@ def option_table(cls: Any) -> str:
     """Return a table of name, type, default and description; nothing if there are no options."""
     if not fields(cls):
         return ""
-    said = described((*_SECTION.split(inspect.getdoc(cls) or "", maxsplit=1), "")[1])
+    docs = [inspect.cleandoc(base.__doc__ or "") for base in cls.__mro__]  # a base may say them
+    parts = (_SECTION.split(text, maxsplit=1) for text in docs)
+    said = described(next((part[1] for part in parts if len(part) > 1), ""))
     kinds = typing.get_type_hints(cls)
     rows = ["| option | type | default | |", "| --- | --- | --- | --- |"]
     for item in fields(cls):
@@ -35,13 +37,15 @@ def option_table(cls: Any) -> str:
 def described(text: str) -> dict[str, str]:
     """Return the descriptions of a docstring's section by name."""
     found: dict[str, str] = {}
+    last: list[str] = []
+    words = ""
     for line in text.splitlines():
-        match = re.match(r"    (\w+): (.*)", line)
+        match = re.match(r"    (\w+(?:, \w+)*): (.*)", line)
         if match:
-            last = match[1]
-            found[last] = match[2]
+            last, words = match[1].split(", "), match[2]
         elif not line.startswith("    ") and line.strip():
             break
         elif line.strip():
-            found[last] += f" {line.strip()}"
+            words += f" {line.strip()}"
+        found |= dict.fromkeys(last, words)
     return found

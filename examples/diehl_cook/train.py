@@ -27,9 +27,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for what examples share
 
 import snnir
+from examples.command_line import finish, graph_file, positive, seed
 from examples.diehl_cook.bindsnet_side import BindsnetLearner, network
 from examples.diehl_cook.data import PIXELS, STEPS, Images, digits, spikes
 from examples.diehl_cook.labels import Labels
@@ -177,14 +178,6 @@ def compare(ours: Outcome, theirs: Outcome) -> None:
 TARGETS = ("numpy", "torch", "xla", "native")
 
 
-def positive(text: str) -> int:
-    """Return a number of at least one, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
 def main() -> None:
     """Train, and compare with BindsNET if asked to."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
@@ -192,10 +185,12 @@ def main() -> None:
     parser.add_argument("--samples", type=positive, default=1437, help="images to learn, at most")
     parser.add_argument("--passes", type=positive, default=1, help="how often each is shown")
     parser.add_argument("--test", type=positive, default=360, help="images to test with, at most")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, spikes and draws")
+    parser.add_argument("--seed", type=seed, default=0, help="of weights, spikes and draws")
     parser.add_argument("--target", choices=TARGETS, default="native", help="our simulator")
     parser.add_argument("--beside-bindsnet", action="store_true", help="let BindsNET train too")
-    parser.add_argument("--save", help="write the trained graph to this .snnir file")
+    parser.add_argument(
+        "--save", type=graph_file, metavar="FILE.snnir", help="write the trained graph"
+    )
     options = parser.parse_args()
     learn, test = (
         images.first(count)
@@ -215,5 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with snnir.show_progress():
-        main()
+    finish(main)

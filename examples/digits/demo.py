@@ -6,6 +6,7 @@ python examples/digits/demo.py [--target numpy] [--output DIR]
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for what examples share
+
 import snnir
+from examples.command_line import finish
 from snnir.plotting import raster
 
 Array = npt.NDArray[Any]
@@ -73,4 +77,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    finish(main)

@@ -18,12 +18,17 @@ exact in float32 in any order, and every simulator gives the same spikes.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for what examples share
+
+from examples.command_line import finish, positive
 
 Array = npt.NDArray[Any]
 
@@ -228,7 +233,7 @@ def load_weights() -> Weights:
 def main() -> None:
     """Train and write, or check the committed model on the whole test set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=positive, default=60)
     parser.add_argument("--check", action="store_true", help="only evaluate the committed model")
     arguments = parser.parse_args()
     weights = load_weights() if arguments.check else train(arguments.epochs)
@@ -246,4 +251,4 @@ def evaluate(weights: Weights) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -5,6 +5,7 @@ python -m examples.frameworks.move
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for what examples share
+
 import snnir
+from examples.command_line import finish
 from examples.frameworks.train import PIXELS, load, test_set
 
 Simulator = Callable[[torch.Tensor], torch.Tensor]
@@ -115,4 +119,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    finish(main)

@@ -6,6 +6,7 @@ python -m examples.frameworks.train [--epochs 15] [--check]
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +15,10 @@ import snntorch as snn
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for what examples share
+
+from examples.command_line import finish, positive
 
 WEIGHTS = Path(__file__).with_name("net.safetensors")
 
@@ -137,7 +142,7 @@ def load() -> Net:
 def main() -> None:
     """Train and write, or check the committed weights on the whole test set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=positive, default=15)
     parser.add_argument("--check", action="store_true", help="only evaluate the committed weights")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the same weights whatever the number of cores
@@ -150,4 +155,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

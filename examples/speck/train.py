@@ -13,6 +13,7 @@ et al., JMLR 2018).
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from dataclasses import replace
 from itertools import pairwise
@@ -24,7 +25,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for what examples share
+
 import snnir
+from examples.command_line import finish, positive
 from snnir.progress import counted
 
 Array = npt.NDArray[Any]
@@ -148,7 +152,7 @@ def accuracy(graph: snnir.Graph, x: Array, labels: Array, target: str, **options
 def main() -> None:
     """Train and save, or check what is there."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=positive, default=40)
     parser.add_argument("--check", action="store_true", help="only measure the committed model")
     arguments = parser.parse_args()
     *_, images, labels = data()
@@ -163,5 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with snnir.show_progress():
-        main()
+    finish(main)

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # for the points of the other example
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for what examples share
 
 import snnir
+from examples.command_line import finish, positive, seed
 from examples.yinyang.train import TEST, TEST_SEED, TRAIN, TRAIN_SEED, points
 from snnir.events import Events
 from snnir.ir import FrozenDict, Graph, Input, Linear, Neuron, Node, Op, Value
@@ -239,9 +240,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--train", action="store_true", help="train and write the model")
     parser.add_argument("--check", action="store_true", help="measure the committed model")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--epochs", type=positive, default=EPOCHS)
     parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--seed", type=seed, default=SEED)
     arguments = parser.parse_args()
     if arguments.train:
         trained = train(untrained(arguments.seed), arguments.epochs, rate=arguments.rate)
@@ -252,5 +253,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with snnir.show_progress():
-        main()
+    finish(main)

@@ -1,4 +1,4 @@
-"""The command line: `snnir compile|run|convert|inspect|opt|check|diff|explain|list`."""
+"""The command line: `snnir compile|run|convert|inspect|opt|check|diff|explain|list|doctor|…`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import snnir
-from snnir.cli.printing import note, printable
+from snnir.cli.printing import answer, note, printable
 from snnir.cli.reading import load_model, model_options, target_options
 from snnir.errors import error
 
@@ -94,7 +94,7 @@ def _verify(compiled: snnir.Compiled, graph: snnir.Graph) -> None:
         source = compiled.graph if changed else graph
         found = snnir.diff(source, compiled.save(f"{scratch}/artefact"), x)
     if compiled.losses.losses:
-        note(f"ran; against the model, {_differing(found)}")
+        answer(f"ran; against the model, {_differing(found)}")
         return
     if not found.identical:
         first = found.first
@@ -105,9 +105,9 @@ def _verify(compiled: snnir.Compiled, graph: snnir.Graph) -> None:
             f"elements, first at step {first.first_step}",
             node=first.node,
         )
-    note(f"verified: {len(found.nodes)} traces identical over 50 steps")
+    answer(f"verified: {len(found.nodes)} traces identical over 50 steps")
     if changed:
-        note(_change(snnir.diff(graph, compiled.graph, x)))
+        answer(_change(snnir.diff(graph, compiled.graph, x)))
 
 
 def _change(found: snnir.Diff) -> str:

@@ -12,7 +12,7 @@ import click
 
 import snnir
 from snnir.cli.arrays import make_input
-from snnir.cli.printing import note, printable, table
+from snnir.cli.printing import answer, note, printable, table
 from snnir.cli.reading import load_model, model_options, pairs
 from snnir.errors import error, shown
 from snnir.registry import lookup
@@ -142,10 +142,10 @@ def opt_command(  # noqa: PLR0913, PLR0917  (one per option)
             (r.spec, r.fidelity, r.seconds * 1e3, r.before, r.after, r.changed)
             for r in result.records
         ]
-        note(table(("pass", "fidelity", "ms", "before", "after", "changed"), rows))
+        answer(table(("pass", "fidelity", "ms", "before", "after", "changed"), rows))
     if changes:
         for record in result.records:
-            note("\n".join(_changes(record)))
+            answer("\n".join(_changes(record)))
     if output == "-":
         click.echo(str(result.graph), nl=False)
         return
@@ -179,6 +179,6 @@ def _bisect(graph: snnir.Graph, passes: str, given: str | None) -> None:
 def _hook(when: str, wanted: tuple[str, ...]) -> Any:
     def hook(spec: str, graph: snnir.Graph) -> None:
         if "all" in wanted or spec.split("{", maxsplit=1)[0] in wanted:
-            note(f"// {when} {spec}\n{graph}")
+            answer(f"// {when} {spec}\n{graph}")
 
     return hook

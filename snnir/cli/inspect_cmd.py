@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 
 import snnir
 from snnir.cli.arrays import input_options, make_input
+from snnir.cli.manners import coloured
 from snnir.cli.printing import emit_json, exit_with, note, printable, table, to_json
 from snnir.cli.reading import load_model, model_options, target_options
 from snnir.errors import error, shown
@@ -165,6 +167,7 @@ def _json(graph: snnir.Graph) -> str:
         "lasting": {name: asdict(state) for name, state in snnir.lasting_states(graph).items()},
         "source": graph.provenance.source,
         "notes": list(graph.provenance.notes),
+        "meaning": snnir.meaning_of(graph),
         "nodes": nodes,
         "edges": [
             [v.node, v.result, name] for name in graph.order for v in graph.nodes[name].operands
@@ -246,7 +249,7 @@ def check_command(
         emit_json([diagnostic.to_json() for diagnostic in found])
     else:
         for diagnostic in found:
-            click.echo(printable(diagnostic.render()))
+            click.echo(coloured(printable(diagnostic.render()), sys.stdout))
     if found:
         exit_with(1)
     if not as_json:

@@ -35,9 +35,7 @@ def list_command(
         load_plugin(item)
     if matrix and what != "neurons":
         raise error("SNN701", f"--matrix goes with neurons, not with {what}")
-    if verbose and what != "passes":
-        raise error("SNN701", f"--verbose goes with passes, not with {what}")
-    if verbose and not as_json:
+    if verbose and what == "passes" and not as_json:
         click.echo("\n\n".join(_described(name) for name in names("passes")))
         return
     rows = snnir.support_matrix() if matrix else _LISTS[what]()

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from snnir.cli.manners import MANNERS
 from snnir.errors import shown
 
 
@@ -67,7 +68,13 @@ def emit_json(value: Any) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line for people."""
+    """Print a remark for people, unless they want quiet."""
+    if not MANNERS.quiet:
+        answer(text)
+
+
+def answer(text: str) -> None:
+    """Print for people what they asked for by an option of its own."""
     click.echo(text, err=True)
 
 

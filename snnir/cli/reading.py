@@ -15,6 +15,7 @@ import click
 import snnir
 from snnir.errors import Diagnostic, error, warn
 from snnir.registry import load_plugin
+from snnir.suggest import file_hint, hint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -240,8 +241,11 @@ def _make(path: Path, factory: str) -> Any:
     arguments of `from_jax` or `from_export`).
     """
     source = f"{path}:{factory}"
+    if not path.is_file():
+        raise error("SNN101", "there is no such file", source=str(path), hint=file_hint(path))
     try:
-        made = getattr(_module(path), factory)()
+        function = _function(_module(path), factory, source)
+        made = function()
     except snnir.SnnirError:
         raise
     except (Exception, SystemExit) as failure:
@@ -257,6 +261,23 @@ def _make(path: Path, factory: str) -> Any:
         )
         raise error("SNN101", message, source=source)
     return made
+
+
+def _function(module: Any, name: str, source: str) -> Any:
+    """Return a function of a module.
+
+    Raises:
+        SnnirError: SNN101 if there is none of this name.
+    """
+    if not hasattr(module, name):
+        own = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module.__name__
+        ]
+        what = f"the file has no function '{name}'"
+        raise error("SNN101", what, source=source, hint=hint(name, own, "its functions"))
+    return getattr(module, name)
 
 
 def _module(path: Path) -> Any:
@@ -279,6 +300,6 @@ def target_options(settings: tuple[str, ...], target: str) -> dict[str, str]:
     options = pairs(settings, "--set")
     for key in _NOT_OPTIONS:
         if key in options:
-            hint = f"--{key} is an option of its own" if key in ("target", "passes") else None
-            raise error("SNN503", f"target '{target}' has no option '{key}'", hint=hint)
+            meant = f"--{key} is an option of its own" if key in ("target", "passes") else None
+            raise error("SNN503", f"target '{target}' has no option '{key}'", hint=meant)
     return options

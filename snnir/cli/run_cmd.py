@@ -10,8 +10,11 @@ import click
 
 import snnir
 from snnir.cli.arrays import input_options, make_input, write_result
-from snnir.cli.printing import emit_json, table
+from snnir.cli.printing import emit_json, note, table
 from snnir.cli.reading import load_model, model_options
+
+#: Most values of membranes that a page on a run records without being asked.
+_MOST_VALUES = 1 << 22
 
 
 def open_model(text: str, reading: dict[str, Any]) -> Any:
@@ -32,6 +35,15 @@ def _populations(model: Any) -> list[str]:
     if isinstance(model, snnir.Graph):
         return list(snnir.populations(model))
     return list(model.manifest["populations"])
+
+
+def _membranes(graph: snnir.Graph, x: Any) -> list[str]:
+    """Return the membranes to record, if they are not too many to hold."""
+    inputs = list(x.values()) if isinstance(x, dict) else [x]
+    first = getattr(inputs[0], "shape", ()) if inputs else ()
+    found = snnir.membranes(graph)
+    samples = first[0] * (first[1] if len(first) > 1 else 1) if first else 0
+    return list(found) if 0 < samples * sum(found.values()) <= _MOST_VALUES else []
 
 
 def _execute(
@@ -82,6 +94,9 @@ def run_command(  # noqa: PLR0913, PLR0917  (one per option)
     if "all" in names or ((plot or report) and not names):
         names = _populations(opened)
     x = make_input(shapes_of(opened), **given)
+    if report and not record and isinstance(opened, snnir.Graph):
+        opened = snnir.compile(opened, "numpy", level=0).graph
+        names += _membranes(opened, x)
     result = _execute(opened, x, names, settings, lasting)
     with ExitStack() as both:  # the recording appears only if the picture was drawn
         if output:
@@ -91,7 +106,7 @@ def run_command(  # noqa: PLR0913, PLR0917  (one per option)
             (snnir.raster if plot_kind == "raster" else snnir.membrane)(result, plot, dt=dt)
         if report:
             shown = opened if isinstance(opened, snnir.Graph) else opened.path
-            snnir.report(shown, report, result=result)
+            note(f"wrote {snnir.report(shown, report, result=result)}")
     _summary(result, as_json)
 
 

@@ -38,6 +38,8 @@ class LifStep:
             then i = alpha * j (or j - k_syn * j); `exact`: it sees cross * i + through * x, the
             exact flow over the step.
         synapse_gain: x is multiplied by `w_in` first.
+        synapse_leak: With `difference`, the current starts at the parameter `leak_syn` and decays
+            towards it; otherwise that is 0.
         membrane: `none`: h = drive (no state); `integrate`: h = v + drive; `factor`:
             h = beta * v + drive; `difference`: h = v + k_mem * ((drive + leak) - v); `pull`:
             h = v + k_mem * ((leak - v) + drive); `quotient`: h = v + (drive - (v - leak)) / tau;

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snnir.encoding.nodes import wrong_option
-from snnir.errors import error
+from snnir.errors import error, shown
+from snnir.suggest import hint as meant
 
 Array = npt.NDArray[Any]
 Tensor = Any
@@ -41,12 +42,13 @@ def encode_like(
         raise error("SNN401", f"encode: like is '{like}', must be {', '.join(FRAMEWORKS)}")
     known = FRAMEWORKS[like]
     if kind not in known:
-        raise error("SNN401", f"encode: {like} has no '{kind}', but {', '.join(known)}")
+        what = f"encode: {like} has no '{shown(kind)}'"
+        raise error("SNN401", what, hint=meant(kind, known))
     function = known[kind]
     allowed = [name for name in inspect.signature(function).parameters if name not in _GIVEN]
     unknown = sorted(set(options) - set(allowed))
     if unknown:
-        hint = f"its options: {', '.join(allowed)}" if allowed else "it has none"
+        hint = meant(unknown[0], allowed, "its options") if allowed else "it has none"
         raise error("SNN401", f"encode: {kind} has no option {', '.join(unknown)}", hint=hint)
     for name, value in options.items():
         wrong = wrong_option(name, value, inspect.signature(function).parameters[name].annotation)

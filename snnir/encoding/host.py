@@ -12,6 +12,7 @@ from snnir.encoding.nodes import WINDOWED, Encoder
 from snnir.errors import error
 from snnir.ir import Graph, Input, Node, Value
 from snnir.streams import Kind, Signal
+from snnir.suggest import hint as meant
 
 Array = npt.NDArray[Any]
 
@@ -63,9 +64,11 @@ def encode(
         raise error("SNN401", "encode: `state` is for `like`; give a seed")
     if kind in WINDOWED and "time" not in options and steps is not None:
         options["time"] = steps
-    unknown = sorted(set(options) - {field.name for field in fields(Encoder)})
+    known = [field.name for field in fields(Encoder)]
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise error("SNN401", f"encode: there is no option {', '.join(unknown)}")
+        what = f"encode: there is no option {', '.join(unknown)}"
+        raise error("SNN401", what, hint=meant(unknown[0], known, "its options"))
     encoder = Encoder(kind, seed, **options)
     problem = encoder.problem()
     if problem:

@@ -20,6 +20,7 @@ from snnir.ir.parser import parse_graph
 from snnir.ir.printer import is_inline, print_graph
 from snnir.ir.safetensors_io import map_tensors, write_tensors
 from snnir.streams import DTYPES
+from snnir.suggest import file_hint
 from snnir.tensors import Tensor
 
 _FORMATS = "expected .nir, .snnir, .snn, .mlir or .mlirbc"
@@ -62,7 +63,9 @@ def sniff(path: str | Path) -> str:
                 return "nir"
     except (OSError, ValueError) as failure:
         reason = getattr(failure, "strerror", None) or failure
-        raise error("SNN101", f"cannot be read: {reason}", source=source) from None
+        raise error(
+            "SNN101", f"cannot be read: {reason}", source=source, hint=file_hint(path)
+        ) from None
     if head.startswith(b"PK"):
         return _sniff_zip(path, source)
     if head.startswith(b"snnir "):

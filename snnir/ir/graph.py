@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from snnir.errors import error
 from snnir.ir.names import fresh_name
 from snnir.ir.op import Op
+from snnir.ir.origins import Origins
 from snnir.streams import Signal
 from snnir.tensors import FrozenDict, Tensor
 
@@ -52,11 +53,14 @@ class Provenance:
         source: Name of the file or class it was imported from.
         digest: SHA-256 of that file, if it was one.
         notes: Assumptions and repairs made on the way, one sentence each.
+        origins: Where each item of the semantics is from, as far as that is known; not part of
+            equality, and not in MLIR.
     """
 
     source: str = ""
     digest: str = ""
     notes: tuple[str, ...] = ()
+    origins: Origins = field(default_factory=Origins, compare=False)
 
 
 @dataclass(frozen=True, eq=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import typing
 from collections.abc import Callable, Mapping
@@ -19,18 +18,18 @@ from snnir.ir.cursor import Token
 from snnir.ir.graph import Graph, Node, Provenance, Value
 from snnir.ir.lexer import Tokens
 from snnir.ir.op import OPS, Op
+from snnir.ir.origins import Origins
 from snnir.ir.printer import VERSION, signals_or_nothing
 from snnir.ir.program_reader import ProgramReader
 from snnir.semantics import Stepping
 from snnir.streams import DTYPES, Kind, Signal, parse_shape, parse_signal
+from snnir.suggest import close
 from snnir.tensors import FrozenDict, Tensor
 
 _MAX_DEPTH = 64
 #: Limits of what a text may declare, so that sizes and messages stay finite.
 _MAX_AXES, _MAX_ELEMENTS = 32, 1 << 56
 _MAX_SHAPE_TEXT = 600
-#: Longer names, and more of them, are not searched for close matches.
-_MAX_GUESS, _MAX_CANDIDATES = 80, 2000
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, **{k.value: k for k in Kind}}
 
 T = TypeVar("T")
@@ -59,11 +58,10 @@ def _suits(value: Any, default: Any) -> bool:
     return type(value) is type(default) or (isinstance(default, int) and isinstance(value, int))
 
 
-def _close(name: str, known: list[str], mark: str = "") -> str | None:
-    """Return a hint with similar names, of those that are quickly compared."""
-    candidates = [k for k in known[:_MAX_CANDIDATES] if len(k) <= _MAX_GUESS]
-    close = difflib.get_close_matches(name, candidates, n=3 if not mark else 1)
-    return f"did you mean {', '.join(mark + c for c in close)}?" if close else None
+def _meant(name: str, known: list[str], mark: str = "") -> str | None:
+    """Return a hint with similar names; of marked ones only the most similar."""
+    found = close(name, known)[: 1 if mark else None]
+    return f"did you mean {', '.join(mark + c for c in found)}?" if found else None
 
 
 def parse_graph(
@@ -187,7 +185,7 @@ class _Parser:
         if word in OPS:
             return OPS[word]
         message = f"there is no op '{shown(word)}'"
-        raise self.tokens.error("SNN106", message, token, node, _close(word, list(OPS)))
+        raise self.tokens.error("SNN106", message, token, node, _meant(word, list(OPS)))
 
     def reference(self, node: str | None = None) -> Value:
         tokens = self.tokens
@@ -322,17 +320,22 @@ class _Parser:
         found = self.mapping(0)
         notes = found.get("notes", ())
         texts = [found.get("source", ""), found.get("digest", "")]
-        known = set(found) <= {"source", "digest", "notes"} and isinstance(notes, tuple)
+        keys = {"source", "digest", "notes", "origins"}
+        known = set(found) <= keys and isinstance(notes, tuple)
         if not known or any(type(text) is not str for text in (*texts, *notes)):
             raise self.tokens.error("SNN102", "provenance has texts source, digest, notes", token)
-        return Provenance(texts[0], texts[1], notes)
+        try:
+            origins = Origins.from_plain(found.get("origins", {}))
+        except ValueError as failure:
+            raise self.tokens.error("SNN102", f"provenance: {failure}", token) from None
+        return Provenance(texts[0], texts[1], notes, origins)
 
     def nodes(self) -> dict[str, Node]:
         """Build the nodes, now that all programs are known, and check what they refer to."""
         for value, token, user in self.uses:
             if value.node not in self.pending:
                 message = f"%{shown(value.node)} is not defined"
-                hint = _close(value.node, list(self.pending), "%")
+                hint = _meant(value.node, list(self.pending), "%")
                 raise self.tokens.error("SNN201", message, token, user, hint)
         return {
             name: Node(name, self.op(cls, attributes, token, name), operands, metadata)

@@ -119,7 +119,12 @@ class Printer:
     def provenance(self) -> list[str]:
         """Return the line on where the graph is from, if anything is known."""
         origin = self.graph.provenance
-        known = {"source": origin.source, "digest": origin.digest, "notes": origin.notes}
+        known: dict[str, Any] = {
+            "source": origin.source,
+            "digest": origin.digest,
+            "notes": origin.notes,
+            "origins": origin.origins.plain(),
+        }
         items = {key: value for key, value in known.items() if value}
         return [f"provenance {self.mapping(items)}"] if items else []
 

@@ -116,7 +116,7 @@ class Concat(Op):
 @register_op
 @dataclass(frozen=True)
 class Slice(Op):
-    """y = x[..., start:stop, ...] along `axis`."""
+    """y = `x[..., start:stop, ...]` along `axis`."""
 
     name: ClassVar[str] = "slice"
     axis: int
@@ -184,7 +184,7 @@ class Flatten(Op):
 @register_op
 @dataclass(frozen=True)
 class Reshape(Op):
-    """y = x with another shape of the same size, C order."""
+    """y = x with another `shape` of the same size, C order."""
 
     name: ClassVar[str] = "reshape"
     shape: tuple[int, ...]
@@ -206,7 +206,7 @@ class Reshape(Op):
 @register_op
 @dataclass(frozen=True)
 class Permute(Op):
-    """y = x with its axes reordered: y.shape[i] = x.shape[axes[i]]."""
+    """y = x with its axes reordered: `y.shape[i] = x.shape[axes[i]]`."""
 
     name: ClassVar[str] = "permute"
     axes: tuple[int, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -16,11 +15,11 @@ from snnir.mlir import tree
 from snnir.mlir.attributes import WrongAttribute, op_of, wanted
 from snnir.mlir.decode_program import program_of
 from snnir.mlir.tree import Operation, Ref
+from snnir.suggest import did_you_mean
 from snnir.tensors import FrozenDict, Tensor
 
 T = TypeVar("T")
 _SCALARS = (str, int, float, bool)
-_MAX_NAMES = 2000
 
 
 def graph_of(
@@ -158,8 +157,7 @@ class _Decoder:
 
     def unknown(self, operation: Operation) -> SnnirError:
         known = [tree.LIF, *(f"snn.{name}" for name in OPS)]
-        close = difflib.get_close_matches(operation.name[:80], known[:_MAX_NAMES])
-        hint = f"did you mean {', '.join(close)}?" if close else None
+        hint = did_you_mean(operation.name, known)
         message = f"there is no op '{shown(operation.name)}' that gives a stream"
         return self.fail("SNN106", operation, message, hint)
 

@@ -9,6 +9,7 @@ from snnir.errors import error
 from snnir.ir.graph import Graph
 from snnir.mlir.reader import too_long
 from snnir.mlir.text import parse_mlir, to_mlir
+from snnir.suggest import file_hint
 from snnir.tensors import Tensor
 
 #: What bytecode starts with.
@@ -26,7 +27,7 @@ def read_file(path: Path, tensors: Mapping[str, Tensor] | None = None) -> Graph:
     try:
         if not path.is_file():
             what = "is not a regular file" if path.exists() else "does not exist"
-            raise error("SNN101", what, source=source)
+            raise error("SNN101", what, source=source, hint=file_hint(path))
         too_long(path.stat().st_size, source)
         data = path.read_bytes()
     except (OSError, ValueError) as failure:

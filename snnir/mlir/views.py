@@ -8,7 +8,6 @@ the bindings have it, names to the contexts in which the dialect is registered.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import fields
 from operator import attrgetter
@@ -21,6 +20,7 @@ from snnir.ir.op import OPS, Op
 from snnir.mlir import tree
 from snnir.mlir.dialect import make_op, read_node
 from snnir.mlir.verifier import class_of
+from snnir.suggest import did_you_mean
 from snnir.tensors import FrozenDict
 
 
@@ -143,9 +143,8 @@ def view_called(name: str) -> type[Node]:
     word = names.get(name)
     op = class_of(f"snn.{word}")
     if word is None or op is None:
-        close = difflib.get_close_matches(name, names)
-        hint = f"; did you mean {', '.join(close)}?" if close else ""
-        raise AttributeError(f"no op has the class '{name}'{hint}")
+        meant = did_you_mean(name, names)
+        raise AttributeError(f"no op has the class '{name}'{f'; {meant}' if meant else ''}")
     return _view(word, op)
 
 

@@ -43,7 +43,7 @@ def artefact_page(
     drawing, data = graph_section(graph)
     sections = [
         drawing,
-        *meaning_sections(facts),
+        *meaning_sections(facts, compiled.losses),
         *layer_sections(graph, facts, activity),
         *sections_of_run(graph.dt, activity, result, sample),
         *_of_the_target(compiled),

@@ -29,15 +29,20 @@ def badge(word: str) -> Html:
 
 def names(nodes: Sequence[str]) -> Html:
     """Return a list of names; beyond the first twelve they fold away."""
-    first = ", ".join(text(name) for name in nodes[:_MOST_NAMES])
+    first, rest = few_names(nodes)
+    return Html(f"{first} {rest}" if rest else first)
+
+
+def few_names(nodes: Sequence[str]) -> tuple[Html, Html]:
+    """Return the first twelve of a list of names, and what folds away of the rest."""
+    first = Html(", ".join(text(name) for name in nodes[:_MOST_NAMES]))
     rest = nodes[_MOST_NAMES:]
     if not rest:
-        return Html(first)
+        return first, Html()
     listed = ", ".join(text(name) for name in rest[:MOST_ROWS])
     cut = f" and {len(rest) - MOST_ROWS:,} more" if len(rest) > MOST_ROWS else ""
-    return Html(
-        f"{first} <details><summary>and {len(rest):,} more</summary>{listed}{cut}</details>"
-    )
+    folded = f"<details><summary>and {len(rest):,} more</summary>{listed}{cut}</details>"
+    return first, Html(folded)
 
 
 def data_table(
@@ -51,12 +56,16 @@ def data_table(
 
     Args:
         head: Names of the columns.
-        rows: Cells: `Html` as it is; numbers right-aligned; None as a dash; all else as text.
+        rows: Cells: `Html` as it is; numbers right-aligned, as is None, a dash; all else as text.
         foot: A row of totals.
         sortable: A click on a column's name sorts by it.
     """
     hook = " data-sort" if sortable and len(rows) > 1 else ""
-    columns = "".join(f"<th scope='col'>{text(name)}</th>" for name in head)
+    first = tuple(rows[0]) if rows else ()
+    columns = "".join(
+        f"<th scope='col'{_right(first[at : at + 1])}>{text(name)}</th>"
+        for at, name in enumerate(head)
+    )
     shown = "".join(_row(row) for row in islice(rows, MOST_ROWS))
     end = "" if foot is None else f"<tfoot>{_row(foot)}</tfoot>"
     more = len(rows) - MOST_ROWS
@@ -67,21 +76,32 @@ def data_table(
     )
 
 
+def _right(cells: Iterable[Any]) -> str:
+    """Return the class of a column whose first cell is a number, or nothing."""
+    numeric = any(_is_number(cell) for cell in cells)
+    return " class='n'" if numeric else ""
+
+
 def _row(cells: Iterable[Any]) -> str:
     return f"<tr>{''.join(map(_cell, cells))}</tr>"
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a cell stands in a column of numbers; None is one that is not known."""
+    return isinstance(value, (int, float, type(None))) and not isinstance(value, bool)
+
+
 def _cell(value: Any) -> str:
-    if value is None:
-        return "<td>–</td>"
     if isinstance(value, Html):
         return f"<td>{value}</td>"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"<td class='n'>{value:,}</td>"
-    if isinstance(value, float):
-        return (
-            f"<td class='n'>{value:,.0f}</td>"
-            if _LARGE <= abs(value) < _LARGEST
-            else (f"<td class='n'>{value:.4g}</td>")
-        )
-    return f"<td>{text(value)}</td>"
+    if not _is_number(value):
+        return f"<td>{text(value)}</td>"
+    return f"<td class='n'>{_number(value)}</td>"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if _LARGE <= abs(value) < _LARGEST else f"{value:.4g}"

@@ -25,6 +25,8 @@ WIDTH, LEFT, RIGHT, TOP = 900, 64, 16, 8
 INNER = WIDTH - LEFT - RIGHT
 #: Pixels below the frame: steps, and seconds if they are known.
 _BELOW_STEPS, _BELOW_SECONDS = 20, 14
+#: Values beyond are drawn at the edge.
+_LARGEST = 1e307
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -32,6 +34,11 @@ def number(value: float) -> str:
     """Return a coordinate with at most two decimals."""
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def rounded(value: float) -> str:
+    """Return a number for people: four digits, large ones whole with their thousands apart."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def element(tag: str, content: str = "", /, **attributes: Any) -> str:
@@ -135,17 +142,17 @@ class Frame:
         every = max(1, int(nice(self.count, 8)))
         start = -(-self.first // every) * every
         base = self.bottom + 14
+        steps = range(start, self.first + self.count, every)
         yield label(self.left - 8, base, "step", "end")
+        for step in steps:
+            edge = f"M{number(self.x(step))} {number(self.bottom)}v4"
+            yield element("path", d=edge, class_="tick") + label(self.x(step), base, step, "middle")
         scale, unit = self._unit()
         if self.dt:
             yield label(self.left - 8, base + _BELOW_SECONDS, unit, "end faint")
-        for step in range(start, self.first + self.count, every):
-            x = self.x(step)
-            yield element("path", d=f"M{number(x)} {number(self.bottom)}v4", class_="tick")
-            yield label(x, base, step, "middle")
-            if self.dt:
+            for step in steps:
                 seconds = f"{step * self.dt / scale:.6g}"
-                yield label(x, base + _BELOW_SECONDS, seconds, "middle faint")
+                yield label(self.x(step), base + _BELOW_SECONDS, seconds, "middle faint")
 
     def _unit(self) -> tuple[float, str]:
         last = (self.first + self.count) * (self.dt or 1.0)
@@ -191,16 +198,17 @@ def marks(steps: Sequence[int] | Array, rows: Sequence[int] | Array) -> str:
     return "".join(f"M{step}.5 {row}.1v.8" for step, row in pairs)
 
 
-def line(frame: Frame, values: Array, low: float, high: float) -> str:
-    """Return a trace as path data; long ones go by the least and largest value of each pixel.
+def line(frame: Frame, values: Array, low: float, high: float, columns: int = INNER) -> str:
+    """Return a trace as path data; long ones go by the least and largest value of each column.
 
     Args:
         frame: Where it is drawn.
         values: One for every step of the frame; what is not finite interrupts the line.
         low: Value at the bottom edge.
         high: Value at the top edge.
+        columns: Of a long one; by default one for each pixel.
     """
-    steps, kept = _thinned(np.asarray(values, np.float64))
+    steps, kept = _thinned(np.asarray(values, np.float64), columns)
     with np.errstate(over="ignore", invalid="ignore"):
         share = np.clip((kept - low) / (high - low), 0.0, 1.0)
     text, pen = [], "M"
@@ -215,12 +223,12 @@ def line(frame: Frame, values: Array, low: float, high: float) -> str:
     return "".join(text)
 
 
-def _thinned(values: Array) -> tuple[Array, Array]:
-    """Return steps and values of a trace: the least and largest of each pixel, in order."""
+def _thinned(values: Array, columns: int) -> tuple[Array, Array]:
+    """Return steps and values of a trace: the least and largest of each column, in order."""
     count = len(values)
-    if count <= 2 * INNER:
+    if count <= 2 * columns:
         return np.arange(count), values
-    edges = np.arange(INNER + 1) * count // INNER
+    edges = np.arange(columns + 1) * count // columns
     chosen: set[int] = set()
     for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         part = values[start:end]
@@ -243,6 +251,6 @@ def reach(*traces: Array) -> tuple[float, float]:
     if not known:
         return 0.0, 1.0
     low, high = float(min(y.min() for y in known)), float(max(y.max() for y in known))
+    low, high = max(low, -_LARGEST), min(high, _LARGEST)
     room = 0.05 * (high - low) if high > low else 0.5 * abs(low) or 1.0
-    low, high = low - room, high + room
-    return (low, high) if math.isfinite(high - low) else (low / 4, high / 4)
+    return low - room, high + room

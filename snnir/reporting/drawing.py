@@ -24,9 +24,21 @@ it. The script stands in this file and fetches nothing.</p></noscript>
 </div>"""
 
 
-def graph_section(graph: Graph) -> tuple[Section, Mapping[str, Any]]:
-    """Return the section with the graph, and what the script needs to draw it, by element id."""
-    return Section("graph", "Graph", _BODY), {DATA: graph_data(graph)}
+def graph_section(
+    graph: Graph, marks: Mapping[str, tuple[str, str]] | None = None
+) -> tuple[Section, Mapping[str, Any]]:
+    """Return the section with the graph, and what the script needs to draw it, by element id.
+
+    Args:
+        graph: What is drawn.
+        marks: Nodes that stand out, by name: a class, `marked-` before it (see `report.css`), and
+            words.
+    """
+    data = graph_data(graph)
+    for index, name in enumerate(graph.order):
+        if name in (marks or {}):
+            data["nodes"][index]["mark"] = list((marks or {})[name])
+    return Section("graph", "Graph", _BODY), {DATA: data}
 
 
 def graph_data(graph: Graph) -> dict[str, Any]:
@@ -51,6 +63,8 @@ def graph_data(graph: Graph) -> dict[str, Any]:
     drawn = layouts(scopes, edges, anchored)
     return {
         "nodes": nodes,
+        "alike": facts.alike,
+        "tensors": facts.tensors,
         "outputs": [
             {"name": shown(name), "reads": [number[value.node], value.result],
              "type": facts.signal(value)}
@@ -103,7 +117,7 @@ def _plain(layout: Layout) -> dict[str, Any]:
 
 def _item(item: Item) -> list[int]:
     """Return kind, index, and which result if it is not the first."""
-    plain = [_KINDS.index(item.kind), item.index]
+    plain = [_KINDS.index(item.kind), item.number]
     return [*plain, item.result] if item.result else plain
 
 

@@ -50,8 +50,9 @@ def _memory(graph: Graph) -> str:
     states, first = state_memory(graph), dict[str, str]()
     rows = []
     for name in graph.order:
-        tensors = graph.nodes[name].op.tensors().values()
-        owners = [first.setdefault(tensor.digest, name) for tensor in tensors]
+        named = graph.nodes[name].op.tensors()
+        owners = {key: first.setdefault(tensor.digest, name) for key, tensor in named.items()}
+        tensors = named.values()
         rows.append(
             (
                 name,
@@ -59,7 +60,7 @@ def _memory(graph: Graph) -> str:
                 str(graph.signal(name)),
                 sum(t.size for t in tensors),
                 sum(t.nbytes for t in tensors),
-                _shared([owner for owner in owners if owner != name]),
+                _shared({key: owner for key, owner in owners.items() if owner != name}),
                 states.get(name, 0),
             )
         )
@@ -85,8 +86,9 @@ def _op(node: Node) -> str:
     return f"{node.op.name} {shown(model)}".strip()
 
 
-def _shared(owners: list[str]) -> str:
-    return f"with {', '.join(shown(name) for name in dict.fromkeys(owners))}" if owners else ""
+def _shared(owners: Mapping[str, str]) -> str:
+    """Return which weights are those of an earlier layer."""
+    return ", ".join(f"{shown(key)} with {shown(owner)}" for key, owner in owners.items())
 
 
 def _lasting(facts: Mapping[str, Any]) -> str:
@@ -131,7 +133,7 @@ def _work(graph: Graph, found: Activity) -> str:
         sum(s.products for s in found.synapses), *_joules(found.energy(), columns),
     )  # fmt: skip
     head = (
-        "layer", "connections", "neurons", "spikes", "spikes per neuron and step", "Hz",
+        "layer", "connections", "neurons", "spikes", "rate per step", "Hz",
         "synaptic operations", "dense products", *_energy_heads(columns),
     )  # fmt: skip
     return data_table(head, rows, total, sortable=True)
@@ -144,9 +146,9 @@ def _hertz(rate: float, dt: float | None) -> float | None:
 def _energy_heads(columns: list[tuple[str, bool]]) -> list[str]:
     heads = []
     for name, dense in columns:
-        heads.append(f"{name}, events (nJ)")
+        heads.append(f"nJ, {name}")
         if dense:
-            heads.append(f"{name}, dense (nJ)")
+            heads.append(f"nJ, {name}, dense")
     return heads
 
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from snnir.reporting.ordering import ordered_layers
 from snnir.reporting.scopes import Scope
 
-#: Links over many ranks are led through the ranks between by up to this many points for every
-#: item of a scope; the rest are led around.
+#: Links over many ranks are led through a point in every rank between, the short ones first, while
+#: there are so many points for every item of a scope; the rest are led around.
 _POINTS_PER_ITEM = 4
 _SPARE_POINTS = 1000
 
@@ -49,17 +49,17 @@ class Item(NamedTuple):
     Attributes:
         kind: `node`, `scope`, `in` or `out` (a value that crosses the border), `output` (a result
             of the graph), or `point` (a long link passes).
-        index: Of the node, the scope, the node a crossing value is from, the output; 0 for a
+        number: Of the node, the scope, the node a crossing value is from, the output; 0 for a
             point.
         result: Which result a crossing value is.
     """
 
     kind: str
-    index: int
+    number: int
     result: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class Link:
     """A line between two items of one scope.
 
@@ -100,24 +100,26 @@ class _Drawn:
     def __init__(self) -> None:
         self.layout = Layout()
         self.local: dict[Item, int] = {}
-        self.links: dict[tuple[int, int, tuple[int, int], bool, bool], Link] = {}
+        self.links: dict[tuple[int, int, int, int, bool], Link] = {}
 
     def item(self, item: Item) -> int:
-        if item not in self.local:
-            self.local[item] = len(self.layout.items)
+        known = self.local.get(item)
+        if known is None:
+            known = self.local[item] = len(self.layout.items)
             self.layout.items.append(item)
-        return self.local[item]
+        return known
 
-    def link(self, start: Item, end: Item, edge: Edge) -> None:
-        ends = self.item(start), self.item(end)
-        value = (edge.source, edge.result)
-        key = (*ends, value, edge.late, edge.is_feedback)
+    def link(self, start: int, end: int, edge: Edge) -> None:
+        source, result, target, late = edge
+        key = (start, end, source, result, late)
         known = self.links.get(key)
         if known is None:
-            self.links[key] = Link(value, list(ends), edge.late, edge.is_feedback)
-            self.layout.links.append(self.links[key])
+            feedback = 0 <= target <= source
+            self.links[key] = known = Link((source, result), [start, end], late, feedback)
+            self.layout.links.append(known)
         else:
             known.count += 1
+            known.feedback |= edge.is_feedback
 
 
 def layouts(scopes: Sequence[Scope], edges: Sequence[Edge], anchored: set[int]) -> list[Layout]:
@@ -140,14 +142,19 @@ def layouts(scopes: Sequence[Scope], edges: Sequence[Edge], anchored: set[int]) 
             first[at] = min(first[at], node)
         for inner in scopes[at].scopes:
             first[at] = min(first[at], first[inner])
+    local: dict[int, int] = {}
     for at, scope in enumerate(scopes):
         for node in scope.nodes:
-            drawn[at].item(Item("node", node))
+            local[node] = drawn[at].item(Item("node", node))
         for inner in scope.scopes:
             drawn[at].item(Item("scope", inner))
     chains = _chains(scopes)
     for edge in edges:
-        _lift(edge, drawn, home, chains)
+        here = home[edge.source]
+        if edge.target >= 0 and home[edge.target] == here:
+            drawn[here].link(local[edge.source], local[edge.target], edge)
+        else:
+            _lift(edge, drawn, home, chains)
     for each in drawn:
         _rank(each.layout, first, anchored)
     return [each.layout for each in drawn]
@@ -173,15 +180,20 @@ def _lift(
     while shared < min(len(source), len(target)) and source[shared] == target[shared]:
         shared += 1
     for scope in reversed(source[shared:]):
-        drawn[scope].link(start, Item("out", edge.source, edge.result), edge)
+        inside = drawn[scope]
+        port = inside.item(Item("out", edge.source, edge.result))
+        inside.link(inside.item(start), port, edge)
         start = Item("scope", scope)
     inward = []
     for scope in reversed(target[shared:]):
         inward.append((scope, end))
         end = Item("scope", scope)
-    drawn[source[shared - 1]].link(start, end, edge)
+    across = drawn[source[shared - 1]]
+    across.link(across.item(start), across.item(end), edge)
     for scope, inner in inward:
-        drawn[scope].link(Item("in", edge.source, edge.result), inner, edge)
+        inside = drawn[scope]
+        port = inside.item(Item("in", edge.source, edge.result))
+        inside.link(port, inside.item(inner), edge)
 
 
 def _rank(layout: Layout, first: Sequence[float], anchored: set[int]) -> None:
@@ -207,10 +219,10 @@ def _rank(layout: Layout, first: Sequence[float], anchored: set[int]) -> None:
 def _flow_key(item: Item, first: Sequence[float]) -> tuple[int, float]:
     """Return what items are compared by to tell which is nearer to the inputs."""
     if item.kind == "in":
-        return 0, item.index
+        return 0, item.number
     if item.kind in ("out", "output"):
-        return 2, item.index
-    return 1, first[item.index] if item.kind == "scope" else item.index
+        return 2, item.number
+    return 1, first[item.number] if item.kind == "scope" else item.number
 
 
 def _ranks(
@@ -222,7 +234,9 @@ def _ranks(
     flow: networkx.DiGraph[int] = networkx.DiGraph()
     flow.add_nodes_from(inner)
     held = {
-        at for at in inner if layout.items[at].kind == "node" and layout.items[at].index in anchored
+        at
+        for at in inner
+        if layout.items[at].kind == "node" and layout.items[at].number in anchored
     }
     for link in forward:
         start, end = link.path[0], link.path[-1]
@@ -247,17 +261,16 @@ def _bend(layout: Layout, forward: Sequence[Link], rank: dict[int, int]) -> None
     """Lead long links through a point in each rank between; links of one value share them."""
     left = _POINTS_PER_ITEM * len(layout.items) + _SPARE_POINTS
     points: dict[tuple[int, tuple[int, int], bool, bool], list[int]] = {}
-    by_length = sorted(forward, key=lambda link: rank[link.path[-1]] - rank[link.path[0]])
-    for link in by_length:
-        start, end = link.path
+    spans = [(rank[link.path[1]] - rank[link.path[0]] - 1, link) for link in forward]
+    for between, link in sorted(filter(lambda span: span[0] > 0, spans), key=lambda span: span[0]):
+        start = link.path[0]
         shared = points.setdefault((start, link.value, link.late, link.feedback), [])
-        needed = rank[end] - rank[start] - 1 - len(shared)
-        if needed > left:
+        if between > left:
             link.is_far = True
             continue
-        for _ in range(needed):
+        left -= between
+        while len(shared) < between:
             shared.append(len(layout.items))
             rank[len(layout.items)] = rank[start] + len(shared)
-            layout.items.append(Item("point", layout.items[start].index))
-            left -= 1
-        link.path[1:1] = shared[: max(rank[end] - rank[start] - 1, 0)]
+            layout.items.append(Item("point", layout.items[start].number))
+        link.path[1:1] = shared[:between]

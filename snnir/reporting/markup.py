@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from snnir.errors import shown
 
 #: Longer texts are cut in the middle.
 _LONG = 400
+#: Tables with more rows are laid out by the browser only where they are seen.
+_MANY = 200
+#: What stands for a number that is not there, and what a number looks like.
+_NONE = "-\u2013"
+_NUMBER = re.compile(rf"[{_NONE}]?|-?[\d,]*\.?\d+(e[+-]?\d+)?( %| s)?|-?inf|nan")
 
 
 @dataclass(frozen=True)
@@ -40,17 +47,41 @@ def listing(items: Iterable[str], empty: str) -> str:
     return f"<ul>{found}</ul>" if found else f"<p>{text(empty)}</p>"
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return a table; whole numbers are grouped and right-aligned, all cells are escaped."""
-    names = "".join(f"<th scope='col'>{text(name)}</th>" for name in head)
-    lines = [f"<div class='scroll'><table><thead><tr>{names}</tr></thead><tbody>"]
-    for row in rows:
-        cells = (
-            f"<td class='n'>{cell:,}</td>" if isinstance(cell, int) else f"<td>{text(cell)}</td>"
-            for cell in row
+def table(head: Iterable[str], rows: Iterable[Iterable[Any]], classes: Sequence[str] = ()) -> str:
+    """Return a table; whole numbers are grouped, columns of numbers stand at the right.
+
+    Args:
+        head: Names of columns.
+        rows: Cells, which are escaped.
+        classes: One for each row.
+    """
+    names, listed = list(head), [tuple(row) for row in rows]
+    numeric = [_are_numbers([row[at] for row in listed]) for at in range(len(names))]
+    if names and any(isinstance(row[0], str) for row in listed):
+        numeric[0] = False  # names, which may be digits
+    cells = "".join(
+        f"<th scope='col'{' class=n' * right}>{text(name)}</th>"
+        for name, right in zip(names, numeric, strict=True)
+    )
+    long = " long" if len(listed) > _MANY else ""
+    lines = [f"<div class='scroll{long}'><table><thead><tr>{cells}</tr></thead><tbody>"]
+    for row, class_ in zip_longest(listed, classes, fillvalue=""):
+        cells = "".join(
+            f"<td class='n'>{_number(cell)}</td>" if right else f"<td>{_number(cell)}</td>"
+            for cell, right in zip(row, numeric, strict=True)
         )
-        lines.append(f"<tr>{''.join(cells)}</tr>")
+        lines.append(f"<tr class='{class_}'>{cells}</tr>" if class_ else f"<tr>{cells}</tr>")
     return "".join([*lines, "</tbody></table></div>"])
+
+
+def _number(cell: Any) -> str:
+    return f"{cell:,}" if isinstance(cell, int) else text(cell)
+
+
+def _are_numbers(column: Sequence[Any]) -> bool:
+    """Whether cells are numbers, or stand for a number that is not there."""
+    told = [_number(cell) for cell in column]
+    return any(each.strip(_NONE) for each in told) and all(map(_NUMBER.fullmatch, told))
 
 
 def picture(title: str, data: bytes | str) -> str:

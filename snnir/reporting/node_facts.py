@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from snnir.ir.printer import number_text, signals_or_nothing
 from snnir.reporting.equations import program_equations
 from snnir.semantics import Stepping
 from snnir.streams import Kind, Signal
-from snnir.tensors import Tensor
+from snnir.tensors import FrozenDict, Tensor
 
 #: Longer texts are cut; more entries of one table are counted only.
 _LONG, _ENTRIES = 300, 60
@@ -27,6 +29,8 @@ _LONG, _ENTRIES = 300, 60
 _FEW = 8
 #: Above this many elements, NumPy finds the extremes faster than Python.
 _SMALL = 64
+#: What a node's attributes may be that is shown elsewhere.
+_SAID = (Tensor, Stepping, LifStep, Dynamics, Mapping, Signal)
 #: Colour of an op in the drawing, by its name; see `_family`.
 _FAMILIES = {
     "input": "port", "linear": "synapse", "sparse_linear": "synapse", "conv1d": "synapse",
@@ -40,59 +44,103 @@ class NodeFacts:
     """Collects what is said of the nodes of one graph; what many of them share is said once.
 
     Attributes:
-        equations: Texts of models and step programs, by the key the nodes refer to them by.
+        alike: What is said of all nodes of a sort; each node refers to one of these by `is`.
+        tensors: What is said of parameters; entries of `alike` refer to these.
+        equations: Texts of models and step programs, by the key that `alike` refers to them by.
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._graph = graph
         self._signals = signals_or_nothing(graph)
-        self._tensors: dict[int, dict[str, str]] = {}
-        self._programs: dict[int, str] = {}
+        self._sorts: dict[Any, int] = {}
+        self._tensors: dict[Any, int] = {}
+        self._programs: dict[int, tuple[Dynamics, str]] = {}
+        self.alike: list[dict[str, Any]] = []
+        self.tensors: list[dict[str, str]] = []
         self.equations: dict[str, str] = {}
 
     def of(self, node: Node, label: str) -> dict[str, Any]:
-        """Return the facts of a node; what is empty is left out.
+        """Return the facts of a node; what is empty, or as the name says, is left out.
 
         Args:
             node: The node.
             label: Its name within its scope.
         """
-        op = node.op
-        types = self._types(node)
-        facts = {
-            "name": shown(node.name, _LONG),
-            "label": shown(label),
-            "op": op.name,
-            "kind": _kind(op),
-            "family": _family(op),
-            "brief": _brief(op, types),
-            "types": [str(signal) for signal in types],
-            "params": self._params(op),
-            "attributes": _attributes(op),
-            "rules": _rules(op),
-            "equations": self._equations(op),
-            "metadata": _metadata(node),
-        }
-        return {key: value for key, value in facts.items() if value}
+        facts: dict[str, Any] = {"name": shown(node.name, _LONG), "is": self._sort(node)}
+        if label != node.name:
+            facts["label"] = shown(label)
+        if node.metadata:
+            facts["metadata"] = _metadata(node)
+        return facts
 
     def signal(self, value: Value) -> str:
         """Return the type of a value, or nothing if it is unknown."""
         return str(self._signals.get(value, ""))
 
-    def _types(self, node: Node) -> list[Any]:
+    def _sort(self, node: Node) -> int:
+        """Return the entry of `alike` that tells of a node."""
+        op = node.op
+        types = self._types(node)
+        key: Any = (type(op), *((s.kind, s.shape, s.dtype) for s in types), *self._content(op))
+        try:
+            known = self._sorts.get(key)
+        except TypeError:  # an op of somebody else's holds what cannot be compared
+            key = id(op)
+            known = self._sorts.get(key)
+        if known is None:
+            known = self._sorts[key] = len(self.alike)
+            self.alike.append(self._told(op, types))
+        return known
+
+    def _content(self, op: Op) -> Iterator[Any]:
+        """Yield what tells an op from others of its class."""
+        for name, _ in _fields(type(op)):  # type: ignore[arg-type]  # classes are hashable
+            value = getattr(op, name)
+            if isinstance(value, Tensor):
+                yield self._tensor(value)
+            elif isinstance(value, FrozenDict):
+                yield tuple(
+                    (key, self._tensor(item) if isinstance(item, Tensor) else item)
+                    for key, item in value.items()
+                )
+            elif isinstance(value, Dynamics):
+                yield id(value)  # the graph keeps it, so nothing else can have this number
+            else:
+                yield value
+
+    def _told(self, op: Op, types: list[Signal]) -> dict[str, Any]:
+        facts = {
+            "op": op.name,
+            "kind": _kind(op),
+            "family": _family(op),
+            "brief": _brief(op, types),
+            "types": [str(signal) for signal in types],
+            "params": [
+                [shown(key), self._tensor(value)]
+                for key, value in itertools.islice(op.tensors().items(), _ENTRIES)
+            ],
+            "attributes": _attributes(op),
+            "rules": _rules(op),
+            "equations": self._equations(op),
+        }
+        return {key: value for key, value in facts.items() if value}
+
+    def _types(self, node: Node) -> list[Signal]:
         count = len(node.op.program.outputs) if isinstance(node.op, Step) else 1
         found = (self._signals.get(Value(node.name, index)) for index in range(count))
         return [signal for signal in found if signal is not None]
 
-    def _params(self, op: Op) -> list[dict[str, str]]:
-        named = list(op.tensors().items())
-        found = [{"name": shown(key), **self._tensor(value)} for key, value in named[:_ENTRIES]]
-        return found + _further(len(named))
-
-    def _tensor(self, value: Tensor) -> dict[str, str]:
+    def _tensor(self, value: Tensor) -> int:
+        """Return the entry of `tensors` that tells of a tensor."""
         known = self._tensors.get(id(value))
         if known is None:
-            known = self._tensors[id(value)] = tensor_facts(value)
+            key: Any = id(value)
+            if value.is_resolved and value.size <= _SMALL:
+                key = (value.dtype, value.shape, value.numpy().tobytes())
+            known = self._tensors.get(key)
+            if known is None:
+                known = self._tensors[key] = len(self.tensors)
+                self.tensors.append(tensor_facts(value))
+            self._tensors[id(value)] = known
         return known
 
     def _equations(self, op: Op) -> list[str]:
@@ -110,16 +158,17 @@ class NodeFacts:
 
     def _program(self, program: Dynamics) -> str:
         known = self._programs.get(id(program))
-        if known is None:
-            text = "\n".join(map(_line, program_equations(program)))
-            stem, number = f"{shown(program.name)}, each step", 1
-            known = stem
-            while self.equations.get(known, text) != text:
-                number += 1
-                known = f"{stem} ({number})"
-            self.equations[known] = text
-            self._programs[id(program)] = known
-        return known
+        if known is not None:
+            return known[1]
+        text = "\n".join(map(_line, program_equations(program)))
+        stem, number = f"{shown(program.name)}, each step", 1
+        key = stem
+        while self.equations.get(key, text) != text:
+            number += 1
+            key = f"{stem} ({number})"
+        self.equations[key] = text
+        self._programs[id(program)] = (program, key)
+        return key
 
 
 def tensor_facts(value: Tensor) -> dict[str, str]:
@@ -155,10 +204,6 @@ def _line(text: str) -> str:
     return shown(text, _LONG)
 
 
-def _further(count: int) -> list[dict[str, str]]:
-    return [{"name": f"... and {count - _ENTRIES} more"}] if count > _ENTRIES else []
-
-
 def _kind(op: Op) -> str:
     """Return what a node is called in the drawing: its op, or its neuron model."""
     if isinstance(op, Neuron):
@@ -175,7 +220,7 @@ def _family(op: Op) -> str:
     return known
 
 
-def _brief(op: Op, types: list[Any]) -> str:
+def _brief(op: Op, types: list[Signal]) -> str:
     """Return the second line of a node's box."""
     shapes = ["×".join(map(str, signal.shape)) or "scalar" for signal in types[:1]]
     return " · ".join([_kind(op), *shapes])
@@ -194,19 +239,26 @@ def _rules(op: Op) -> dict[str, str]:
 
 def _attributes(op: Op) -> dict[str, str]:
     """Return the attributes that are neither tensors nor said elsewhere."""
-    said = (Tensor, Stepping, LifStep, Dynamics, Mapping, Signal)
-    pairs = ((item, getattr(op, item.name)) for item in fields(op))
-    return _texts(
-        (item.name, value)
-        for item, value in pairs
-        if not (isinstance(value, said) or (not value and value == item.default))
-        and not (item.name == "model" and isinstance(op, (Neuron, Step)))
-    )
+    found = {}
+    for name, default in _fields(type(op)):  # type: ignore[arg-type]  # classes are hashable
+        value = getattr(op, name)
+        is_kind = name == "model" and isinstance(op, (Neuron, Step))
+        if not (isinstance(value, _SAID) or is_kind or (not value and value == default)):
+            found[name] = shown(_text(value), _LONG)
+    return found
+
+
+@cache
+def _fields(cls: type[Op]) -> tuple[tuple[str, Any], ...]:
+    """Return the names of an op's fields, with their defaults."""
+    return tuple((item.name, item.default) for item in fields(cls))
 
 
 def _metadata(node: Node) -> dict[str, str]:
-    found = _texts(list(node.metadata.items())[:_ENTRIES])
-    return found | {item["name"]: "" for item in _further(len(node.metadata))}
+    found = _texts(itertools.islice(node.metadata.items(), _ENTRIES))
+    if len(node.metadata) > _ENTRIES:
+        found["..."] = f"and {len(node.metadata) - _ENTRIES} more"
+    return found
 
 
 def _texts(pairs: Iterable[tuple[str, Any]]) -> dict[str, str]:

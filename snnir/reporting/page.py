@@ -12,10 +12,11 @@ from typing import Any
 from snnir.reporting.markup import Section, text
 
 #: Files of the style, in order.
-_STYLES = ("report.css", "runs.css")
+_STYLES = ("report.css", "runs.css", "sections.css")
 #: Files in `script/`, in the order in which they are put together.
 _SCRIPTS = (
     "dom", "model", "place", "lines", "camera", "canvas", "panel", "find", "graph", "page",
+    "sort",
 )  # fmt: skip
 
 

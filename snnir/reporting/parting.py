@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from snnir.diffing import Diff, NodeDiff
 from snnir.event_diff import EventDiff
 from snnir.reporting.drawing import graph_section
-from snnir.reporting.markup import Section, listing, text
+from snnir.reporting.markup import Section, listing, table, text
 from snnir.reporting.page import page
 from snnir.reporting.parting_charts import around, place_of, spread_chart
 from snnir.reporting.timing import timing_sections
 
 #: Windows of nodes that part later.
-_LATER = 12
+_LATER = 8
 
 #: What a node is in a comparison, and the class of its row and of its node in the graph.
-FIRST, FOLLOWS, DIFFERS, SAME = "parts first", "follows from it", "differs as well", "the same"
+FIRST, FOLLOWS, DIFFERS, SAME = "parts first", "follows", "differs as well", "the same"
 MARKS = {FIRST: "first", FOLLOWS: "follows", DIFFERS: "differs", SAME: "same"}
 
 
@@ -46,7 +47,7 @@ def parting_page(found: Diff | EventDiff) -> str:
         sections.append(Section("only", "Populations that were not compared", listing(only, "")))
     data: Any = {}
     if found.graph is not None:
-        drawn, data = graph_section(found.graph)
+        drawn, data = graph_section(found.graph, _marks(found, roles))
         sections.append(drawn)
     return page(f"{Path(a).name} and {Path(b).name}", lead, sections, data)
 
@@ -64,6 +65,15 @@ def roles_of(found: Diff) -> dict[str, str]:
         else:
             roles[node.node] = FOLLOWS if _node(found, node.node) in after else DIFFERS
     return roles
+
+
+def _marks(found: Diff, roles: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return classes and words of the graph's nodes; of a node and its states, the first counts."""
+    marks: dict[str, tuple[str, str]] = {}
+    for role in (FIRST, FOLLOWS, DIFFERS, SAME):
+        for name in (name for name, own in roles.items() if own == role):
+            marks.setdefault(_node(found, name), (MARKS[role], role))
+    return marks
 
 
 def _node(found: Diff, name: str) -> str:
@@ -122,36 +132,25 @@ def _words(found: Diff, first: NodeDiff) -> str:
         return f"<b>{text(first.node)}</b> is not the same after the last step."
     where = f"sample {own.sample}, {place_of(own, 0)}"
     a, b = first.values
+    before = " Up to there all that was compared is the same." if step else ""
     return (
         f"The runs part first in <b>{text(first.node)}</b> at step {step}{when}, {where}: "
-        f"{a:g} in a, {b:g} in b. Up to there all that was compared is the same."
+        f"{a:g} in a, {b:g} in b.{before}"
     )
 
 
-def _table(found: Diff, roles: dict[str, str]) -> str:
+def _table(found: Diff, roles: Mapping[str, str]) -> str:
     """Return all nodes; rows have the class of their role, which is in words as well."""
-    lines = []
-    for node in found.nodes:
-        role = roles[node.node]
-        share = 100 * node.differing / node.total if node.total else 0.0
-        cells: list[Any] = [
-            node.node, role, f"{node.spikes_a:.10g}", f"{node.spikes_b:.10g}", node.differing,
-            f"{share:.3g} %", "-" if node.first_step is None else node.first_step,
-            f"{node.largest:.4g}",
-        ]  # fmt: skip
-        row = "".join(_cell(cell) for cell in cells)
-        lines.append(f"<tr class='{MARKS[role]}'>{row}</tr>")
     head = ("node", "", "sum a", "sum b", "differing", "share", "first step", "largest difference")
-    names = "".join(f"<th scope='col'>{name}</th>" for name in head)
-    return (
-        f"<div class='scroll'><table class='compared'><thead><tr>{names}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _cell(value: Any) -> str:
-    numeric = isinstance(value, int)
-    return f"<td class='n'>{value:,}</td>" if numeric else f"<td>{text(value)}</td>"
+    rows = [
+        (
+            node.node, roles[node.node], f"{node.spikes_a:.10g}", f"{node.spikes_b:.10g}",
+            node.differing, f"{100 * node.differing / max(1, node.total):.3g} %",
+            "-" if node.first_step is None else node.first_step, f"{node.largest:.4g}",
+        )
+        for node in found.nodes
+    ]  # fmt: skip
+    return table(head, rows, [f"role-{MARKS[roles[node.node]]}" for node in found.nodes])
 
 
 def _later(found: Diff) -> str:

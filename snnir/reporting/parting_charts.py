@@ -21,12 +21,12 @@ from snnir.reporting.charts import (
 )
 from snnir.reporting.markup import text
 from snnir.reporting.runs import image, place
-from snnir.windows import Window
+from snnir.windows import MOST_NEURONS, Window
 
 Array = npt.NDArray[Any]
 
 #: Pixels of a neuron's row, and of names at the left.
-_ROW, _NAMES = 15, 210
+_ROW, _NAMES = 15, 150
 #: Pixels above the frame for the first difference in words.
 _ABOVE = 20
 _COLUMNS = 340
@@ -73,7 +73,9 @@ def _raster(name: str, found: Window, dt: float | None) -> str:
 
 
 def _how_many(rows: int) -> str:
-    return "the neuron that differs here." if rows == 1 else f"{rows} neurons that differ here."
+    if rows == 1:
+        return "the neuron that differs here."
+    return f"the {rows} neurons that differ {'soonest' if rows == MOST_NEURONS else 'here'}."
 
 
 def _middle(frame: Frame, row: int) -> float:

@@ -25,6 +25,7 @@ from snnir.reporting.charts import (
     marks,
     number,
     reach,
+    rounded,
     row_axis,
     value_axis,
 )
@@ -36,11 +37,13 @@ Array = npt.NDArray[Any]
 #: Neurons of a panel of traces.
 MOST_TRACES = 12
 #: Panels of a section; what is beyond is in the table only.
-MOST_PANELS = 40
+MOST_PANELS = 30
 #: Spikes of a population that are drawn one by one, and those of a page; more are a density.
 MOST_SPIKES, MOST_SPIKES_OF_A_PAGE = 20_000, 50_000
-#: Columns and rows of a density.
-_COLUMNS, _ROWS = 410, 64
+#: Columns and rows of a density; where there are many panels, half as many columns.
+_COLUMNS, _ROWS, _MANY = 410, 64, 12
+#: Points of all traces of a page.
+_POINTS = 60_000
 #: Of a density: its colour and the number of its shades.
 _COLOUR, _SHADES = (74, 144, 217), 24
 
@@ -65,10 +68,12 @@ def run_sections(
     found = []
     if spiking or result.stats:
         body = "" if counted else _counts(result, spiking, dt)
-        body += _panels(_rasters(spiking, dt, sample), len(spiking))
+        body += _panels(_rasters(result, spiking, dt, sample), len(spiking))
         found.append(Section("spikes", "Spikes of a run", _of_sample(shown, sample) + body))
     if others:
-        body = _panels((_traces(n, y, dt, sample) for n, y in others.items()), len(others))
+        columns = _POINTS // (2 * MOST_TRACES * min(len(others), MOST_PANELS))
+        drawn = (_traces(n, y, dt, sample, min(columns, INNER)) for n, y in others.items())
+        body = _panels(drawn, len(others))
         found.append(Section("traces", "States and values of a run", body))
     return found
 
@@ -123,7 +128,7 @@ def _counts(result: Result, recorded: Mapping[str, Array], dt: float | None) -> 
         neurons, spikes, rate = (facts[key] for key in ("neurons", "spikes", "rate"))
         y = recorded.get(name)
         silent: Any = "-" if y is None else int((~y.any(axis=(0, 1))).sum())
-        hertz = f"{rate / dt:.4g}" if dt else "-"
+        hertz = rounded(rate / dt) if dt else "-"
         rows.append((name, neurons, spikes, f"{rate:.4g}", hertz, silent))
     head = ("population", "neurons", "spikes", "per neuron and step", "Hz", "silent neurons")
     return table(head, rows) if rows else ""
@@ -156,46 +161,60 @@ class Raster:
         return cls(steps, neurons, flat[steps, neurons], len(flat), flat.shape[1])
 
 
-def _rasters(traces: Mapping[str, Array], dt: float | None, sample: int) -> Iterator[str]:
+def _rasters(
+    result: Result, traces: Mapping[str, Array], dt: float | None, sample: int
+) -> Iterator[str]:
     left = MOST_SPIKES_OF_A_PAGE
     for name, y in traces.items():
         raster = Raster.of(y[:, sample])
         alone = len(raster.steps) <= min(MOST_SPIKES, left)
         left -= len(raster.steps) if alone else 0
-        yield _raster(name, raster, dt, alone)
+        columns = 0 if alone else _COLUMNS // (1 + (len(traces) > _MANY))
+        unit = "neuron" if name in result.stats else "element"
+        yield _raster(name, raster, dt, columns, unit)
 
 
-def _raster(name: str, raster: Raster, dt: float | None, alone: bool) -> str:
-    """Return the panel of a population: spikes, spikes per step, and a sentence."""
+def _raster(name: str, raster: Raster, dt: float | None, columns: int, unit: str) -> str:
+    """Return the panel of a population: spikes, spikes per step, and a sentence.
+
+    Args:
+        name: Of the population.
+        raster: Its spikes.
+        dt: Seconds per step, if known.
+        columns: Of a density; 0 to draw spikes one by one.
+        unit: What its elements are.
+    """
     height = min(max(5 * raster.size, 24), 160)
     frame = Frame(0, raster.length, TOP, height, dt)
     pace = Frame(0, raster.length, frame.bottom + 6, 26, dt)
-    inner = _ticks(frame, raster) if alone else _density(frame, raster)
+    inner = _density(frame, raster, columns) if columns else _ticks(frame, raster)
     parts = [frame.box(), row_axis(frame, max(1, raster.size)), inner, _pace(pace, raster)]
     whole = drawing(
         f"Spikes of {name}", pace.bottom + pace.below + 2, "".join([*parts, pace.axis()])
     )
-    how = "" if alone else " Too many to draw one by one: the darker, the more."
-    told = f"<b>{text(name)}</b> {_sentence(raster, dt)}{how}"
+    how = "" if not columns else " Too many to draw one by one: the darker, the more."
+    told = f"<b>{text(name)}</b> {_sentence(raster, dt, unit)}{how}"
     return f"<figure class='run'><figcaption>{told}</figcaption>{whole}</figure>"
 
 
-def _sentence(raster: Raster, dt: float | None) -> str:
-    neurons = f"{raster.size:,} neuron{'' if raster.size == 1 else 's'}"
+def _sentence(raster: Raster, dt: float | None, unit: str) -> str:
+    neurons = f"{raster.size:,} {unit}{'' if raster.size == 1 else 's'}"
     spikes = float(raster.counts.sum(dtype=np.float64))
     if not raster.size or not len(raster.steps):
         return f"{neurons}, silent."
     rate = spikes / (raster.size * raster.length)
-    pace = f" ({rate / dt:.4g} Hz)" if dt else ""
+    pace = f" ({rounded(rate / dt)} Hz)" if dt else ""
     silent = raster.size - len(np.unique(raster.neurons))
     quiet = f", {silent:,} silent" if silent else ""
-    each = f"{rate:.4g} per neuron and step"
+    each = f"{rate:.4g} per {unit} and step"
     return f"{neurons}{quiet}; {spikes:,.10g} spikes, {each}{pace}."
 
 
 def _ticks(frame: Frame, raster: Raster) -> str:
     """Return every spike; those that are more than one at once are thicker."""
-    wide = min(max(0.7 * INNER / max(1, raster.length), 1.2), 3.0)
+    # Marks of neighbours shall not flow together.
+    row = frame.height / max(1, raster.size)
+    wide = min(max(0.7 * INNER / max(1, raster.length), 1.2), 3.0, max(1.2, row))
     many = np.abs(raster.counts) > 1
     where = frame.steps_and_rows(raster.size)
     paths = []
@@ -208,9 +227,9 @@ def _ticks(frame: Frame, raster: Raster) -> str:
     return "".join(paths)
 
 
-def _density(frame: Frame, raster: Raster) -> str:
+def _density(frame: Frame, raster: Raster, most: int) -> str:
     """Return spikes as shades."""
-    columns, rows = min(_COLUMNS, raster.length), min(_ROWS, raster.size)
+    columns, rows = min(most, raster.length), min(_ROWS, raster.size)
     x, y = raster.steps * columns // raster.length, raster.neurons * rows // raster.size
     cells = np.bincount(y * columns + x, np.abs(raster.counts), rows * columns)
     across = np.bincount(np.arange(raster.length) * columns // raster.length)
@@ -240,7 +259,7 @@ def _pace(frame: Frame, raster: Raster) -> str:
     told = label(LEFT - 8, frame.top + 10, f"{most:,.6g}", "end faint")
     if not most:
         return frame.box() + told
-    columns = min(raster.length, INNER)
+    columns = min(raster.length, INNER // 2)
     starts = np.arange(columns) * raster.length // columns
     tops = np.maximum.reduceat(each, starts)
     width = INNER / columns
@@ -256,14 +275,20 @@ def _pace(frame: Frame, raster: Raster) -> str:
 # --- Traces --------------------------------------------------------------------------------------
 
 
-def _traces(name: str, y: Array, dt: float | None, sample: int) -> str:
+def _traces(name: str, y: Array, dt: float | None, sample: int, columns: int) -> str:
     """Return the panel of a state: the neurons that move most."""
     flat = y[:, sample].reshape(len(y), -1)
     chosen = _moving(flat)
     shape = y.shape[2:]
     low, high = reach(flat[:, chosen]) if len(chosen) else (0.0, 1.0)
     frame = Frame(0, len(flat), TOP, 150, dt)
-    lines = (trace(frame, flat[:, n], low, high, k) for k, n in enumerate(chosen))
+    lines = (
+        element(
+            "path", d=line(frame, flat[:, n], low, high, columns),
+            class_=f"trace k{key % MOST_TRACES}",
+        )
+        for key, n in enumerate(chosen)
+    )  # fmt: skip
     parts = [frame.box(), value_axis(frame, low, high), *lines, frame.axis()]
     whole = drawing(f"Traces of {name}", frame.bottom + frame.below + 2, "".join(parts))
     keys = [(k, place(int(n), shape)) for k, n in enumerate(chosen)]
@@ -286,13 +311,8 @@ def _moving(flat: Array) -> list[int]:
     return sorted(np.argsort(-span, kind="stable")[:MOST_TRACES].tolist())
 
 
-def trace(frame: Frame, values: Array, low: float, high: float, key: int) -> str:
-    """Return one line of a panel, in the colour of its key."""
-    return element("path", d=line(frame, values, low, high), class_=f"trace k{key % MOST_TRACES}")
-
-
 def legend(keys: Iterable[tuple[int, str]]) -> str:
-    """Return what lines are; keys are as in `trace`."""
+    """Return what lines are, each in its colour."""
     items = (f"<span class='k{key % MOST_TRACES}'>{text(told)}</span>" for key, told in keys)
     return f"<p class='lines'>{''.join(items)}</p>"
 

@@ -62,8 +62,10 @@ def _prefixes(name: str, taken: Collection[str]) -> list[str]:
 
 def _without_single(scopes: list[Scope]) -> list[Scope]:
     """Return the scopes without those that hold one thing, which moves out of them."""
-    for scope in reversed(scopes[1:]):  # the inner ones first
-        if len(scope.nodes) + len(scope.scopes) == 1:
+    # One thing takes the place of another, so these do not change.
+    counts = [len(scope.nodes) + len(scope.scopes) for scope in scopes]
+    for scope, count in reversed(list(zip(scopes, counts, strict=True))[1:]):  # inner ones first
+        if count == 1:
             outer = scopes[scope.parent]
             outer.nodes += scope.nodes
             outer.scopes += scope.scopes

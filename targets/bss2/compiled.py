@@ -19,6 +19,7 @@ from snnir.loss_report import LossReport
 from snnir.progress import Task
 from snnir.progress_bars import show_progress
 from snnir.running import Result, check_inputs, spike_stats
+from snnir.suggest import hint
 from snnir.target import Compiled
 from snnir.targets.bss2.artefact import FILE
 from snnir.targets.bss2.emulation import emulator, monte_carlo
@@ -148,5 +149,5 @@ class Bss2Compiled(Compiled):
     def _check_record(self, record: Sequence[str]) -> None:
         for name in record:
             if name not in self.model.recordable:
-                hint = f"one of {', '.join(self.model.recordable)}"
-                raise error("SNN602", "cannot be recorded on the chip", node=name, hint=hint)
+                meant = hint(name, self.model.recordable, "what can be")
+                raise error("SNN602", "cannot be recorded on the chip", node=name, hint=meant)

@@ -28,7 +28,8 @@ def chip_picture(execution: Execution, title: str) -> str:
         execution: The configuration.
         title: What it is, for who does not see it.
     """
-    return drawing(title, _Chip(execution).end, "".join(_Chip(execution).parts()), _WIDE)
+    chip = _Chip(execution)
+    return drawing(title, chip.end, "".join(chip.parts()), _WIDE)
 
 
 class _Chip:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from snnir.ir.timing import Delay
 from snnir.linear_forms import LINEAR
 from snnir.loss_report import LossReport, NodeLoss, report
 from snnir.pipeline import APPROXIMATE
+from snnir.reporting.pictures import Pictures
 from snnir.target import Table
 from snnir.targets.bss2.chips import BUSES, HEMISPHERES
 from snnir.targets.bss2.emulation.readout import MOST_CADC
@@ -73,14 +75,14 @@ def _use(plan: Plan) -> Iterator[tuple[object, ...]]:
                 yield number, hemisphere, bus, rows, int(mine.sum()), events
 
 
-def pictures(plan: Plan) -> dict[str, str]:
+def pictures(plan: Plan) -> Pictures:
     """Return the chip as every execution configures it, the first few of them."""
     count = len(plan.executions)
     titles = [f"The chip in execution {number} of {count}" for number in range(count)]
     if count == 1:
         titles = ["Neurons and synapses on the chip"]
     pairs = zip(titles[:_MOST_DRAWN], plan.executions[:_MOST_DRAWN], strict=True)
-    return {title: chip_picture(execution, title) for title, execution in pairs}
+    return Pictures({title: partial(chip_picture, execution, title) for title, execution in pairs})
 
 
 def losses_of(plan: Plan, name: str) -> list[str]:

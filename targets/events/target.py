@@ -24,6 +24,7 @@ from snnir.pipeline import PipelineResult
 from snnir.progress import progress
 from snnir.running import EventResult, check_streams, spike_stats
 from snnir.streams import Kind
+from snnir.suggest import hint
 from snnir.target import Compiled, Content, Target
 from snnir.targets.events import (
     command,
@@ -190,8 +191,8 @@ class EventsCompiled(Compiled):
         known = outcome.recordable(sim)
         for name in record:
             if name not in known:
-                hint = f"one of {', '.join(sorted(known))}"
-                raise error("SNN602", "cannot be recorded", node=name, hint=hint)
+                meant = hint(name, sorted(known), "what can be")
+                raise error("SNN602", "cannot be recorded", node=name, hint=meant)
         given = check_streams(x, self.inputs)
         try:
             with progress("running from event to event"):

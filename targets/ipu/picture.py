@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from snnir.reporting.charts import drawing, element, label, number
+from snnir.reporting.pictures import Pictures
 from snnir.reporting.runs import image
 from snnir.targets.ipu.memory import Array
 from snnir.targets.ipu.plan import Plan
@@ -21,26 +22,14 @@ _EMPTY, _LITTLE, _FULL = (128, 128, 128, 56), (118, 176, 232, 255), (176, 24, 48
 _MOST_STAGES, _BAR, _BARS, _LONG = 12, 22, 260, 470
 
 
-class Pictures(Mapping[str, str]):
-    """How full tiles are, a panel for each IPU, and the stages' shares of memory.
-
-    They are drawn when they are asked for.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._drawn: dict[str, Callable[[], str]] = {
-            "Bytes of tiles": lambda: tiles_picture(plan),
+def pictures(plan: Plan) -> Pictures:
+    """Return how full tiles are, a panel for each IPU, and the stages' shares of memory."""
+    return Pictures(
+        {
+            "How full the tiles are": lambda: tiles_picture(plan),
             "Shares of the bytes used": lambda: shares_picture(plan),
         }
-
-    def __getitem__(self, title: str) -> str:
-        return self._drawn[title]()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._drawn)
-
-    def __len__(self) -> int:
-        return len(self._drawn)
+    )
 
 
 def tiles_picture(plan: Plan) -> str:

@@ -31,7 +31,7 @@ from snnir.targets.ipu.half import halved, too_large
 from snnir.targets.ipu.losses import loss_report
 from snnir.targets.ipu.machine import MOST_IPUS, Machine
 from snnir.targets.ipu.partition import Wishes, partition
-from snnir.targets.ipu.picture import Pictures
+from snnir.targets.ipu.picture import pictures
 from snnir.targets.ipu.plan import Plan
 from snnir.targets.ipu.plan_json import plan_text
 from snnir.targets.ipu.poptorch.fit import unsupported
@@ -140,7 +140,7 @@ class IpuTarget(Target):
             files |= poptorch_files(kept, self._script(plan))
         return IpuCompiled(
             kept, self, files, history, "model.py", plan, facts, report, tables=tables(plan),
-            pictures=Pictures(plan),
+            pictures=pictures(plan),
         )  # fmt: skip
 
     def _script(self, plan: Plan) -> ScriptOptions:
@@ -233,11 +233,13 @@ class IpuCompiled(Compiled):
         """Run the program in the emulator from rest, and return what it measured as well.
 
         Raises:
-            SnnirError: SNN503 if there is no compiler, SNN502 if the program breaks a rule.
+            SnnirError: SNN601 if the inputs do not fit, SNN503 if there is no compiler, SNN502 if
+                the program breaks a rule.
         """
         try:
             with progress("compiling the program and emulating the IPU"):
-                return emulate(self._folder, self.facts, inputs, record)
+                given = check_inputs(inputs, self.graph.inputs)
+                return emulate(self._folder, self.facts, given, record)
         except NoCompiler as problem:
             raise error("SNN503", f"target 'ipu': {problem}") from None
         except Failed as problem:

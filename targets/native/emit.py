@@ -141,8 +141,10 @@ def _header(program: Program, name: str) -> str:
     late = ""
     if graph.record_offset:
         late = f"\n *\n * The source reports its outputs {graph.record_offset} step(s) later."
+    known = graph.dt is not None
+    length = f"One step is {graph.dt} s." if known else "The length of a step is not given."
     return _HEADER.format(
-        name=plain_text(name), dt=graph.dt, late=late + (_memory(program) if embedded else ""),
+        name=plain_text(name), length=length, late=late + (_memory(program) if embedded else ""),
         stages=len(program.calls()),
         records=max(1, len(program.writer.records)), io="\n".join(io),
         structures=f"\n{_structures(program)}" if embedded else "",
@@ -197,7 +199,7 @@ _HEADER = """/* A spiking network in C99, written by snnir: {name}
  *
  * Nothing is allocated and nothing is global but constants: any number of networks run at once.
  * A state is one sample; `snn_reset` puts it at rest, a run goes on from where it is.
- * One step is {dt} s.{late}
+ * {length}{late}
  */
 #ifndef SNN_H
 #define SNN_H

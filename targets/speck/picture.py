@@ -31,10 +31,11 @@ class _Picture:
         unused = set(range(len(self.chip.cores))) - set(plan.placement.cores.values())
         self.unused = sorted(unused)
         self.lanes = 0
+        self.beside: dict[int, int] = {}
 
     def text(self) -> str:
         """Return the element."""
-        parts = [*self._edges(), *self._cores(), *self._spare(), *self._outside()]
+        parts = [*self._chip(), *self._edges(), *self._cores(), *self._spare(), *self._outside()]
         title = f"Layers on the cores of {self.chip.name}"
         return drawing(title, self.end + 10, "".join(parts), _WIDE)
 
@@ -59,10 +60,12 @@ class _Picture:
 
     # --- Cores -----------------------------------------------------------------------------------
 
-    def _cores(self) -> Iterator[str]:
+    def _chip(self) -> Iterator[str]:
         high = self.bottom - self.top
         yield element("rect", x=10, y=self.top, width=_WIDE - 20, height=high, rx=10, class_="chip")
         yield label(24, self.top + 20, self.chip.name, "strong")
+
+    def _cores(self) -> Iterator[str]:
         for name, row in self.rows.items():
             yield from self._core(name, self.y(row))
 
@@ -127,7 +130,10 @@ class _Picture:
         finish = end + 0.25 * _HIGH if target < len(self.rows) else end + 12
         data = f"M{number(edge)} {number(begin)}H{number(lane)}V{number(finish)}H{number(edge)}"
         yield _arrow(data, edge, finish, sideways=True)
-        yield label(lane - 4, min(begin, finish) - 4, told, "end faint")
+        # Several that come from the side stand beside each other above the reader.
+        before = self.beside.get(target, 0)
+        self.beside[target] = before + 1
+        yield label(edge - 10 - 190 * before, end - 9, told, "end faint")
 
     def _outside(self) -> Iterator[str]:
         """Yield what sends to the chip and what reads it."""

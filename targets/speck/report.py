@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from snnir.reporting.pictures import Pictures
 from snnir.target import Table
 from snnir.targets.speck.picture import placement_picture
 from snnir.targets.speck.plan import Plan
@@ -46,9 +47,10 @@ def semantics_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def pictures(plan: Plan) -> dict[str, str]:
+def pictures(plan: Plan) -> Pictures:
     """Return the report's picture: layers on cores."""
-    return {f"Layers on the cores of {plan.network.chip.name}": placement_picture(plan)}
+    title = f"Layers on the cores of {plan.network.chip.name}"
+    return Pictures({title: lambda: placement_picture(plan)})
 
 
 def tables(plan: Plan) -> dict[str, Table]:

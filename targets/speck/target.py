@@ -24,6 +24,7 @@ from snnir.pipeline import APPROXIMATE, PipelineResult
 from snnir.progress import progress
 from snnir.running import Result, check_batch, check_inputs, spike_stats
 from snnir.streams import Kind, Signal
+from snnir.suggest import hint
 from snnir.target import Compiled, Content, Target, still_continuous
 from snnir.targets.speck import (
     chip_reader,
@@ -253,8 +254,8 @@ class SpeckCompiled(Compiled):
         inputs = check_inputs(x, self.inputs)
         for name in record:
             if name not in self.ports["populations"]:
-                hint = f"populations: {', '.join(self.ports['populations'])}"
-                raise error("SNN602", "is no population of the chip", node=name, hint=hint)
+                meant = hint(name, self.ports["populations"], "populations")
+                raise error("SNN602", "is no population of the chip", node=name, hint=meant)
         model = self.model(form)
         steps, batch = next(iter(inputs.values())).shape[:2]
         check_batch(batch, model.batch if resume else None)

@@ -20,6 +20,7 @@ from snnir.lasting import check_lasting
 from snnir.loss_report import REFUSED, LossReport, NodeLoss, report
 from snnir.pipeline import PipelineResult
 from snnir.progress import progress
+from snnir.reporting.pictures import Pictures
 from snnir.running import (
     Result,
     check_batch,
@@ -27,6 +28,7 @@ from snnir.running import (
     read_array,
     spike_stats,
 )
+from snnir.suggest import hint
 from snnir.target import Compiled, Content, Target
 from snnir.targets.xylo import chips, command, configuration, emulator, load_xylosim
 from snnir.targets.xylo.chips import CHIPS, Chip
@@ -90,7 +92,7 @@ class XyloTarget(Target):
             "model.py": folder_source(command, EMBEDDED).encode(),
             "load_xylosim.py": inspect.getsource(load_xylosim).encode(),
         }
-        drawn = {f"Weights on {self.device.name}": weights_picture(plan)}
+        drawn = Pictures({f"Weights on {self.device.name}": lambda: weights_picture(plan)})
         return XyloCompiled(
             graph, self, files, history, "model.py", plan, read_config(text), pictures=drawn
         )
@@ -186,8 +188,8 @@ class XyloCompiled(Compiled):
         inputs = check_inputs(x, self.graph.inputs)
         for name in record:
             if name not in net.records:
-                hint = f"one of {', '.join(net.records)}"
-                raise error("SNN602", "cannot be recorded on the chip", node=name, hint=hint)
+                meant = hint(name, net.records, "what can be")
+                raise error("SNN602", "cannot be recorded on the chip", node=name, hint=meant)
         steps, batch = next(iter(inputs.values())).shape[:2]
         check_batch(batch, self._memory.get("batch") if resume else None)
         if not resume or "state" not in self._memory:

@@ -3,7 +3,8 @@
 A page says what it needs in HTML comments, which no reader sees:
 
 `<!-- file: model.nir from examples/digits/digits.nir -->`
-    The page's folder holds a copy of this file or folder of the repository.
+    The page's folder holds a copy of this file or folder of the repository. What is under
+    `packages` can be imported everywhere.
 `<!-- prepare: ... -->`
     Lines of Python, run in the page's folder in a process of their own: they leave files, no names.
 `<!-- needs: torch, snntorch -->`

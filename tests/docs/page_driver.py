@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
-import time
 import traceback
 import types
 from pathlib import Path
@@ -119,7 +119,7 @@ def main(path: str) -> int:
     page = read_page(Path(path))
     run = Run(page, Path.cwd())
     for step in page.steps:
-        start = time.perf_counter()
+        start = sum(os.times()[:4])
         try:
             run.step(step)
         except PageError as problem:
@@ -130,7 +130,7 @@ def main(path: str) -> int:
             traceback.print_exc()
             return 1
         if step.block and step.block.runs:
-            print(f"{path}:{step.line}: {time.perf_counter() - start:.2f} s")
+            print(f"{path}:{step.line}: {sum(os.times()[:4]) - start:.2f} s of CPU")
     return 0
 
 

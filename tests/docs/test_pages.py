@@ -45,7 +45,7 @@ def environment(folder: Path) -> dict[str, str]:
         (programs / name).chmod(0o755)
     settings = {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{folder / 'page' / 'packages'}",
         "MPLBACKEND": "Agg",
         "NO_COLOR": "1",
         "COLUMNS": "100",
@@ -57,7 +57,7 @@ def environment(folder: Path) -> dict[str, str]:
 def run_page(path: Path, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run a page in a folder of its own."""
     inside = folder / "page"
-    inside.mkdir()
+    (inside / "packages").mkdir(parents=True)
     return subprocess.run(
         [sys.executable, "-m", "tests.docs.page_driver", str(path)],
         cwd=inside,
@@ -179,4 +179,6 @@ def test_exceptions_are_counted() -> None:
         if "not run" in block.marks
     )
     assert set(found) <= set(NOT_RUN), "reasons that tests/docs/not_run.py does not know"
+    for folder in re.findall(r"tests/\w+", " ".join(found)):
+        assert list((ROOT / folder).rglob("test_*.py")), f"{folder} has no tests"
     assert all(found[reason] <= number for reason, number in NOT_RUN.items()), found

@@ -40,7 +40,7 @@ def test_examples_of_the_page_run(scope: dict[str, Any]) -> None:
 
 
 def test_the_passes_are_those_that_are_tested(scope: dict[str, Any]) -> None:
-    start = PAGE.index("```\none-shot-bufferize") + len("```\n")
+    start = PAGE.index("```text\none-shot-bufferize") + len("```text\n")
     listed = PAGE[start : PAGE.index("\n```", start)]
     assert listed.split(",\n") == [*TO_BUFFERS, *TO_LLVM]
     assert (scope["TO_BUFFERS"], scope["TO_LLVM"]) == (TO_BUFFERS, TO_LLVM)

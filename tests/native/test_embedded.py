@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("ziglang", reason="cross compiling needs ziglang")
-unicorn = pytest.importorskip("unicorn", reason="emulation needs unicorn")
-elffile = pytest.importorskip("elftools.elf.elffile", reason="reading firmware needs pyelftools")
+pytest.importorskip("unicorn", reason="emulation needs unicorn")
+pytest.importorskip("elftools.elf.elffile", reason="reading firmware needs pyelftools")
 
 import snnir
+from examples.microcontroller.device import PROCESSORS, Device
 from snnir.ir import Graph, MaxPool2d
 from snnir.targets.native.host import _DTYPES
 from snnir.targets.native.sizes import sizes
@@ -23,123 +22,6 @@ from tests.corpora.test_corpus import READABLE
 from tests.helpers import ROOT, cli, feed_forward, quiet_load, recurrent, spikes
 from tests.native.test_conformance import pictures
 from tests.passes.test_quantize import readout
-
-TARGETS = {
-    "cortex-m4": ["-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4"],
-    "cortex-m0": ["-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"],
-    "riscv32": ["-target", "riscv32-freestanding", "-mcpu=generic_rv32+m"],
-}
-STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Os", "-g", "-ffreestanding"]
-FLASH, RAM, STACK, END = 0x0010_0000, 0x2000_0000, 0x2080_0000, 0x3000_0000
-
-HARNESS = """
-#include "snn.h"
-
-snn_state state;
-snn_work work;
-{arrays}
-
-__attribute__((noinline)) void demo_reset(void) {{ snn_reset(&state, 1, NULL); }}
-
-__attribute__((noinline)) void demo_step(void)
-{{
-    snn_io io = {{{members}}};
-    snn_step(&state, &io, &work);
-}}
-
-void _start(void)
-{{
-    for (demo_reset();;) demo_step();
-}}
-"""
-
-LAYOUT = """
-SECTIONS {{
-    . = {flash};
-    .text : {{ *(.text*) *(.rodata*) *(.srodata*) }}
-    .ARM.exidx : {{ *(.ARM.exidx*) }}
-    . = {ram};
-    .data : {{ *(.data*) *(.bss*) *(.sdata*) *(.sbss*) *(COMMON) }}
-}}
-"""
-
-
-class Device:
-    """A processor with a program in it."""
-
-    def __init__(self, folder: Path, made: Any, target: str) -> None:
-        self.facts, self.arm = made.facts, target.startswith("cortex")
-        path = self.build(folder, target)
-        with path.open("rb") as file:
-            elf = elffile.ELFFile(file)
-            table = elf.get_section_by_name(".symtab")
-            self.symbols = {s.name: s["st_value"] for s in table.iter_symbols()}
-            self.called = {s.name for s in table.iter_symbols()}
-            segments = [
-                (s["p_vaddr"], s.data(), s["p_memsz"]) for s in elf.iter_segments("PT_LOAD")
-            ]
-        self.code = sum(len(data) for at, data, _ in segments if at < RAM)
-        self.memory = sum(size for at, _, size in segments if at >= RAM)
-        kind = (
-            (unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-            if self.arm
-            else (unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV32)
-        )
-        self.cpu = unicorn.Uc(*kind)
-        for at in (FLASH, RAM):
-            self.cpu.mem_map(at, 0x0100_0000)
-        self.cpu.mem_map(END, 0x1000)
-        for at, data, _ in segments:
-            self.cpu.mem_write(at, data)
-
-    def build(self, folder: Path, target: str) -> Path:
-        """Link the program with a harness that has one array for each input and output."""
-        ports = [(f"in{k}", p) for k, p in enumerate(self.facts.inputs)]
-        ports += [(f"out{k}", p) for k, p in enumerate(self.facts.outputs)]
-        arrays = "\n".join(
-            f"{port.ctype} demo_{name}[{int(np.prod(port.shape))}];" for name, port in ports
-        )
-        members = ", ".join(f"demo_{name}" for name, _ in ports)
-        (folder / "demo.c").write_text(HARNESS.format(arrays=arrays, members=members))
-        (folder / "demo.ld").write_text(LAYOUT.format(flash=FLASH, ram=RAM))
-        command = [sys.executable, "-m", "ziglang", "cc", *TARGETS[target], *STRICT, "snn.c", "demo.c",
-                   "-o", "demo.elf", "-Wl,-T,demo.ld", "-Wl,-e,_start", "-Wl,--gc-sections",
-                   "-ffunction-sections", "-fdata-sections"]  # fmt: skip
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return folder / "demo.elf"
-
-    def call(self, name: str) -> None:
-        """Run a function to its end."""
-        registers = unicorn.arm_const if self.arm else unicorn.riscv_const
-        stack, back = (
-            (registers.UC_ARM_REG_SP, registers.UC_ARM_REG_LR)
-            if self.arm
-            else (registers.UC_RISCV_REG_SP, registers.UC_RISCV_REG_RA)
-        )
-        self.cpu.reg_write(stack, STACK)
-        self.cpu.reg_write(back, END | self.arm)
-        self.cpu.emu_start(self.symbols[name] | self.arm, END)
-
-    def run(self, x: dict[str, Any]) -> list[Any]:
-        """Step through inputs [T, 1, *shape]; return the outputs."""
-        self.call("demo_reset")
-        steps = len(next(iter(x.values())))
-        made: list[list[Any]] = [[] for _ in self.facts.outputs]
-        for t in range(steps):
-            for k, port in enumerate(self.facts.inputs):
-                data = np.ascontiguousarray(x[port.name][t, 0], _DTYPES[port.ctype]).tobytes()
-                self.cpu.mem_write(self.symbols[f"demo_in{k}"], data)
-            self.call("demo_step")
-            for k, port in enumerate(self.facts.outputs):
-                kind = np.dtype(_DTYPES[port.ctype])
-                size = int(np.prod(port.shape)) * kind.itemsize
-                raw = bytes(self.cpu.mem_read(self.symbols[f"demo_out{k}"], size))
-                made[k].append(np.frombuffer(raw, kind).reshape(1, *port.shape))
-        return [
-            port.real(np.stack(y), np.float32)
-            for port, y in zip(self.facts.outputs, made, strict=True)
-        ]
 
 
 def digits() -> Graph:
@@ -156,7 +38,7 @@ MODELS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", PROCESSORS)
 @pytest.mark.parametrize("name", MODELS)
 def test_firmware_gives_the_references_spikes(name: str, target: str, tmp_path: Path) -> None:
     build, passes = MODELS[name]
@@ -169,10 +51,10 @@ def test_firmware_gives_the_references_spikes(name: str, target: str, tmp_path: 
     for y, found in zip(want.values(), device.run(x), strict=True):
         np.testing.assert_array_equal(found, y)
     floats = [
-        n for n in device.called if n.startswith(("__aeabi_f", "__aeabi_d", "__addsf", "__muldf"))
+        n for n in device.symbols if n.startswith(("__aeabi_f", "__aeabi_d", "__addsf", "__muldf"))
     ]
     assert not floats
-    assert not device.called & {"malloc", "free", "printf", "expf", "exp"}
+    assert not device.symbols.keys() & {"malloc", "free", "printf", "expf", "exp"}
     # What the sizes promise is what the linker finds, but for code and pointers.
     counted = sizes(made.program)
     assert sum(size.flash for size in counted) < device.code
@@ -181,7 +63,7 @@ def test_firmware_gives_the_references_spikes(name: str, target: str, tmp_path: 
     assert 0 <= device.memory - ports - sum(size.ram for size in counted) < 800
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", PROCESSORS)
 @pytest.mark.parametrize("path", [p for p in READABLE if "braille" in p.name], ids=lambda p: p.name)
 def test_published_models(path: Path, target: str, tmp_path: Path) -> None:
     """Networks that read Braille, at 8 bits."""
@@ -232,6 +114,16 @@ def test_what_does_not_fit_is_listed_layer_by_layer(tmp_path: Path) -> None:
 def test_wrong_options_are_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(snnir.SnnirError, match=words):
         snnir.compile(readout().apply("quantize"), "native", level=0, **options)
+
+
+def test_the_header_says_how_long_a_step_is(tmp_path: Path) -> None:
+    graph = readout().apply("quantize")
+    for dt, words in {
+        None: "The length of a step is not given.",
+        1e-3: "One step is 0.001 s.",
+    }.items():
+        made = snnir.compile(graph.edit().graph(dt=dt), "native", level=0, profile="embedded")
+        assert words in (made.save(tmp_path / f"{dt}") / "snn.h").read_text("utf-8")
 
 
 def test_the_same_source_runs_on_the_host(tmp_path: Path) -> None:

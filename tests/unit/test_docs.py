@@ -38,14 +38,6 @@ def test_the_text_of_the_page_parses() -> None:
     assert str(parse_graph(text)) == text
 
 
-def test_examples_of_the_page_run() -> None:
-    page = (ROOT / "docs" / "ir.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
-        exec(compile(block, "ir.md", "exec"), {"__name__": "__main__"})
-
-
 @pytest.mark.slow
 def test_quickstart() -> None:
     command = [sys.executable, str(ROOT / "examples" / "quickstart.py")]

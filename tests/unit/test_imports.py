@@ -27,7 +27,8 @@ BRANCHES = ("snnir.frontends", "snnir.passes", "snnir.targets")
 LAYERS = {
     "snnir.errors": set[str](),
     "snnir.kernels": set[str](),
-    "snnir.semantics": {"snnir.errors"},
+    "snnir.suggest": {"snnir.errors"},
+    "snnir.semantics": {"snnir.errors", "snnir.suggest"},
     "snnir.streams": {"snnir.errors"},
     "snnir.tensors": {"snnir.errors", "snnir.streams"},
     "snnir.dynamics": {"snnir.errors", "snnir.semantics", "snnir.streams", "snnir.tensors"},
@@ -35,10 +36,11 @@ LAYERS = {
         "snnir.errors",
         "snnir.semantics",
         "snnir.streams",
+        "snnir.suggest",
         "snnir.tensors",
         "snnir.dynamics",
     },
-    "snnir.cli": {"snnir", "snnir.errors", "snnir.registry"},
+    "snnir.cli": {"snnir", "snnir.errors", "snnir.registry", "snnir.suggest"},
 }
 
 #: Parts of the core that know no pass, frontend or target, not even inside a function.

@@ -12,6 +12,7 @@ import numpy as np
 
 import snnir
 from snnir.ir import Add, Graph, Input, Linear, Node, Signal, Value
+from snnir.reporting.markup import table
 from tests.helpers import cli, continuous, dyadic, feed_forward, lif_step, recurrent, spikes
 
 HOSTILE = "<script>alert('x')</script>&\"\x1b[31m"
@@ -136,3 +137,14 @@ def test_shared_weights_count_once(tmp_path: Path) -> None:
     }
     text = page(Graph(nodes, {"output": Value("b")}, dt=1e-3), tmp_path / "out")
     assert "Weights stored once: 64 bytes" in text
+
+
+def test_columns_of_numbers_stand_at_the_right() -> None:
+    rows = [("1", 2345, "0.5 %", "-", "a"), ("2", "-", "1e-05", "", "7")]
+    found = table(("name", "count", "share", "nothing", "mixed"), rows, ["odd"])
+    assert found.count("<th scope='col' class=n>") == 2
+    cells = re.findall(r"<td( class='n')?>([^<]*)</td>", found)
+    right = {cell for class_, cell in cells if class_}
+    assert right == {"2,345", "-", "0.5 %", "1e-05"}
+    assert found.count("<tr class='odd'>") == 1
+    assert table(("a",), []).count("<td") == 0

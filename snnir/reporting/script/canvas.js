@@ -149,12 +149,13 @@ function frame(box, more = {}) { return svg("rect", { class: "frame", width: box
 
 function nodeShape(model, box) {
   const node = model.nodes[box.index], room = box.w - 2 * BOX.side + 6;
-  return svg("g", { class: `box family-${node.family}`, role: "button", "aria-label": `${node.name}: ${node.brief}` },
-    svg("title", {}, `${node.name}: ${node.brief}`),
+  const [mark, words] = node.mark ?? [], brief = words ?? node.brief;
+  return svg("g", { class: `box family-${node.family}${mark ? ` marked-${mark}` : ""}`, role: "button", "aria-label": `${node.name}: ${brief}` },
+    svg("title", {}, `${node.name}: ${brief}`),
     frame(box),
     svg("path", { class: "stripe", d: `M5 0.6A8 8 0 0 0 0 8V${box.h - 8}A8 8 0 0 0 5 ${box.h - 0.6}z` }),
     svg("text", { class: "name", x: BOX.side, y: 20 }, fitted(node.label, NAME_FONT, room)),
-    svg("text", { class: "brief", x: BOX.side, y: 36 }, fitted(node.brief, BRIEF_FONT, room)));
+    svg("text", { class: "brief", x: BOX.side, y: 36 }, fitted(brief, BRIEF_FONT, room)));
 }
 
 function outputShape(model, box) {
@@ -166,9 +167,9 @@ function outputShape(model, box) {
 }
 
 function foldedShape(model, box) {
-  const scope = model.scopes[box.index], loop = model.hasFeedback(box.index);
-  const brief = `${scope.size} nodes${loop ? ", recurrent" : ""}`;
-  return svg("g", { class: "box scope folded", role: "button", "aria-expanded": "false", "aria-label": `${scope.path}: folded, ${brief}` },
+  const scope = model.scopes[box.index], brief = model.brief(box.index);
+  const first = model.members(box.index).some((at) => model.nodes[at].mark?.[0] === "first");
+  return svg("g", { class: `box scope folded${first ? " marked-first" : ""}`, role: "button", "aria-expanded": "false", "aria-label": `${scope.path}: folded, ${brief}` },
     svg("title", {}, `${scope.path}: ${brief}; click to unfold`),
     svg("rect", { class: "shadow", x: 5, y: 5, width: box.w, height: box.h, rx: 8 }),
     frame(box),

@@ -30,14 +30,21 @@ function button(label, title, act, attributes = {}) {
 const ruler = document.createElement("canvas").getContext("2d");
 const widths = new Map();
 
-/** Return how wide a text is in a font, in pixels. */
+/** Return how wide a text is in a font, in pixels: letter by letter, each measured once. */
 function textWidth(text, font) {
-  const key = font + text;
-  if (!widths.has(key)) {
-    ruler.font = font;
-    widths.set(key, ruler.measureText(text).width);
+  if (!widths.has(font)) widths.set(font, new Map());
+  const known = widths.get(font);
+  let sum = 0;
+  for (const letter of text) {
+    let width = known.get(letter);
+    if (width === undefined) {
+      ruler.font = font;
+      width = ruler.measureText(letter).width;
+      known.set(letter, width);
+    }
+    sum += width;
   }
-  return widths.get(key);
+  return sum;
 }
 
 /** Return a text cut in the middle so that it is no wider than `limit`. */

@@ -79,35 +79,42 @@ function route(drawn, link, ends) {
   const from = drawn.rank[first], to = drawn.rank[last];
   if (drawn.lane.has(link)) return around(drawn, link, start, end, from, to);
   if ((link[0] & FAR) || from >= to) return [[...start, "curve"], end];
-  const points = [[...start, turnBetween(drawn, from, drawn.rank[path[1]])]];
+  const points = [[...start, turnBetween(drawn, first, path[1])]];
   for (let at = 1; at < path.length - 1; at++) {
     const rank = drawn.rank[path[at]], x = drawn.items[path[at]].x;
-    points.push([x, drawn.top[rank], "line"], [x, drawn.bottom[rank], turnBetween(drawn, rank, drawn.rank[path[at + 1]])]);
+    points.push([x, drawn.top[rank], "line"], [x, drawn.bottom[rank], turnBetween(drawn, path[at], path[at + 1])]);
   }
   points.push(end);
-  return withGutters(drawn, path, points);
+  return withBends(drawn, points);
 }
 
 function bottomOf(drawn, at) { return drawn.items[at].y + drawn.items[at].h; }
-function turnBetween(drawn, upper, lower) { return drawn.column[upper] === drawn.column[lower] ? "curve" : "gutter"; }
 
-/** Lead what changes the column down, up between the columns, and into the next one. */
-function withGutters(drawn, path, points) {
+/** Return how a line goes from one item of its path to the next. */
+function turnBetween(drawn, upper, lower) {
+  if (drawn.columns.length > 1 && drawn.items[upper].kind === IN) return "over";
+  if (drawn.columns.length > 1 && drawn.items[lower].kind === OUT) return "under";
+  return drawn.column[drawn.rank[upper]] === drawn.column[drawn.rank[lower]] ? "curve" : "gutter";
+}
+
+/** Lead what leaves its column along its free sides: over it, under it, or up beside it. */
+function withBends(drawn, points) {
   const found = [];
   points.forEach((point, at) => {
     found.push(point);
-    if (point[2] !== "gutter") return;
-    const next = points[at + 1];
-    const columns = drawn.columns.filter((column) => column.right < next[0]);
-    const column = columns[columns.length - 1] ?? drawn.columns[0];
-    drawn.gutter ??= new Map();
-    const used = drawn.gutter.get(column) ?? 0;
-    drawn.gutter.set(column, used + 1);
-    const step = (used % LANES) * GAP.lane, x = column.right + 24 + step;
-    const low = Math.max(point[1], ...drawn.bottom.slice(column.first, column.last + 1)) + 14 + (used % 4) * 3;
-    const high = Math.min(next[1], ...drawn.top) - 14 + (drawn.at ? 20 : 0) - (used % 4) * 3;
+    const [x, y, turn] = point, next = points[at + 1];
+    if (turn === "over") found.push([x, next[1] - 15, "bend"], [next[0], next[1] - 15, "bend"]);
+    else if (turn === "under") found.push([x, next[1] - 12, "bend"], [next[0], next[1] - 12, "bend"]);
+    else if (turn === "gutter") {
+      const column = drawn.columns.filter((each) => each.right < next[0]).pop() ?? drawn.columns[0];
+      const used = drawn.gutter.get(column) ?? 0;
+      drawn.gutter.set(column, used + 1);
+      const aside = column.right + 24 + (used % LANES) * GAP.lane, shift = (used % 4) * 3;
+      const low = Math.max(y, ...drawn.bottom.slice(column.first, column.last + 1)) + 10 + shift;
+      const high = Math.min(next[1], ...drawn.top.slice(0, 2)) - 14 - shift + (drawn.at ? 24 : 0);
+      found.push([x, low, "bend"], [aside, low, "bend"], [aside, high, "bend"], [next[0], high, "bend"]);
+    } else return;
     point[2] = "bend";
-    found.push([point[0], low, "bend"], [x, low, "bend"], [x, high, "bend"], [next[0], high, "bend"]);
   });
   return found;
 }

@@ -2,11 +2,13 @@
 
 const LATE = 1, FEEDBACK = 2, FAR = 4;
 const NODE = 0, SCOPE = 1, IN = 2, OUT = 3, OUTPUT = 4, POINT = 5;
-const OPEN_AT_FIRST = 160; // so many things are seen before the reader opens more
+const OPEN_AT_FIRST = 60; // so many things are seen before the reader opens more
 
 class Model {
   constructor(data) {
     Object.assign(this, data);
+    for (const sort of this.alike) if (sort.params) sort.params = sort.params.map(([name, at]) => ({ name, ...this.tensors[at] }));
+    this.nodes = this.nodes.map((node) => ({ label: node.name, ...this.alike[node.is], ...node }));
     this.home = new Array(this.nodes.length).fill(0);
     for (const scope of this.scopes) Object.assign(scope, { nodes: [], inner: [], size: 0 });
     this.scopes.forEach((scope, at) => {
@@ -27,16 +29,15 @@ class Model {
     this.open = this.openedAtFirst();
   }
 
-  /** Open scopes from the outside in while the drawing stays small. */
+  /** Open scopes from the outside in, all of one depth or none, while the drawing stays small. */
   openedAtFirst() {
-    const open = new Set([0]), waiting = [...this.scopes[0].inner];
-    let seen = this.scopes[0].nodes.length + waiting.length;
-    for (const at of waiting) { // grows while it is gone through
-      const scope = this.scopes[at], more = scope.nodes.length + scope.inner.length;
-      if (seen + more > OPEN_AT_FIRST) continue;
-      seen += more;
-      open.add(at);
-      waiting.push(...scope.inner);
+    const open = new Set([0]);
+    let level = this.scopes[0].inner, seen = this.scopes[0].nodes.length + level.length;
+    while (level.length) {
+      seen += level.reduce((sum, at) => sum + this.scopes[at].nodes.length + this.scopes[at].inner.length, 0);
+      if (seen > OPEN_AT_FIRST) break;
+      level.forEach((at) => open.add(at));
+      level = level.flatMap((at) => this.scopes[at].inner);
     }
     return open;
   }
@@ -110,6 +111,13 @@ class Model {
   }
 
   typeOf(source, result) { return this.nodes[source].types?.[result] ?? ""; }
+
+  /** Return what a folded scope says of itself. */
+  brief(at) {
+    const scope = this.scopes[at];
+    scope.brief ??= `${scope.size} nodes${this.hasFeedback(at) ? ", recurrent" : ""}`;
+    return scope.brief;
+  }
 
   hasFeedback(at) { return this.members(at).some((n) => (this.nodes[n].reads ?? []).some(([, , marks]) => marks & FEEDBACK)); }
 }

@@ -31,18 +31,26 @@ function whereOneIs() {
   for (const section of document.querySelectorAll("main > section")) watch.observe(section);
 }
 
+const LINKED = 600; // in longer tables, names are followed by the pointer alone
+
 /** Let the first column of a table jump to the node it names. */
 function tablesToGraph(view) {
   const ids = new Map(view.model.nodes.map((node, at) => [node.name, `n${at}`]));
-  const cells = [...document.querySelectorAll("main td:first-child")];
-  if (cells.length > 3000) return;
+  const show = (name) => {
+    view.host.closest("section").scrollIntoView();
+    view.select(ids.get(name), true);
+  };
+  const cells = document.querySelectorAll("main td:first-child");
+  if (cells.length > LINKED) {
+    document.querySelector("main").addEventListener("click", ({ target }) => {
+      if (target.matches("td:first-child") && ids.has(target.textContent)) show(target.textContent);
+    });
+    return;
+  }
   for (const cell of cells) {
-    const name = cell.textContent, id = ids.get(name);
-    if (id === undefined || cell.children.length) continue;
-    cell.replaceChildren(button(name, `Show ${name} in the graph`, () => {
-      view.host.closest("section").scrollIntoView();
-      view.select(id, true);
-    }, { class: "link", "aria-label": null }));
+    const name = cell.textContent;
+    if (!ids.has(name) || cell.children.length) continue;
+    cell.replaceChildren(button(name, `Show ${name} in the graph`, () => show(name), { class: "link", "aria-label": null }));
   }
 }
 
@@ -51,7 +59,9 @@ function start() {
   whereOneIs();
   for (const host of document.querySelectorAll("[data-graph]")) {
     const data = JSON.parse(document.getElementById(host.dataset.graph).textContent);
-    if (data.nodes.length) tablesToGraph(new GraphView(host, data));
+    if (!data.nodes.length) continue;
+    const view = new GraphView(host, data);
+    setTimeout(() => tablesToGraph(view)); // once the drawing is seen
   }
 }
 

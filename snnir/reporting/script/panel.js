@@ -42,6 +42,7 @@ class Panel {
     const node = this.model.nodes[index];
     const badges = [html("span", { class: `badge family-${node.family}` }, node.op)];
     if (node.kind !== node.op) badges.push(html("span", { class: "badge" }, node.kind));
+    if (node.mark) badges.push(html("span", { class: `badge marked-${node.mark[0]}` }, node.mark[1]));
     const reads = (node.reads ?? []).map(([source, result, marks]) => [`n${source}`, this.model.typeOf(source, result), marks]);
     const feeds = this.model.feeds[index].map(([target, result, marks]) => [target < 0 ? `o${-1 - target}` : `n${target}`, this.model.typeOf(index, result), marks]);
     this.fill(node.name, badges,

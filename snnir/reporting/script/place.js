@@ -3,7 +3,7 @@
 const NAME_FONT = "600 13px system-ui, sans-serif", BRIEF_FONT = "12px system-ui, sans-serif";
 const BOX = { height: 46, least: 104, most: 232, side: 16 };
 const GAP = { across: 22, down: 30, lane: 12, border: 16, title: 30 };
-const SHEET = { width: 800, height: 680, scale: 0.8 }; // what is seen at once, and how small it may get
+const SHEET = { width: 800, height: 680, scale: 0.8, inner: 0.5 }; // what is seen at once, and how small it may get
 const LANES = 10;
 const STRAIGHT = 6; // how much more a line without forks wants to be straight
 
@@ -40,7 +40,7 @@ function sized(model, [kind, index, result = 0]) {
     item.inner = placedScope(model, index);
     Object.assign(item, { w: item.inner.width, h: item.inner.height });
   } else if (kind === SCOPE) {
-    const text = textWidth(model.scopes[index].label, NAME_FONT) + 26;
+    const text = Math.max(textWidth(model.scopes[index].label, NAME_FONT), textWidth(model.brief(index), BRIEF_FONT)) + 10;
     Object.assign(item, { w: rounded(Math.max(text, 90) + 2 * BOX.side), h: BOX.height });
   } else if (kind === POINT) item.w = 6;
   return item;
@@ -123,49 +123,96 @@ function settle(items, layer, towards) {
 
 /** Give ranks their heights, in columns if they are many, and the scope its size. */
 function stack(drawn) {
-  const heights = drawn.scope.layers.map((layer) => Math.max(0, ...layer.map((at) => drawn.items[at].h)));
-  const total = heights.reduce((sum, height) => sum + height + GAP.down, 0);
-  drawn.column = columnsOf(drawn, heights, total);
-  drawn.columns = [];
+  drawn.heights = drawn.scope.layers.map((layer) => layer.reduce((most, at) => Math.max(most, drawn.items[at].h), 0));
+  drawn.total = drawn.heights.reduce((sum, height) => sum + height + GAP.down, 0);
+  const before = drawn.items.map((item) => item.x), count = columnCount(drawn);
+  setColumns(drawn, count);
+  const off = (drawn.width / drawn.height) / (SHEET.width / SHEET.height);
+  const better = Math.max(1, Math.round(count / Math.sqrt(off)));
+  if (count > 2 && better !== count) {
+    drawn.items.forEach((item, at) => { item.x = before[at]; });
+    setColumns(drawn, better);
+  }
+  setPorts(drawn);
+}
+
+/** Return in how many columns the ranks are readable at once, or most nearly so. */
+function columnCount({ at, heights, total, scope, items }) {
+  const width = (layer) => layer.reduce((sum, item) => sum + items[item].w + GAP.across, 0);
+  const wide = heights.reduce((sum, height, rank) => sum + width(scope.layers[rank]) * (height + GAP.down), 0) / Math.max(total, 1) + 60;
+  const scale = (columns) => Math.min(SHEET.width / (columns * wide), (SHEET.height * columns) / total);
+  let count = 1;
+  const least = at ? SHEET.inner : SHEET.scale;
+  while (scale(count) < least && scale(count + 1) > scale(count) && count * 6 < heights.length) count++;
+  return count;
+}
+
+/** Return the ranks at which columns start, the first left out: near equal shares, where few lines are cut. */
+function columnStarts(drawn, count) {
+  const { heights, total, scope, rank } = drawn, change = new Array(heights.length + 1).fill(0), starts = [];
+  for (const [, , , , path] of count > 1 ? scope.links : []) {
+    const from = rank[path[0]], to = rank[path[path.length - 1]], weight = from < to ? 1 : 4;
+    change[Math.min(from, to) + 1] += weight;
+    change[Math.max(from, to) + 1] -= weight;
+  }
+  const share = total / count;
+  let cut = 0, passed = 0, best = null;
+  heights.forEach((height, at) => {
+    cut += change[at];
+    const off = Math.abs(passed - share * (starts.length + 1)) / share;
+    if (at && off < 0.3 && starts.length < count - 1) {
+      const cost = cut + 6 * off;
+      if (best === null || cost < best.cost) best = { at, cost };
+    } else if (best !== null) {
+      starts.push(best.at);
+      best = null;
+    }
+    passed += height + GAP.down;
+  });
+  if (best !== null) starts.push(best.at);
+  return starts;
+}
+
+function setColumns(drawn, count) {
+  const starts = columnStarts(drawn, count);
+  let column = 0;
+  drawn.column = drawn.heights.map((_, rank) => (rank === starts[column] ? ++column : column));
+  Object.assign(drawn, { columns: [], top: [], bottom: [], lane: new Map(), gutter: new Map() });
   const enters = drawn.items.some((item) => item.kind === IN), leaves = drawn.items.some((item) => item.kind === OUT);
   const top = drawn.at ? (enters ? 8 : GAP.title + 4) : 0;
   let left = drawn.at ? GAP.border : 0, y = top, lowest = top;
-  drawn.top = [];
-  drawn.bottom = [];
   drawn.scope.layers.forEach((layer, rank) => {
     if (rank && drawn.column[rank] !== drawn.column[rank - 1]) y = top + GAP.down;
     drawn.top[rank] = y;
-    drawn.bottom[rank] = y + heights[rank];
-    layer.forEach((at) => { drawn.items[at].y = y + (heights[rank] - drawn.items[at].h) / 2; });
-    lowest = Math.max(lowest, y + heights[rank]);
-    y += heights[rank] + GAP.down;
+    drawn.bottom[rank] = y + drawn.heights[rank];
+    for (const at of layer) drawn.items[at].y = y + (drawn.heights[rank] - drawn.items[at].h) / 2;
+    lowest = Math.max(lowest, drawn.bottom[rank]);
+    y = drawn.bottom[rank] + GAP.down;
   });
-  for (let column = 0; column <= (drawn.column[heights.length - 1] ?? 0); column++) left = setColumn(drawn, column, left);
+  for (let column = 0; column <= (drawn.column[drawn.column.length - 1] ?? 0); column++) left = setColumn(drawn, column, left);
   drawn.width = left + (drawn.at ? GAP.border : 0);
   drawn.height = lowest + (drawn.columns.length > 1 ? GAP.down : 0) + (drawn.at && !leaves ? GAP.border : 0);
-  for (const item of drawn.items) { // ports stand on the border
-    if (item.kind === IN) item.y = 0;
-    if (item.kind === OUT) item.y = drawn.height;
+  if (drawn.at) widen(drawn, textWidth(drawn.scope.label, NAME_FONT) + 60);
+}
+
+/** Make a scope wide enough for its name. */
+function widen(drawn, least) {
+  const more = Math.min(least, BOX.most) - drawn.width;
+  if (more <= 0) return;
+  drawn.width += more;
+  for (const item of drawn.items) item.x += more / 2;
+  for (const column of drawn.columns) { column.left += more / 2; column.right += more / 2; }
+}
+
+/** Put the ports on the border, in the middle of it if what is inside stands in columns. */
+function setPorts(drawn) {
+  for (const [kind, y] of [[IN, 0], [OUT, drawn.height]]) {
+    const ports = drawn.items.filter((item) => item.kind === kind);
+    ports.forEach((port, place) => {
+      port.y = y;
+      if (drawn.columns.length > 1) port.x = drawn.width / 2 + (place - (ports.length - 1) / 2) * Math.min(14, drawn.width / ports.length);
+    });
   }
-}
-
-/** Return the column of every rank: one if all can be read at once, else so many as show most. */
-function columnsOf(drawn, heights, total) {
-  const wide = heights.reduce((sum, h, rank) => sum + rankWidth(drawn, rank) * (h + GAP.down), 0) / Math.max(total, 1) + 60;
-  const scale = (columns) => Math.min(SHEET.width / (columns * wide), (SHEET.height * columns) / total);
-  let count = 1;
-  while (scale(count) < SHEET.scale && scale(count + 1) > scale(count) && count * 6 < heights.length) count++;
-  const share = total / count;
-  let passed = 0;
-  return heights.map((height) => {
-    const column = Math.min(count - 1, Math.floor((passed + height / 2) / share));
-    passed += height + GAP.down;
-    return column;
-  });
-}
-
-function rankWidth(drawn, rank) {
-  return drawn.scope.layers[rank].reduce((sum, at) => sum + drawn.items[at].w + GAP.across, 0);
 }
 
 /** Move one column to the right of those before it; return where the next one starts. */
@@ -188,7 +235,6 @@ function setColumn(drawn, column, left) {
 /** Give the links that are led around a column their lanes; return how many there are. */
 function lanesOf(drawn, ranks) {
   const first = ranks[0], last = ranks[ranks.length - 1], count = { left: 0, right: 0 };
-  drawn.lane ??= new Map();
   for (const link of drawn.scope.links) {
     const path = link[4], from = drawn.rank[path[0]], to = drawn.rank[path[path.length - 1]];
     const inside = Math.min(from, to) >= first && Math.max(from, to) <= last;
