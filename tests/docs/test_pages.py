@@ -18,7 +18,13 @@ from tests.docs.not_run import NOT_RUN
 from tests.docs.page_blocks import RUN, SHOWN, Block, Page, read_page
 from tests.helpers import ROOT
 
-NAMES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "examples/*/README.md")
+NAMES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/**/*.md",
+    "examples/README.md",
+    "examples/*/README.md",
+)
 PATHS = sorted({path for name in NAMES for path in ROOT.glob(name)})
 _SCRIPT = """#!/bin/sh
 exec '{python}' {arguments} "$@"
