@@ -119,7 +119,8 @@ def semantics_page() -> str:
         choices = ", ".join(Stepping.CHOICES.get(item.name, ("any",)))
         parts.append(f"| `{item.name}` | `{item.default}` | {choices} |\n")
     doc = (Stepping.__doc__ or "").split("Attributes:")[1]
-    parts.append("\n```text\n" + "\n".join(line[8:] for line in doc.strip("\n").splitlines()).rstrip())
+    lines = [line[8:] for line in doc.strip("\n").splitlines()]
+    parts.append("\n```text\n" + "\n".join(lines).rstrip())
     parts.append("\n```\n\n## Presets\n\n| name | dt | stepping | graph | source |\n")
     parts.append("| --- | --- | --- | --- | --- |\n")
     for preset in PRESETS.values():

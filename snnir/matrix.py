@@ -45,7 +45,8 @@ from snnir.ir import (
     Value,
     Winner,
 )
-from snnir.loss_report import EXACT, REFUSED
+from snnir.loss_report import REFUSED
+from snnir.pipeline import EXACT
 from snnir.presets import preset
 from snnir.semantics import Stepping
 from snnir.streams import Kind, Signal
