@@ -110,8 +110,8 @@ def semantics_page() -> str:
     parts = [_INTRO, "## Models\n\n"]
     for model in MODELS.values():
         if model.flow is None:
-            lines = "\n".join(f"    {line}" for line in model.equations())
-            parts.append(f"`{model.name}`, {model.doc}:\n\n{lines}\n\n")
+            equations = "\n".join(f"    {line}" for line in model.equations())
+            parts.append(f"`{model.name}`, {model.doc}:\n\n{equations}\n\n")
     parts.append(
         "## Attributes of a stepping\n\n| attribute | default | choices |\n| --- | --- | --- |\n"
     )
@@ -119,9 +119,8 @@ def semantics_page() -> str:
         choices = ", ".join(Stepping.CHOICES.get(item.name, ("any",)))
         parts.append(f"| `{item.name}` | `{item.default}` | {choices} |\n")
     doc = (Stepping.__doc__ or "").split("Attributes:")[1]
-    parts.append(
-        "\n```text\n" + "\n".join(line[8:] for line in doc.strip("\n").splitlines()).rstrip()
-    )
+    told = [line[8:] for line in doc.strip("\n").splitlines()]
+    parts.append("\n```text\n" + "\n".join(told).rstrip())
     parts.append("\n```\n\n## Presets\n\n| name | dt | stepping | graph | source |\n")
     parts.append("| --- | --- | --- | --- | --- |\n")
     for preset in PRESETS.values():
@@ -225,8 +224,18 @@ def options_section(target: str) -> str:
     return table.rstrip() or "It has no options."
 
 
-_PART = re.compile(r"(<!-- (support|options): ([a-z0-9]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_MAKERS = {"support": support_section, "options": options_section}
+def pages_section(folder: str) -> str:
+    """Return a list of the pages of a folder by their titles, which begin with a number."""
+    found = []
+    for path in sorted((HERE / folder).glob("*.md")):
+        title = path.read_text("utf-8").splitlines()[0]
+        number, words = re.fullmatch(r"# 0*(\d+)[.:] (.*)", title).groups()  # type: ignore[union-attr]
+        found.append(f"- [{number}. {words}]({folder}/{path.name})")
+    return "\n".join(found)
+
+
+_PART = re.compile(r"(<!-- (support|options|pages): ([a-z0-9]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MAKERS = {"support": support_section, "options": options_section, "pages": pages_section}
 
 
 def with_parts(name: str) -> str:

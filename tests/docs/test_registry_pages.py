@@ -37,9 +37,3 @@ def test_every_benchmark_is_listed() -> None:
     for path in (ROOT / "benchmarks").glob("*.py"):
         if "__main__" in path.read_text("utf-8"):
             assert f"| `{path.stem}` |" in page
-
-
-def test_every_decision_is_listed() -> None:
-    page = (ROOT / "docs" / "design.md").read_text("utf-8")
-    for path in (ROOT / "docs" / "decisions").glob("*.md"):
-        assert f"](decisions/{path.name})" in page

@@ -334,3 +334,32 @@ def test_links_that_cannot_be_made_end_with_advice(
     with pytest.raises(SystemExit):
         x.ensure_links()
     assert "privilege is not held; CONTRIBUTING.md" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ci", "root"), [("", True), ("1", False), ("1", True)])
+def test_a_browser_is_installed_only_on_a_ci_machine_by_root(
+    x: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ci: str,
+    root: bool,
+) -> None:
+    commands = fake(x, monkeypatch)
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("SNNIR_CHROMIUM", "no-such-browser")
+    monkeypatch.setattr(x, "is_root", lambda: root)
+    monkeypatch.setattr(x.shutil, "which", {"apt-get": "/usr/bin/apt-get"}.get)
+    x.ensure_venv()
+    x.set_up_browser()
+    installs = [line for line in commands.seen if "apt-get" in line and "chromium" in line]
+    assert bool(installs) == bool(ci and root)
+    assert "no Chromium on the PATH" in capsys.readouterr().err
+
+
+def test_the_browser_may_be_named(x: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"my-browser": "/opt/my-browser", "google-chrome": "/usr/bin/google-chrome"}
+    monkeypatch.setattr(x.shutil, "which", known.get)
+    monkeypatch.delenv("SNNIR_CHROMIUM", raising=False)
+    assert x.chromium() == "/usr/bin/google-chrome"
+    monkeypatch.setenv("SNNIR_CHROMIUM", "my-browser")
+    assert x.chromium() == "/opt/my-browser"
