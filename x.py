@@ -8,12 +8,14 @@ the job needs; later calls see from a stamp in `.venv` that nothing has changed 
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import IO, NamedTuple, NoReturn
 
 OLDEST, NEWEST = (3, 10), (3, 13)
 
@@ -61,6 +63,7 @@ CORE = Stage("core", "snnir", (("-e", f"{ROOT}[plot]"),))
 TEST = Stage(
     "test", "snnir and its test tools", (("-e", f"{ROOT}[plot,test,dev]"),), includes=("core",)
 )
+RELEASE = Stage("release", "what checks a release", (("-e", f"{ROOT}[release]"),))
 DOCS = Stage("docs", "what builds the documentation", (("-e", f"{ROOT}[docs]"),))
 BROWSER = Stage("browser", "what drives a browser", (("-e", f"{ROOT}[browser]"),))
 NOTEBOOKS = Stage("notebooks", "what executes notebooks", (("-e", f"{ROOT}[notebooks]"),))
@@ -265,8 +268,27 @@ def install(stage: Stage) -> bool:
     return True
 
 
+def ensure_links() -> None:
+    """Link the other folders into `snnir/`: an unpacked archive has no links, and Windows may not.
+
+    Without them an editable installation does not find the folders.
+    """
+    for name in ("frontends", "passes", "targets"):
+        link = ROOT / "snnir" / name
+        if link.is_dir() or not (ROOT / name).is_dir():
+            continue
+        beside = link.with_name(f"{name}.new")
+        remove(beside)
+        try:
+            beside.symlink_to(Path("..") / name, target_is_directory=True)
+            beside.replace(link)
+        except OSError as failure:
+            fail(f"snnir/{name} cannot be linked to {name}: {failure}; CONTRIBUTING.md says more")
+
+
 def set_up(stage: Stage) -> None:
     """Make the environment and install a stage, or end."""
+    ensure_links()
     ensure_venv()
     if not install(stage):
         fail("set-up failed; mend what pip says above and call x.py again")
@@ -364,6 +386,7 @@ def test(options: argparse.Namespace, rest: "list[str]") -> int:
     set_up(TEST)
     if options.fast:
         return pytest("-m", "not slow and not framework", *rest)
+    checks = {name: beside(name) for name in ("lint", "types")}  # while packages are fetched
     set_up_frameworks()
     set_up_oracle()
     set_up_browser()
@@ -371,7 +394,8 @@ def test(options: argparse.Namespace, rest: "list[str]") -> int:
         say("WARNING: the documentation is not built")
     if not install(NOTEBOOKS):
         say("WARNING: the notebooks are not executed")
-    results = {"lint": check_lint(), "types": check_types(), "pytest": pytest(*rest)}
+    results = {name: result_of(check) for name, check in checks.items()}
+    results["pytest"] = pytest(*rest)
     for name, code in results.items():
         say(f"{name}: {'failed' if code else 'passed'}")
     return max(results.values(), key=abs)
@@ -414,6 +438,40 @@ def notebooks(_: argparse.Namespace, rest: "list[str]") -> int:
     return call(str(ROOT / "examples" / "notebooks" / "execute.py"), *rest)
 
 
+def release(options: argparse.Namespace, _: "list[str]") -> int:
+    """Build into dist/, check what was built, and install it on every Python found."""
+    problem = release_problem(options.tag) if options.tag else ""
+    if problem:
+        fail(problem)
+    set_up(RELEASE)
+    dist = ROOT / "dist"
+    remove(dist)
+    say("building")
+    done = run_quietly([str(PYTHON), "-m", "build", "--outdir", str(dist), str(ROOT)])
+    if done.returncode:
+        fail(f"the build failed:\n{done.stdout}")
+    wheels = [str(path) for path in dist.glob("*.whl")]
+    built = [*wheels, *(str(path) for path in dist.glob("*.tar.gz"))]
+    wrong = call("-m", "twine", "check", "--strict", *built)
+    wrong |= call("-m", "check_wheel_contents", *wheels)
+    say("installing on every Python found")
+    return wrong | call("-m", "tests.release.everywhere", *wheels)
+
+
+def release_problem(tag: str) -> str:
+    """Return how a tag differs from the version of the sources and their changelog, or nothing."""
+    version = re.search(r'^__version__ = "(.+)"$', read(ROOT / "snnir/__init__.py"), re.MULTILINE)
+    if version is None or tag != f"v{version[1]}":
+        return f"the tag is {tag}, snnir/__init__.py has {version and version[0]}"
+    heading = re.search(r"^## .*$", read(ROOT / "CHANGELOG.md"), re.MULTILINE)
+    dated = rf"## \[{re.escape(version[1])}\] - \d{{4}}-\d\d-\d\d"
+    if heading is None or not re.fullmatch(dated, heading[0]):
+        return (
+            f"CHANGELOG.md begins with {heading and heading[0]!r}, not with {version[1]} and a date"
+        )
+    return ""
+
+
 def docs(options: argparse.Namespace, _: "list[str]") -> int:
     """Build the documentation as a site in site/, or serve it."""
     set_up(CORE)
@@ -431,6 +489,23 @@ def clean(_: argparse.Namespace, __: "list[str]") -> int:
     for path in found:
         remove(path)
     return 0
+
+
+def beside(job: str) -> "tuple[subprocess.Popen[str], IO[str]]":
+    """Start a job beside this one; what it prints is kept."""
+    kept = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  (closed by result_of)
+    command = [sys.executable, str(ROOT / "x.py"), job]
+    return subprocess.Popen(command, stdout=kept, stderr=kept, text=True), kept
+
+
+def result_of(started: "tuple[subprocess.Popen[str], IO[str]]") -> int:
+    """Wait for a job that was started beside, print what it printed, and return its exit code."""
+    process, kept = started
+    code = process.wait()
+    with kept:
+        kept.seek(0)
+        print(kept.read(), end="", flush=True)
+    return code
 
 
 def check_lint() -> int:
@@ -505,6 +580,7 @@ JOBS = {
     "fmt": fmt,
     "bench": bench,
     "notebooks": notebooks,
+    "release": release,
     "docs": docs,
     "clean": clean,
 }
@@ -527,6 +603,10 @@ def make_parser() -> argparse.ArgumentParser:
         if name == "test":
             sub.add_argument(
                 "--fast", action="store_true", help="only the fast tests: no lint, no frameworks"
+            )
+        if name == "release":
+            sub.add_argument(
+                "--tag", help="fail unless version and changelog are those of this tag"
             )
         if name == "docs":
             sub.add_argument("--serve", action="store_true", help="show it, and each change of it")

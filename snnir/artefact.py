@@ -265,7 +265,8 @@ def open_artefact(path: str | Path) -> Folder:
     folder = Path(path)
     source = str(folder)
     if not is_artefact(folder):
-        raise error("SNN502", f"has no {MANIFEST}, so it is not an artefact folder", source=source)
+        message = f"has no {MANIFEST}, so it is not an artefact folder"
+        raise error("SNN502", message, source=source, hint="`snnir compile` writes one")
     try:
         facts = json.loads((folder / MANIFEST).read_text("utf-8"))
     except (ValueError, OSError, RecursionError) as failure:
@@ -274,7 +275,8 @@ def open_artefact(path: str | Path) -> Folder:
         raise error("SNN502", f"{MANIFEST} is not a manifest", source=source)
     if facts.get("format") != FORMAT:
         message = f"has format {facts.get('format')!r}, known is {FORMAT}"
-        raise error("SNN108", message, source=source)
+        hint = "compile again with this version, or use the one that wrote it"
+        raise error("SNN108", message, source=source, hint=hint)
     wrong = [key for key, kind in _REQUIRED.items() if not isinstance(facts.get(key), kind)]
     if wrong:
         message = f"{MANIFEST} lacks {', '.join(wrong)}, or they have the wrong type"
@@ -282,7 +284,8 @@ def open_artefact(path: str | Path) -> Folder:
     for name, digest in facts["files"].items():
         file = folder / name
         if Path(name).name != name or file.is_symlink() or not file.is_file():
-            raise error("SNN502", f"file '{name}' is missing or outside the folder", source=source)
+            message = f"file '{name}' is missing or outside the folder"
+            raise error("SNN502", message, source=source, hint="compile again")
         if file_digest(file) != digest:
             hint = "compile again, or restore the file"
             raise error("SNN502", f"file '{name}' was altered", source=source, hint=hint)

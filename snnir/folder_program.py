@@ -18,7 +18,9 @@ def command_line(text: str, learns: bool = False) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("input", help="a .npy, or a .npz with one array per input")
     parser.add_argument("-o", "--output", default="output.npz", help="default: output.npz")
-    parser.add_argument("--record", action="append", default=[], metavar="NODE")
+    parser.add_argument(
+        "--record", action="append", default=[], metavar="NODE", help="may be given several times"
+    )
     if learns:
         text = "go on from what lasts of an earlier run: the file that it wrote"
         parser.add_argument("--lasting", metavar="FILE.npz", help=text)

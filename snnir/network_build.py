@@ -166,7 +166,12 @@ def whole_tensors(node: Node) -> Iterator[tuple[str, Whole]]:
 def unsupported(graph: Graph, kernels: Container[str], target: str) -> list[Diagnostic]:
     """Return the nodes whose kernel a target does not have."""
     return [
-        Diagnostic("SNN501", f"op '{node.op.name}' has no form in target '{target}'", node.name)
+        Diagnostic(
+            "SNN501",
+            f"op '{node.op.name}' has no form in target '{target}'",
+            node.name,
+            hint="`snnir list neurons --matrix` says which targets have one",
+        )
         for node in graph.nodes.values()
         if not isinstance(node.op, (Input, Delay, StepOp, Plastic, Uniform))
         and node.op.call([graph.signals[v] for v in node.operands]).function not in kernels

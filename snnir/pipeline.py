@@ -106,7 +106,12 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """A transformed graph and how it came about."""
+    """A transformed graph and how it came about.
+
+    Attributes:
+        graph: What the last pass gave, verified.
+        records: What each pass did, in their order.
+    """
 
     graph: Graph
     records: tuple[PassRecord, ...] = ()

@@ -111,7 +111,8 @@ def register(group: str, name: str, item: Any) -> None:
         owner = f"{known.__module__}:{known.__qualname__}"
     if owner is not None:
         rival = f"{item.__module__}:{item.__qualname__}"
-        raise error("SNN402", f"{group} name '{name}' is taken by {owner}, wanted by {rival}")
+        message = f"{group} name '{name}' is taken by {owner}, wanted by {rival}"
+        raise error("SNN402", message, hint="rename one of them")
     _local[group][name] = item
 
 
@@ -123,9 +124,8 @@ def _entry_points(group: str) -> dict[str, Any]:
         taken = found.get(point.name) or BUILTIN[group].get(point.name)
         if taken is not None:
             owner = getattr(taken, "value", taken)
-            raise error(
-                "SNN402", f"{group} name '{point.name}' is claimed by {owner} and {point.value}"
-            )
+            message = f"{group} name '{point.name}' is claimed by {owner} and {point.value}"
+            raise error("SNN402", message, hint="uninstall one of the packages")
         found[point.name] = point
     return found
 

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,15 @@ def _single(x: npt.ArrayLike, wanted: Mapping[str, Signal]) -> dict[str, npt.Arr
     return {next(iter(wanted)): x}
 
 
+def _arranged(given: tuple[int, ...], wanted: tuple[int, ...]) -> str | None:
+    """Return how an input of another shape may be meant."""
+    if given == wanted:
+        return "add axes for time and batch"
+    if len(given) > 2 and prod(given[2:]) == prod(wanted):
+        return f"reshape its samples: x.reshape(T, B, {', '.join(map(str, wanted))})"
+    return None
+
+
 def _check(name: str, value: npt.ArrayLike, signal: Signal) -> Array:
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
@@ -205,13 +215,16 @@ def _check(name: str, value: npt.ArrayLike, signal: Signal) -> Array:
         array = array[:, None]
     if array.ndim != rank + 2 or array.shape[2:] != signal.shape:
         expected = ", ".join(["T", "B", *map(str, signal.shape)])
-        raise error("SNN601", f"input '{name}' must be [{expected}], got {list(array.shape)}")
+        message = f"input '{name}' must be [{expected}], got {list(array.shape)}"
+        raise error("SNN601", message, hint=_arranged(array.shape, signal.shape))
     if 0 in array.shape[:2]:
         raise error("SNN601", f"input '{name}' is empty: {list(array.shape)}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise error("SNN601", f"input '{name}' contains NaN or infinity")
     if signal.kind is Kind.SPIKES and ((array != 0) & (array != 1)).any():
-        raise error("SNN601", f"input '{name}' carries spikes, its values must be 0 or 1")
+        message = f"input '{name}' carries spikes, its values must be 0 or 1"
+        meant = "`snnir encode`, snnir.encode or the pass encode make spikes of numbers"
+        raise error("SNN601", message, hint=meant)
     if signal.kind is Kind.COUNTS and ((array < 0).any() or (array != np.rint(array)).any()):
         raise error("SNN601", f"input '{name}' carries counts, must be whole and not negative")
     return array

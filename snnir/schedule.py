@@ -36,7 +36,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Stages in order; every software target follows it."""
+    """The order in which a graph is run; every software target follows it.
+
+    Attributes:
+        stages: Each after those it reads, but for what it reads of the step before.
+    """
 
     stages: tuple[Stage, ...]
 

@@ -184,7 +184,8 @@ class Compiled:
         Raises:
             SnnirError: SNN501 if the target does not run in memory.
         """
-        raise error("SNN501", f"target '{self.target.name}' cannot be run in memory")
+        hint = "save it, and run the folder by its own means"
+        raise error("SNN501", f"target '{self.target.name}' cannot be run in memory", hint=hint)
 
     def save(self, folder: str | Path, activity: Activity | None = None) -> Path:
         """Write the artefact folder atomically and return its path.

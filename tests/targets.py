@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from snnir.ir import (
     Conv2d,
     Current,
     Delay,
+    FrozenDict,
     Graph,
     Input,
     Linear,
     MaxPool2d,
+    Neuron,
     Node,
     Op,
     Permute,
@@ -52,25 +54,33 @@ def every_value(built: Graph) -> list[str]:
 
 def check(built: Graph, xs: Any, target: str, ulps: int = 0, **options: Any) -> None:
     """Every value and state of a run, and of the run after it, equals the reference's."""
+    check_each(built, [xs], target, ulps, **options)
+
+
+def check_each(
+    built: Graph, given: Sequence[Any], target: str, ulps: int = 0, **options: Any
+) -> None:
+    """Check runs on several inputs of what is compiled once."""
     reference = snnir.compile(built, "numpy", level=0)
     made = snnir.compile(built, target, level=0, **options)
     watch = every_value(made.graph)
-    for resume in (False, True):
-        with np.errstate(all="ignore"):
-            want, got = (sim.run(xs, watch, resume=resume) for sim in (reference, made))
-        for name, value in {**want.outputs, **want.recorded}.items():
-            found = {**got.outputs, **got.recorded}[name]
-            assert found.dtype == value.dtype, name
-            assert found.shape == value.shape, name
-            if ulps:
-                np.testing.assert_allclose(found, value, rtol=ulps * 1.2e-7, atol=ulps * 1e-7)
-            else:
-                np.testing.assert_array_equal(found, value, name)
-        assert got.stats == want.stats
-        # Without records, nothing is kept from the fused kernels.
-        plain = snnir.compile(built, target, level=0, **options).run(xs)
-        if not resume and not ulps:
-            np.testing.assert_array_equal(plain.output, want.output)
+    for xs in given:
+        for resume in (False, True):
+            with np.errstate(all="ignore"):
+                want, got = (sim.run(xs, watch, resume=resume) for sim in (reference, made))
+            for name, value in {**want.outputs, **want.recorded}.items():
+                found = {**got.outputs, **got.recorded}[name]
+                assert found.dtype == value.dtype, name
+                assert found.shape == value.shape, name
+                if ulps:
+                    np.testing.assert_allclose(found, value, rtol=ulps * 1.2e-7, atol=ulps * 1e-7)
+                else:
+                    np.testing.assert_array_equal(found, value, name)
+            assert got.stats == want.stats
+            if not resume and not ulps:
+                # Without records, nothing is kept from the fused kernels.
+                for name, value in made.run(xs).outputs.items():
+                    np.testing.assert_array_equal(value, want.outputs[name], name)
 
 
 def alone(op: Op, *shapes: tuple[int, ...], kind: Kind = Kind.ANALOG) -> Graph:
@@ -150,6 +160,53 @@ OPS: dict[str, tuple[Op, tuple[tuple[int, ...], ...]]] = {
     "delay longer than the run": (Delay(30), ((2, 3),)),
     "delay per element": (Delay(snnir.Tensor(np.array([[0, 2, 9], [1, 1, 4]]))), ((2, 3),)),
 }  # fmt: skip
+
+
+#: The names of `OPS` in groups that are compiled together.
+OP_GROUPS = [list(OPS)[start::4] for start in range(4)]
+
+
+def ops_together(names: Sequence[str], kind: Kind = Kind.ANALOG) -> Graph:
+    """Return ops side by side in one graph, each between inputs and an output of its own.
+
+    Left out is what does not take streams of that kind.
+    """
+    parts = {}
+    for name in names:
+        op, shapes = OPS[name]
+        try:
+            parts[name] = alone(op, *shapes, kind=kind).verify()
+        except snnir.SnnirError:
+            assert kind is not Kind.ANALOG, name
+    return side_by_side(parts)
+
+
+def stepped(preset: str) -> list[Step]:
+    """Return every model that a preset steps, as steps."""
+    found = []
+    for name, model in snnir.MODELS.items():
+        try:
+            stepping = snnir.preset(preset).for_model(name)
+            own = {
+                p: snnir.tensor(0.01 if p in model.time_constants else 1.0) for p in model.params
+            }
+            built = alone(Neuron(name, FrozenDict(own), stepping), (3,))
+            found.append(snnir.compile(built, "numpy", level=0).graph["op"].op)
+        except snnir.SnnirError:
+            continue  # this preset does not step this model
+    return [step for step in found if isinstance(step, Step)]
+
+
+def every_model() -> list[tuple[Graph, int]]:
+    """Return every model under every semantics, and by how many ulps its states may differ.
+
+    `adex` has `exp` in it, which each library computes in its own way.
+    """
+    every = [step for preset in snnir.PRESETS for step in stepped(preset)]
+    exact = list(dict.fromkeys(step for step in every if step.model != "adex"))
+    close = list(dict.fromkeys(step for step in every if step.model == "adex"))
+    assert len(exact) > 20
+    return [(neuron_graph(exact, (3,)), 0), (neuron_graph(close, (3,)), 64)]
 
 
 def neuron_graph(steps: list[Step], shape: tuple[int, ...]) -> Graph:

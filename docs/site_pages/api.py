@@ -117,9 +117,9 @@ TOPICS = (
         "Compiling and running",
         "What `compile` returns and what runs give.",
         (
-            "compile", "Compiled", "run", "Result", "open_artefact", "populations", "semantics_of",
+            "compile", "Compiled", "run", "Result", "open_artefact", "populations",
+            "membranes", "semantics_of",
             "replacing", "read_array", "read_lasting", "encode", "lasting_states", "with_lasting",
-            "show_progress",
         ),
     ),
     Topic(
@@ -127,7 +127,8 @@ TOPICS = (
         "Looking and comparing",
         "What a model is, what it costs, what would be lost, and where two models part.",
         (
-            "check", "diff", "Diff", "activity", "Activity", "bisect", "report", "report_page",
+            "check", "diff", "Diff", "meaning_of",
+            "activity", "Activity", "bisect", "report", "report_page",
             "check_page", "raster", "membrane", "check_picture", "schedule", "support_matrix",
         ),
     ),

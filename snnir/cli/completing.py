@@ -160,6 +160,12 @@ def _semantics(ctx: click.Context, incomplete: str) -> Iterable[str]:
     return PRESETS
 
 
+def _codes(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    from snnir.errors import CODES
+
+    return CODES
+
+
 def _stepping(ctx: click.Context, incomplete: str) -> Iterable[str]:
     from snnir.semantics import Stepping
 
@@ -203,7 +209,8 @@ _COMPLETERS: dict[str, Completer] = {
     "given": _files(*ARRAYS), "calibrate": _files(*ARRAYS), "activity": _files(*ARRAYS),
     "lasting": _files(".npz"), "output": _files(), "plot": _files(".png", ".svg", ".pdf"),
     "loss_report": _files(".json"), "plugin": _files(".py"),
-    "target": _targets, "passes": _pipeline, "print_before": _passes, "print_after": _passes,
+    "code": _codes, "target": _targets, "passes": _pipeline,
+    "print_before": _passes, "print_after": _passes,
     "settings": _settings, "kind": _encoders, "record": _nodes,
     "semantics": _semantics, "stepping": _stepping,
     "integrator": _choices("integrator"), "reset": _choices("reset"),

@@ -194,7 +194,8 @@ def read_snnir(path: str | Path, verify_digests: bool = True) -> Graph:
     graph = parse_graph(text, tensors, source)
     for name, value in graph.tensors().items():
         if not value.is_resolved:
-            raise error("SNN205", f"weight {name} #{value.digest} is missing", source=source)
+            message = f"weight {name} #{value.digest} is missing"
+            raise error("SNN205", message, source=source, hint="write the file again")
     for digest, value in tensors.items() if verify_digests else ():
         if value.digest != digest:
             message = f"the weight stored as #{shown(digest)} was altered"

@@ -90,7 +90,8 @@ class Neuron(_NeuronOp):
         """The model's equations."""
         model = find_model(self.model)
         if model is None:
-            raise OpError("SNN106", f"no neuron model is called '{self.model}'")
+            hint = "`snnir list neurons` has all; --plugin adds those of your own"
+            raise OpError("SNN106", f"no neuron model is called '{self.model}'", hint)
         return model
 
     def infer(self, operands: Operands) -> Results:

@@ -96,7 +96,8 @@ class Concat(Op):
         if len(known) < len(operands):
             return (None,)
         if len({operand.kind for operand in known}) > 1:
-            raise OpError("SNN203", "joins streams of different kinds")
+            hint = "make the step explicit with the op `current`"
+            raise OpError("SNN203", "joins streams of different kinds", hint)
         first = known[0]
         if not 0 <= self.axis < len(first.shape):
             raise OpError("SNN202", f"axis {self.axis} is not in shape {list(first.shape)}")

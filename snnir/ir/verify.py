@@ -38,7 +38,9 @@ def _names(graph: Graph) -> Iterator[Diagnostic]:
         if key != node.name or not node.name:
             yield Diagnostic("SNN201", f"is stored under the name '{key}'", node=node.name)
         if OPS.get(node.op.name) is not type(node.op):
-            yield Diagnostic("SNN106", f"op '{node.op.name}' is not registered", node=node.name)
+            hint = "load what registers it, with --plugin"
+            message = f"op '{node.op.name}' is not registered"
+            yield Diagnostic("SNN106", message, node=node.name, hint=hint)
 
 
 def _operands(graph: Graph) -> Iterator[Diagnostic]:
@@ -89,7 +91,7 @@ def _delays(graph: Graph) -> Iterator[Diagnostic]:
     for node in recurrent:
         if node.name in cyclic or _reads_itself(node):
             message = "a delay that closes a cycle must be at least one step"
-            yield Diagnostic("SNN204", message, node=node.name)
+            yield Diagnostic("SNN204", message, node=node.name, hint="give it steps = 1 or more")
 
 
 def _reads_itself(node: Node) -> bool:

@@ -38,7 +38,8 @@ def graph_section(
     for index, name in enumerate(graph.order):
         if name in (marks or {}):
             data["nodes"][index]["mark"] = list((marks or {})[name])
-    return Section("graph", "Graph", _BODY), {DATA: data}
+    body = _BODY if len(graph) else "<p>The graph is empty.</p>"
+    return Section("graph", "Graph", body), {DATA: data}
 
 
 def graph_data(graph: Graph) -> dict[str, Any]:

@@ -29,6 +29,8 @@ _LONG, _ENTRIES = 300, 60
 _FEW = 8
 #: Above this many elements, NumPy finds the extremes faster than Python.
 _SMALL = 64
+#: Bars of the picture of a tensor's values, and values that are looked at for it.
+_BARS, _LOOKED_AT = 26, 16_384
 #: What a node's attributes may be that is shown elsewhere.
 _SAID = (Tensor, Stepping, LifStep, Dynamics, Mapping, Signal)
 #: Colour of an op in the drawing, by its name; see `_family`.
@@ -179,19 +181,34 @@ def tensor_facts(value: Tensor) -> dict[str, str]:
     data = value.numpy()
     if value.size > _SMALL:
         low, high = data.min(), data.max()
-        facts["zeros"] = f"{1 - np.count_nonzero(data) / value.size:.3g}"
     else:
         items = data.reshape(-1).tolist()
         low, high = min(items), max(items)
-        if value.has_nan:  # comparing says nothing
-            low = high = float("nan")
-    if low == high:
+    if value.has_nan:
+        facts["value"] = "nan among them"
+    elif low == high:
         facts["value"] = _number(low)
     elif value.size <= _FEW:
         facts["value"] = ", ".join(map(_number, items))
     else:
-        facts["low"], facts["high"] = _number(low), _number(high)
+        facts |= {"low": _number(low), "high": _number(high)}
+        if value.size > _SMALL and np.isfinite(low) and np.isfinite(high):
+            facts |= _spread(data, float(low), float(high))
     return facts
+
+
+def _spread(data: Any, low: float, high: float) -> dict[str, str]:
+    """Return how values are spread, a base-36 digit per bar, and how many are zero.
+
+    Of large tensors, every n-th value is looked at.
+    """
+    # `flat` copies no more than what it picks, whatever the memory layout.
+    some = data.flat[:: -(-data.size // _LOOKED_AT)].astype(np.float64)
+    counts, _ = np.histogram(some, _BARS, (low, high))
+    heights = np.ceil(counts * (35 / counts.max())).astype(int)
+    facts = {"shares": "".join(np.base_repr(height, 36) for height in heights)}
+    zeros = 1 - np.count_nonzero(some) / some.size
+    return facts | ({"zeros": f"{zeros:.0%}"} if zeros >= 0.005 else {})
 
 
 def _number(value: Any) -> str:

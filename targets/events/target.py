@@ -133,7 +133,11 @@ def _write_arrays(made: EventNetwork, file: BinaryIO) -> None:
 
 @dataclass(frozen=True)
 class EventsCompiled(Compiled):
-    """A network in continuous time."""
+    """A network in continuous time.
+
+    Attributes:
+        network: Its populations and synapses as arrays, as the engine reads them.
+    """
 
     network: EventNetwork = field(kw_only=True, repr=False)
 

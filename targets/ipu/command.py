@@ -12,7 +12,7 @@ from snnir.targets.ipu.emulator import Facts, Failed, emulate
 HEAD = '''\
 """Emulates the IPU program beside this file; written by snnir.
 
-    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]
+    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE]]...
 
 Needs NumPy and a C++ compiler ($CXX, c++, g++, clang++, or `pip install ziglang`). It compiles
 host.cpp and codelets.cpp against a stand-in for Poplar, which runs tile by tile and checks memory

@@ -33,7 +33,12 @@ def refused(structure: Structure) -> list[Diagnostic]:
     """Return every node that has no form on tiles."""
     nodes = structure.graph.nodes.values()
     unknown = [
-        Diagnostic("SNN501", f"op '{node.op.name}' has no form in target 'ipu'", node.name)
+        Diagnostic(
+            "SNN501",
+            f"op '{node.op.name}' has no form in target 'ipu'",
+            node.name,
+            hint="`snnir list neurons --matrix` says which targets have one",
+        )
         for node in nodes
         if not isinstance(node.op, KNOWN)
     ]

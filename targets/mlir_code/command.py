@@ -13,7 +13,7 @@ from snnir.targets.mlir_code.host import INTERFACE, MODULE, WEIGHTS, Facts, Prog
 HEAD = '''\
 """Runs the compiled module beside this file with IREE's runtime; written by snnir.
 
-    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...] [--driver NAME]
+    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE]]... [--driver NAME]
 
 Needs NumPy and `pip install iree-base-runtime`. The module takes fixed numbers of steps and samples
 at once; longer and larger inputs are run in parts. What the functions of model.mlir take and give

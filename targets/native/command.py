@@ -18,7 +18,7 @@ from snnir.targets.native.host import Facts, Program
 HEAD = '''\
 """Compiles and runs the C program beside this file; written by snnir.
 
-    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...] [--threads N]
+    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE]]... [--threads N]
         [--lasting OUT.npz of an earlier run, if the network learns]
 
 Needs NumPy and a C compiler ($CC, cc, gcc, clang, or `pip install ziglang`). What was compiled is

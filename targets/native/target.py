@@ -212,7 +212,12 @@ def command_source(facts: host.Facts) -> str:
 
 @dataclass(frozen=True)
 class NativeCompiled(Compiled):
-    """A network as a C program."""
+    """A network as a C program.
+
+    Attributes:
+        program: The C source in parts, and the arrays it reads.
+        facts: Names, shapes and bytes of what goes in and comes out, as the host calls it.
+    """
 
     program: Any = field(default=None, repr=False)
     facts: Any = field(default=None, repr=False)

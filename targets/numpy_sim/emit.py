@@ -44,7 +44,7 @@ _WORDS = frozenset(
 _HEAD = '''\
 """A spiking network as a NumPy program, written by snnir.
 
-    python {program} INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]{lasting}
+    python {program} INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE]]...{lasting}
 
 Inputs are [time, batch, *shape]; so are outputs and records. The first part of this file is the
 network, the second is the same for every network. Every operation rounds once, in the order

@@ -185,7 +185,12 @@ def loss_report(graph: Graph, plan: Plan) -> LossReport:
 
 @dataclass(frozen=True)
 class SpeckCompiled(Compiled):
-    """A configured chip."""
+    """A configured chip.
+
+    Attributes:
+        plan: Which layer is on which core, with its weights, and where its events go.
+        ports: Inputs and outputs of the graph, with the layers and sizes they are on the chip.
+    """
 
     plan: Plan = field(kw_only=True, repr=False)
     ports: Mapping[str, Any] = field(kw_only=True, repr=False)

@@ -50,7 +50,7 @@ _HEAD = '''\
     net = load()              # a torch.nn.Module with the weights beside this file
     y = net(x)                # x, y: [time, batch, *shape]; trainable, surrogate {surrogate}
 
-    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]{lasting}
+    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE]]...{lasting}
 
 Needs torch (and NumPy to read files). The kernels beside it are compiled at the first run where
 there is a C compiler; without one, plain torch gives the same spikes. The first part of this file

@@ -33,7 +33,7 @@ _HEAD = '''\
     net = load()                             # with the weights beside this file
     outputs, records, spikes = net.run({{name: x}})    # x: [time, batch, *shape]
 
-    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE] ...]
+    python model.py INPUT.npy|INPUT.npz [-o OUT.npz] [--record NODE[:STATE]]...
         [--exported]{lasting}
 
 Needs jax and NumPy. Beside it lie the same network as an exported program for any number of steps

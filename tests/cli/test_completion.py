@@ -76,6 +76,7 @@ LINES = {
     "snnir inspect mod.py:": ["mod.py:make", "mod.py:gives"],
     "snnir diff model.nir x": ["x.npz"],
     "snnir run m --input x": ["x.npz"],
+    "snnir explain SNN20": ["SNN201", "SNN202", "SNN203", "SNN204", "SNN205"],
     "snnir run model.nir --record n": ["n0", "n1"],
     "snnir run model.nir --record n0,in": ["n0,input"],
     "snnir run out --record ": ["all", "n1"],

@@ -84,6 +84,29 @@ def test_public_names_are_described(module: str, name: str) -> None:
         assert not undescribed(value)
 
 
+def test_what_public_functions_return_is_described() -> None:
+    returned = set()
+    for module, name in exported():
+        value = getattr(importlib.import_module(module), name)
+        kinds = re.findall(r"\w+", str(value.__annotations__.get("return", ""))
+                           if inspect.isfunction(value) else "")  # fmt: skip
+        home = importlib.import_module(value.__module__) if kinds else None
+        returned |= {getattr(home, kind, None) for kind in kinds}
+    classes = [kind for kind in returned if inspect.isclass(kind) and is_dataclass(kind)]
+    assert len(classes) > 5
+    assert not [(kind.__name__, undescribed(kind)) for kind in classes if undescribed(kind)]
+
+
+def test_what_targets_build_is_described() -> None:
+    for name in BUILTIN["targets"]:
+        lookup("targets", name, "SNN402")
+    found = [snnir.Compiled]
+    for kind in found:
+        found += kind.__subclasses__()
+    assert len(found) > 10
+    assert not [(kind.__name__, undescribed(kind)) for kind in found if undescribed(kind)]
+
+
 @pytest.mark.parametrize(
     ("group", "name"),
     [(group, name) for group in ("passes", "targets") for name in BUILTIN[group]],

@@ -18,10 +18,13 @@ from tests.docs.not_run import NOT_RUN
 from tests.docs.page_blocks import RUN, SHOWN, Block, Page, read_page
 from tests.helpers import ROOT
 
-#: Pages whose blocks are still to be made runnable.
-PENDING = {path.name for path in (ROOT / "tests" / "docs" / "pending").glob("*")}
-
-NAMES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "examples/*/README.md")
+NAMES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/**/*.md",
+    "examples/README.md",
+    "examples/*/README.md",
+)
 PATHS = sorted({path for name in NAMES for path in ROOT.glob(name)})
 _SCRIPT = """#!/bin/sh
 exec '{python}' {arguments} "$@"
@@ -82,8 +85,6 @@ def runnable() -> list[object]:
 
 @pytest.mark.parametrize("path", runnable())
 def test_page_runs(path: Path, tmp_path: Path) -> None:
-    if label(path).replace("/", "-") in PENDING:
-        pytest.skip("its blocks are still to be made runnable")
     missing = [name for name in read_page(path).needs if not importlib.util.find_spec(name)]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
@@ -94,8 +95,6 @@ def test_page_runs(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", PATHS, ids=label)
 def test_every_block_is_accounted_for(path: Path) -> None:
-    if label(path).replace("/", "-") in PENDING:
-        pytest.skip("its blocks are still to be made runnable")
     problems = findings(read_page(path))
     assert not problems, "\n".join(f"{label(path)}:{problem}" for problem in problems)
 
@@ -174,7 +173,6 @@ def test_exceptions_are_counted() -> None:
     found = Counter(
         block.marks["not run"]
         for path in PATHS
-        if label(path).replace("/", "-") not in PENDING
         for block in read_page(path).blocks
         if "not run" in block.marks
     )

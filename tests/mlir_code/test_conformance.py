@@ -14,11 +14,9 @@ import snnir
 from snnir.ir import (
     BatchNorm,
     Bias,
-    FrozenDict,
     Graph,
     Input,
     Linear,
-    Neuron,
     Scale,
     Signal,
     Slice,
@@ -38,6 +36,7 @@ from tests.targets import (
     OPS,
     alone,
     check,
+    every_model,
     every_value,
     inputs,
     neuron_graph,
@@ -83,32 +82,10 @@ def test_parameters_per_neuron_and_populations_of_any_size(size: int) -> None:
     check(built, inputs(built, 20, 5), "mlir")
 
 
-def stepped(preset: str) -> list[Step]:
-    """Return every model that a preset steps, as steps."""
-    found = []
-    for name, model in snnir.MODELS.items():
-        try:
-            stepping = snnir.preset(preset).for_model(name)
-            own = {
-                p: snnir.tensor(0.01 if p in model.time_constants else 1.0) for p in model.params
-            }
-            built = alone(Neuron(name, FrozenDict(own), stepping), (3,))
-            found.append(snnir.compile(built, "numpy", level=0).graph["op"].op)
-        except snnir.SnnirError:
-            continue  # this preset does not step this model
-    return [step for step in found if isinstance(step, Step)]
-
-
 def test_continuous_models() -> None:
     """Every model under every semantics; exp is the library's own, so adex is only close."""
-    every = [step for preset in snnir.PRESETS for step in stepped(preset)]
-    unique = list(dict.fromkeys(step for step in every if step.model != "adex"))
-    assert len(unique) > 20
-    built = neuron_graph(unique, (3,))
-    check(built, inputs(built, 18), "mlir", steps=2)
-    close = list(dict.fromkeys(step for step in every if step.model == "adex"))
-    built = neuron_graph(close, (3,))
-    check(built, inputs(built, 18), "mlir", ulps=64, steps=2)
+    for built, ulps in every_model():
+        check(built, inputs(built, 18), "mlir", ulps=ulps, steps=2)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,10 @@ from snnir.ir import (
     Current,
     Delay,
     Flatten,
-    FrozenDict,
     Graph,
     Input,
     Linear,
     MaxPool2d,
-    Neuron,
     Node,
     Op,
     Scale,
@@ -55,14 +53,19 @@ from tests.helpers import (
 from tests.passes.test_quantize import readout
 from tests.strategies import adaptive, graphs, lif_steps
 from tests.targets import (
+    OP_GROUPS,
     OPS,
     alone,
     check,
+    check_each,
+    every_model,
     every_value,
     inputs,
     neuron_graph,
+    ops_together,
     scalar_steps,
     side_by_side,
+    side_by_side_inputs,
     t,
     tangled,
 )
@@ -73,28 +76,22 @@ except NoCompiler:
     pytest.skip("there is no C compiler", allow_module_level=True)
 
 
-@pytest.mark.parametrize("name", OPS)
-def test_ops(name: str) -> None:
-    op, shapes = OPS[name]
-    built = alone(op, *shapes)
-    check(built, inputs(built), "native")
+@pytest.mark.parametrize("names", OP_GROUPS, ids=len)
+def test_ops(names: list[str]) -> None:
+    built = ops_together(names)
     mostly_zero = {k: x * (spikes(x.shape, 0.1)) for k, x in inputs(built, 40).items()}
-    check(built, mostly_zero, "native")
-    check(built, {k: spikes(x.shape, 0.1, 5) for k, x in mostly_zero.items()}, "native")
+    spiking = {k: spikes(x.shape, 0.1, 5) for k, x in mostly_zero.items()}
+    check_each(built, [inputs(built), mostly_zero, spiking], "native")
 
 
-@pytest.mark.parametrize("name", OPS)
-def test_ops_on_spikes(name: str) -> None:
-    op, shapes = OPS[name]
-    try:
-        built = alone(op, *shapes, kind=Kind.SPIKES).verify()
-    except snnir.SnnirError:
-        return  # only for real numbers
+@pytest.mark.parametrize("names", OP_GROUPS, ids=len)
+def test_ops_on_spikes(names: list[str]) -> None:
+    built = ops_together(names, Kind.SPIKES)
     check(built, {k: spikes(x.shape, 0.3) for k, x in inputs(built).items()}, "native")
 
 
-@settings(max_examples=20)
-@given(steps=st.lists(lif_steps(), min_size=6, max_size=6))
+@settings(max_examples=8)
+@given(steps=st.lists(lif_steps(), min_size=15, max_size=15))
 def test_the_lif_family(steps: list[Step]) -> None:
     built = neuron_graph(steps, (2, 3))
     check(built, inputs(built, 30), "native")
@@ -113,20 +110,10 @@ def test_parameters_per_neuron_and_populations_of_any_size(size: int) -> None:
     check(built, inputs(built, 20, 5), "native")
 
 
-@pytest.mark.parametrize("preset", list(snnir.PRESETS))
-def test_continuous_models(preset: str) -> None:
-    """Every model under every semantics; exp is the library's own, so only close."""
-    for name, model in snnir.MODELS.items():
-        try:
-            stepping = snnir.preset(preset).for_model(name)
-            own = {
-                p: snnir.tensor(0.01 if p in model.time_constants else 1.0) for p in model.params
-            }
-            built = alone(Neuron(name, FrozenDict(own), stepping), (3,))
-            snnir.compile(built, "numpy", level=0)
-        except snnir.SnnirError:
-            continue  # this preset does not step this model
-        check(built, inputs(built, 20), "native", ulps=64 if name == "adex" else 0)
+def test_continuous_models() -> None:
+    """Every model under every semantics; exp is the library's own, so adex is only close."""
+    for built, ulps in every_model():
+        check(built, inputs(built, 18), "native", ulps=ulps)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -176,10 +163,12 @@ def test_recurrence(delay: int) -> None:
     check(recurrent(delay), spikes((30, 3, 3)), "native")
 
 
-@settings(max_examples=30)
-@given(built=graphs(), seed=st.integers(0, 99))
-def test_random_graphs(built: Graph, seed: int) -> None:
-    check(built, inputs(built, 9, 2, seed), "native")
+@settings(max_examples=6)
+@given(built=st.lists(graphs(), min_size=5, max_size=5), seed=st.integers(0, 99))
+def test_random_graphs(built: list[Graph], seed: int) -> None:
+    parts = {str(number): each for number, each in enumerate(built)}
+    xs = {name: inputs(each, 9, 2, seed) for name, each in parts.items()}
+    check(side_by_side(parts), side_by_side_inputs(xs), "native")
 
 
 def test_long_runs_are_tiled() -> None:
@@ -270,9 +259,11 @@ STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2", "-ffp-c
 SANITIZED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
-def built_alone(folder: Path, *flags: str) -> None:
+def built_alone(
+    folder: Path, *flags: str, processors: Sequence[str] = ("-DSNN_ANY", "-march=native")
+) -> None:
     """Compile the program of a folder with every warning an error, for any processor and this."""
-    for native in ("-DSNN_ANY", "-march=native"):
+    for native in processors:
         command = [*compiler(), *STRICT, native, *flags, "snn.c", "main.c", "-o", "snn", "-lm"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         unknown = done.returncode and "march" in done.stderr
@@ -322,7 +313,7 @@ def test_the_program_runs_alone_under_sanitizers(build: str, tmp_path: Path) -> 
         x = {name: spikes(value.shape, 0.4) for name, value in x.items()}
     want = snnir.compile(made.graph, "numpy", level=0).run(x).outputs
     try:
-        built_alone(tmp_path / "out", *SANITIZED)
+        built_alone(tmp_path / "out", *SANITIZED, processors=["-march=native"])
     except AssertionError as problem:
         if "sanitize" in str(problem) or "asan" in str(problem):
             pytest.skip("the compiler has no sanitizers")

@@ -16,6 +16,7 @@ from tests.helpers import cli, lif_step, recurrent, spikes
 from tests.passes.nets import nets
 from tests.passes.test_folding import spiking
 from tests.passes.test_quantize import TARGETS, readout, recorded
+from tests.targets import side_by_side
 
 
 def layered(density: float, rows: int = 1) -> Graph:
@@ -53,15 +54,16 @@ def test_random_networks_keep_every_bit(graph: Graph) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("before", ["", "quantize,"])
-@pytest.mark.parametrize("block", [1, 4])
-def test_every_target_gives_the_same_bits(
-    target: str, before: str, block: int, tmp_path: Path
-) -> None:
-    built = readout().apply(before.rstrip(",")) if before else readout()
-    made = built.apply(f"sparsify{{block={block},density=1}}")
-    assert sum(isinstance(node.op, SparseLinear) for node in made.nodes.values()) == 2
-    x = spikes((20, 3, 2, 6, 6), 0.4)
+def test_every_target_gives_the_same_bits(target: str, tmp_path: Path) -> None:
+    plain = {"real": readout(), "whole": readout().apply("quantize")}
+    blocks = {
+        f"{kind} {block}": (each, each.apply(f"sparsify{{block={block},density=1}}"))
+        for kind, each in plain.items()
+        for block in (1, 4)
+    }
+    built, made = (side_by_side({k: both[at] for k, both in blocks.items()}) for at in (0, 1))
+    assert sum(isinstance(node.op, SparseLinear) for node in made.nodes.values()) == 8
+    x = dict.fromkeys(built.inputs, spikes((20, 3, 2, 6, 6), 0.4))
     wanted = recorded(built, "numpy", x)
     for name, y in recorded(made, "numpy", x).items():
         np.testing.assert_array_equal(y, wanted[name])

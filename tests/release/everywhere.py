@@ -1,8 +1,8 @@
 """Install a wheel on every supported Python found here: `python everywhere.py WHEEL`.
 
 Each Python gets an empty environment with the wheel and what it depends on, nothing else, and runs
-`installed.py` in an empty folder. The oldest Python found also gets the oldest versions of the
-dependencies that pyproject.toml allows.
+`installed.py` in an empty folder. The oldest Python also gets the oldest versions of the dependencies
+that pyproject.toml allows.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def try_wheel(wheel: Path, place: Place) -> str:
 def run(command: list[str], where: Path = ROOT) -> str:
     """Run a command in an environment of its own and return what it prints."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    kept |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_USER": "0"}
+    kept |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_USER": "0", "PIP_RETRIES": "2"}
     kept["PYTHONWARNINGS"] = "error::SyntaxWarning"
     done = subprocess.run(command, cwd=where, capture_output=True, text=True, env=kept, check=False)
     if done.returncode:
@@ -101,9 +101,10 @@ def places() -> tuple[list[Place], list[str]]:
     """Return where a wheel can be tried here, and which versions of Python are absent."""
     found = {version: find_python(version) for version in supported()}
     there = [Place(python, version) for version, python in found.items() if python]
-    if there:
-        label = f"{there[0].label} with the oldest dependencies"
-        there.append(Place(there[0].python, label, oldest_dependencies()))
+    oldest = supported()[0]
+    if found[oldest]:  # newer ones have no wheels of what is oldest
+        label = f"{oldest} with the oldest dependencies"
+        there.append(Place(str(found[oldest]), label, oldest_dependencies()))
     return there, [version for version, python in found.items() if not python]
 
 

@@ -257,6 +257,14 @@ def test_work_and_energy_of_layers_add_up(tmp_path: Path) -> None:
     assert dense is None
 
 
+def test_work_is_in_the_order_of_flow(corpus: Path) -> None:
+    graph = quiet_load(corpus / "braille_zero.nir", semantics="snntorch")
+    found = snnir.activity(graph, random_spikes((4, 1, 12)))
+    page = Page(snnir.report_page(graph, activity=found))
+    _, *rows, _ = page.tables["activity"][0]
+    assert [row[0] for row in rows] == ["fc1", "lif1.w_rec", "lif1.lif", "fc2", "lif2"]
+
+
 # --- Cells ----------------------------------------------------------------------------------------
 
 

@@ -91,6 +91,7 @@ def test_windows_are_bounded_however_large_the_runs_are(tmp_path: Path) -> None:
     own = found.windows["lif"]
     assert own.a.shape == (97, 32)
     assert own.step == 200
+    assert own.neurons.tolist() == list(range(32))
     assert len(snnir.report(found, tmp_path / "d.html").read_text("utf-8")) < 400_000
 
 

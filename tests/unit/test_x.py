@@ -290,3 +290,76 @@ def test_clean_keeps_what_links_point_to(x: ModuleType) -> None:
     assert not cache.exists()
     assert not (x.ROOT / "build").is_symlink()
     assert (x.ROOT / "elsewhere").is_dir()
+
+
+def test_a_release_needs_a_tag_like_its_version_and_a_dated_changelog(x: ModuleType) -> None:
+    (x.ROOT / "snnir").mkdir()
+    (x.ROOT / "snnir" / "__init__.py").write_text('"""Text."""\n\n__version__ = "1.2.3"\n')
+    changes = x.ROOT / "CHANGELOG.md"
+    changes.write_text("# Changelog\n\n## [1.2.3] - 2030-01-02\n\n## [1.2.2] - unreleased\n")
+    assert x.release_problem("v1.2.3") == ""
+    for tag in ("1.2.3", "v1.2.4", "v1.2.3.1", "v1.2.3-rc1"):
+        assert tag in x.release_problem(tag)
+    changes.write_text("# Changelog\n\n## [1.2.3] - unreleased\n\n## [1.2.2] - 2029-01-01\n")
+    assert "unreleased" in x.release_problem("v1.2.3")
+    changes.write_text("# Changelog\n")
+    assert "a date" in x.release_problem("v1.2.3")
+
+
+@pytest.mark.parametrize("there", ["nothing", "text"])
+def test_links_are_made_where_an_archive_or_a_checkout_has_none(x: ModuleType, there: str) -> None:
+    for name in ("frontends", "passes", "targets"):
+        (x.ROOT / name).mkdir()
+        (x.ROOT / name / "module.py").write_text("")
+    (x.ROOT / "snnir").mkdir()
+    if there == "text":  # what git leaves where links are not allowed
+        (x.ROOT / "snnir" / "passes").write_text("../passes")
+    for _ in range(2):
+        x.ensure_links()
+        for name in ("frontends", "passes", "targets"):
+            assert (x.ROOT / "snnir" / name).readlink() == Path("..") / name
+            assert (x.ROOT / "snnir" / name / "module.py").is_file()
+    assert len(list((x.ROOT / "snnir").iterdir())) == 3
+
+
+def test_links_that_cannot_be_made_end_with_advice(
+    x: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise OSError("a required privilege is not held")
+
+    monkeypatch.setattr(Path, "symlink_to", forbidden)
+    x.ensure_links()  # there is nothing to link
+    (x.ROOT / "passes").mkdir()
+    with pytest.raises(SystemExit):
+        x.ensure_links()
+    assert "privilege is not held; CONTRIBUTING.md" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ci", "root"), [("", True), ("1", False), ("1", True)])
+def test_a_browser_is_installed_only_on_a_ci_machine_by_root(
+    x: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ci: str,
+    root: bool,
+) -> None:
+    commands = fake(x, monkeypatch)
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("SNNIR_CHROMIUM", "no-such-browser")
+    monkeypatch.setattr(x, "is_root", lambda: root)
+    monkeypatch.setattr(x.shutil, "which", {"apt-get": "/usr/bin/apt-get"}.get)
+    x.ensure_venv()
+    x.set_up_browser()
+    installs = [line for line in commands.seen if "apt-get" in line and "chromium" in line]
+    assert bool(installs) == bool(ci and root)
+    assert "no Chromium on the PATH" in capsys.readouterr().err
+
+
+def test_the_browser_may_be_named(x: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"my-browser": "/opt/my-browser", "google-chrome": "/usr/bin/google-chrome"}
+    monkeypatch.setattr(x.shutil, "which", known.get)
+    monkeypatch.delenv("SNNIR_CHROMIUM", raising=False)
+    assert x.chromium() == "/usr/bin/google-chrome"
+    monkeypatch.setenv("SNNIR_CHROMIUM", "my-browser")
+    assert x.chromium() == "/opt/my-browser"

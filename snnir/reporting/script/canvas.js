@@ -173,6 +173,7 @@ function foldedShape(model, box) {
     svg("title", {}, `${scope.path}: ${brief}; click to unfold`),
     svg("rect", { class: "shadow", x: 5, y: 5, width: box.w, height: box.h, rx: 8 }),
     frame(box),
+    model.hasFeedback(box.index) ? loopShape(box) : null,
     sign(16, 18, false),
     svg("text", { class: "name", x: 30, y: 20 }, fitted(scope.label, NAME_FONT, box.w - 30 - 10)),
     svg("text", { class: "brief", x: 30, y: 36 }, fitted(brief, BRIEF_FONT, box.w - 40)));
@@ -187,6 +188,13 @@ function openShape(model, box) {
       svg("rect", { class: "tab", x: 6, y: 6, width: Math.min(box.w - 12, textWidth(scope.label, NAME_FONT) + 36), height: 22, rx: 6 }),
       sign(18, 17, true),
       svg("text", { class: "name", x: 30, y: 21.5 }, fitted(scope.label, NAME_FONT, box.w - 44))));
+}
+
+/** Return the sign that there is a loop inside. */
+function loopShape({ w, h }) {
+  return svg("g", { class: "line feedback" },
+    svg("path", { class: "stroke", d: `M${w} ${h - 10}c22 0 22 ${20 - h} 7 ${20 - h}` }),
+    svg("path", { class: "head", d: `M${w} 10l8 -4.5v9z` }));
 }
 
 /** Return a plus, or a minus, in a ring. */

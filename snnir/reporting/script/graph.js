@@ -39,7 +39,7 @@ class GraphView {
       button("Fit", "Show the whole graph (0)", () => this.camera.fit()),
       button("Enlarge", "Use the whole window", (event) => this.enlarge(event.currentTarget), { "aria-pressed": "false" }),
     ];
-    const bar = html("div", { class: "graph-bar", role: "toolbar", "aria-label": "Graph" }, this.finder.root);
+    const bar = html("div", { class: "graph-bar", role: "group", "aria-label": "Graph" }, this.finder.root);
     if (model.canFold) {
       const fold = button("Fold all", "Fold every scope", () => this.refold(() => model.foldAll()));
       const unfold = button("Unfold all", "Unfold every scope", () => this.refold(() => model.openAll()));

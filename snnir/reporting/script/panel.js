@@ -97,11 +97,21 @@ function pairs(entries) {
   return html("dl", {}, ...shown.flatMap(([key, value]) => [html("dt", {}, key), html("dd", { dir: "auto" }, value)]));
 }
 
+/** Return how the values of a tensor are spread between the least and the largest, as bars. */
+function spread(param) {
+  const bars = Array.from(param.shares).map((digit) => parseInt(digit, 36));
+  const d = bars.map((height, at) => (height ? `M${at * 5} 30v${-near((height / 35) * 28)}h4V30z` : "")).join("");
+  const zeros = param.zeros ? `, ${param.zeros} zeros` : "";
+  return svg("svg", { class: "spread", width: bars.length * 5, height: 31, role: "img", "aria-label": `How its values are spread from ${param.low} to ${param.high}${zeros}` },
+    svg("title", {}, `${param.low} … ${param.high}${zeros}`),
+    svg("path", { class: "axis", d: `M0 30.5h${bars.length * 5}` }), svg("path", { d }));
+}
+
 function parameters(params) {
   const row = (param) => html("tr", {},
     html("th", { scope: "row" }, param.name),
     html("td", {}, param.shape ?? "", html("span", { class: "muted" }, ` ${param.type ?? ""}`)),
-    html("td", {}, param.value ?? (param.low ? `${param.low} … ${param.high}` : "")));
+    html("td", {}, param.value ?? (param.low ? `${param.low} … ${param.high}` : ""), param.shares ? spread(param) : null));
   return html("div", { class: "scroll" }, html("table", { class: "parameters" },
     html("thead", {}, html("tr", {}, ...["name", "shape", "value or range"].map((name) => html("th", { scope: "col" }, name)))),
     html("tbody", {}, ...params.map(row))));

@@ -5,6 +5,7 @@ const BOX = { height: 46, least: 104, most: 232, side: 16 };
 const GAP = { across: 22, down: 30, lane: 12, border: 16, title: 30 };
 const SHEET = { width: 800, height: 680, scale: 0.8, inner: 0.5 }; // what is seen at once, and how small it may get
 const LANES = 10;
+const WIDEST = 6000; // wider ranks are set in rows
 const STRAIGHT = 6; // how much more a line without forks wants to be straight
 
 /** Place everything that is seen; return boxes, lines and the size of the whole. */
@@ -32,7 +33,7 @@ function sized(model, [kind, index, result = 0]) {
   const item = { kind, index, result, x: 0, y: 0, w: 2, h: 0 };
   if (kind === NODE) {
     const node = model.nodes[index];
-    const text = Math.max(textWidth(node.label, NAME_FONT), textWidth(node.brief, BRIEF_FONT));
+    const text = Math.max(textWidth(node.label, NAME_FONT), textWidth(node.mark?.[1] ?? node.brief, BRIEF_FONT));
     Object.assign(item, { w: rounded(text + 2 * BOX.side), h: BOX.height });
   } else if (kind === OUTPUT) {
     Object.assign(item, { w: rounded(textWidth(model.outputs[index].name, NAME_FONT) + 30), h: 30 });
@@ -86,12 +87,13 @@ function slide(drawn, steps) {
     above[lower].push([upper, leaves - enters, weight]);
     below[upper].push([lower, enters - leaves, weight]);
   }
-  for (const layer of drawn.scope.layers) {
+  drawn.rows = drawn.scope.layers.map((layer) => rowsOf(drawn.items, layer));
+  for (const row of drawn.rows.flat()) {
     let x = 0;
-    for (const at of layer) { drawn.items[at].x = x + drawn.items[at].w / 2; x += drawn.items[at].w + GAP.across; }
-    layer.forEach((at) => { drawn.items[at].x -= (x - GAP.across) / 2; });
+    for (const at of row) { drawn.items[at].x = x + drawn.items[at].w / 2; x += drawn.items[at].w + GAP.across; }
+    for (const at of row) drawn.items[at].x -= (x - GAP.across) / 2;
   }
-  const layers = drawn.scope.layers, back = [...layers].reverse();
+  const layers = drawn.scope.layers.filter((_, rank) => drawn.rows[rank].length === 1), back = [...layers].reverse();
   for (let turn = 0; turn < 4; turn++) {
     layers.forEach((layer) => settle(drawn.items, layer, (at) => above[at]));
     back.forEach((layer) => settle(drawn.items, layer, (at) => below[at]));
@@ -100,6 +102,23 @@ function slide(drawn, steps) {
   // What follows one thing and nothing else stands straight below it.
   layers.forEach((layer) => settle(drawn.items, layer, (at) => above[at].filter((other) => other[2] === STRAIGHT)));
 }
+
+/** Return a rank in rows: one, or several if it is so wide that nobody would see it whole. */
+function rowsOf(items, layer) {
+  const width = layer.reduce((sum, at) => sum + items[at].w + GAP.across, 0);
+  if (width < WIDEST) return [layer];
+  const height = layer.reduce((most, at) => Math.max(most, items[at].h), 0) + GAP.down;
+  const most = Math.max(WIDEST / 2, Math.sqrt(width * height * 1.3)), rows = [[]];
+  let used = 0;
+  for (const at of layer) {
+    if (used > most) { rows.push([]); used = 0; }
+    rows[rows.length - 1].push(at);
+    used += items[at].w + GAP.across;
+  }
+  return rows;
+}
+
+function rowHeight(items, row) { return row.reduce((most, at) => Math.max(most, items[at].h), 0); }
 
 /** Put a rank as near to its wishes as its order allows: least squares by pooling neighbours. */
 function settle(items, layer, towards) {
@@ -112,18 +131,21 @@ function settle(items, layer, towards) {
     const wish = weights ? others.reduce((sum, [o, by, weight]) => sum + (items[o].x + by) * weight, 0) / weights : items[at].x;
     const weight = weights ? (items[at].kind === POINT ? STRAIGHT : Math.max(...others.map((other) => other[2]))) : 0.1;
     let pool = { sum: (wish - shift) * weight, weight, members: [[at, shift]] };
-    while (pools.length && pools[pools.length - 1].sum / pools[pools.length - 1].weight > pool.sum / pool.weight) {
-      const last = pools.pop();
-      pool = { sum: last.sum + pool.sum, weight: last.weight + pool.weight, members: last.members.concat(pool.members) };
-    }
+    while (pools.length && pools[pools.length - 1].sum / pools[pools.length - 1].weight > pool.sum / pool.weight) pool = joined(pools.pop(), pool);
     pools.push(pool);
   });
   for (const pool of pools) for (const [at, by] of pool.members) items[at].x = pool.sum / pool.weight + by;
 }
 
+function joined(one, other) {
+  const [large, small] = one.members.length < other.members.length ? [other, one] : [one, other];
+  for (const member of small.members) large.members.push(member);
+  return { sum: one.sum + other.sum, weight: one.weight + other.weight, members: large.members };
+}
+
 /** Give ranks their heights, in columns if they are many, and the scope its size. */
 function stack(drawn) {
-  drawn.heights = drawn.scope.layers.map((layer) => layer.reduce((most, at) => Math.max(most, drawn.items[at].h), 0));
+  drawn.heights = drawn.rows.map((rows) => rows.reduce((sum, row) => sum + rowHeight(drawn.items, row) + GAP.down, -GAP.down));
   drawn.total = drawn.heights.reduce((sum, height) => sum + height + GAP.down, 0);
   const before = drawn.items.map((item) => item.x), count = columnCount(drawn);
   setColumns(drawn, count);
@@ -137,9 +159,9 @@ function stack(drawn) {
 }
 
 /** Return in how many columns the ranks are readable at once, or most nearly so. */
-function columnCount({ at, heights, total, scope, items }) {
-  const width = (layer) => layer.reduce((sum, item) => sum + items[item].w + GAP.across, 0);
-  const wide = heights.reduce((sum, height, rank) => sum + width(scope.layers[rank]) * (height + GAP.down), 0) / Math.max(total, 1) + 60;
+function columnCount({ at, heights, total, rows, items }) {
+  const width = ([row]) => row.reduce((sum, item) => sum + items[item].w + GAP.across, 0);
+  const wide = heights.reduce((sum, height, rank) => sum + width(rows[rank]) * (height + GAP.down), 0) / Math.max(total, 1) + 60;
   const scale = (columns) => Math.min(SHEET.width / (columns * wide), (SHEET.height * columns) / total);
   let count = 1;
   const least = at ? SHEET.inner : SHEET.scale;
@@ -180,12 +202,17 @@ function setColumns(drawn, count) {
   Object.assign(drawn, { columns: [], top: [], bottom: [], lane: new Map(), gutter: new Map() });
   const enters = drawn.items.some((item) => item.kind === IN), leaves = drawn.items.some((item) => item.kind === OUT);
   const top = drawn.at ? (enters ? 8 : GAP.title + 4) : 0;
-  let left = drawn.at ? GAP.border : 0, y = top, lowest = top;
-  drawn.scope.layers.forEach((layer, rank) => {
-    if (rank && drawn.column[rank] !== drawn.column[rank - 1]) y = top + GAP.down;
+  const shift = count > 1 ? GAP.down : 0; // room for what comes from the column before
+  let left = drawn.at ? GAP.border : 0, y = top + shift, lowest = top;
+  drawn.scope.layers.forEach((_, rank) => {
+    if (rank && drawn.column[rank] !== drawn.column[rank - 1]) y = top + shift;
     drawn.top[rank] = y;
     drawn.bottom[rank] = y + drawn.heights[rank];
-    for (const at of layer) drawn.items[at].y = y + (drawn.heights[rank] - drawn.items[at].h) / 2;
+    for (const row of drawn.rows[rank]) {
+      const height = rowHeight(drawn.items, row);
+      for (const at of row) drawn.items[at].y = y + (height - drawn.items[at].h) / 2;
+      y += height + GAP.down;
+    }
     lowest = Math.max(lowest, drawn.bottom[rank]);
     y = drawn.bottom[rank] + GAP.down;
   });

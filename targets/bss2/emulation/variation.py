@@ -82,9 +82,12 @@ class Sigmas:
 
 @dataclass(frozen=True)
 class VirtualChip:
-    """Differences [circuits] of potentials in LSB, and factors [circuits] of the rest.
+    """How one chip differs from the nominal one.
 
-    `synapse` is [hemispheres, rows, columns], or None where all are 1.
+    Attributes:
+        leak, reset, threshold, cadc_offset: [circuits], differences of potentials in LSB.
+        tau_mem, tau_exc, tau_inh, gain_exc, gain_inh: [circuits], factors.
+        synapse: [hemispheres, rows, columns], factors; None where all are 1.
     """
 
     leak: Any
