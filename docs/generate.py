@@ -229,7 +229,7 @@ def pages_section(folder: str) -> str:
     found = []
     for path in sorted((HERE / folder).glob("*.md")):
         title = path.read_text("utf-8").splitlines()[0].lstrip("# ")
-        words = re.sub(r"^(Decision )?\d+[.:] ", "", title)
+        words = re.sub(r"^(Decision )?\d+[.:]? ", "", title)
         found.append(f"- [{int(path.name[:4])}. {words}]({folder}/{path.name})")
     return "\n".join(found)
 
