@@ -473,8 +473,11 @@ def release_problem(tag: str) -> str:
 
 
 def docs(options: argparse.Namespace, _: "list[str]") -> int:
-    """Build the documentation as a site in site/, or serve it."""
+    """Build the documentation as a site in site/, or serve it, or take its screenshots."""
     set_up(CORE)
+    if options.screenshots:
+        set_up_browser()
+        return call("docs/screenshots.py", *(("--chromium", chromium()) if chromium() else ()))
     set_up(DOCS)
     os.environ["NO_MKDOCS_2_WARNING"] = "1"  # an advertisement
     return call("-m", "mkdocs", *(("serve",) if options.serve else ("build", "--strict")))
@@ -610,6 +613,9 @@ def make_parser() -> argparse.ArgumentParser:
             )
         if name == "docs":
             sub.add_argument("--serve", action="store_true", help="show it, and each change of it")
+            sub.add_argument(
+                "--screenshots", action="store_true", help="take the pictures of the pages again"
+            )
         if name == "bench":
             sub.add_argument("name", metavar="NAME", help="a script in benchmarks/, without .py")
     return parser

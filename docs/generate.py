@@ -110,8 +110,8 @@ def semantics_page() -> str:
     parts = [_INTRO, "## Models\n\n"]
     for model in MODELS.values():
         if model.flow is None:
-            lines = "\n".join(f"    {line}" for line in model.equations())
-            parts.append(f"`{model.name}`, {model.doc}:\n\n{lines}\n\n")
+            equations = "\n".join(f"    {line}" for line in model.equations())
+            parts.append(f"`{model.name}`, {model.doc}:\n\n{equations}\n\n")
     parts.append(
         "## Attributes of a stepping\n\n| attribute | default | choices |\n| --- | --- | --- |\n"
     )

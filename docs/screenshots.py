@@ -1,4 +1,4 @@
-"""Take the pictures of docs/report.md: `python docs/screenshots.py`.
+"""Take the pictures of docs/report.md: `x.py docs --screenshots`, or this script.
 
 It makes the pages of the models that the guide shows, opens them in Chromium and writes
 `docs/pictures/*.png`. It needs Playwright for Python, and Chromium: one that Playwright
@@ -8,6 +8,7 @@ installed, or `--chromium PATH`.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 import warnings
@@ -144,7 +145,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="Pictures to take; all by default.")
     parser.add_argument("--corpus", type=Path, default=ROOT.parent / "shared" / "corpus")
-    parser.add_argument("--chromium", default=shutil.which("chromium"), help="Path of the browser.")
+    found = os.environ.get("SNNIR_CHROMIUM") or shutil.which("chromium")
+    parser.add_argument("--chromium", default=found, help="Path of the browser.")
     options = parser.parse_args()
     from playwright.sync_api import sync_playwright
 

@@ -10,11 +10,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from snnir.errors import shown
+
+if TYPE_CHECKING:
+    _AnyChoice = click.Choice[str]
+else:
+    _AnyChoice = click.Choice  # generic from click 8.2 on
 
 #: How a line begins that says something is wrong, and the style of that.
 _SEVERITY = re.compile(r"(error|warning)\[\w+\]:?")
@@ -96,7 +101,7 @@ def well_mannered(command: click.Command) -> click.Command:
     return command
 
 
-class _Choice(click.Choice[str]):
+class _Choice(_AnyChoice):
     """A choice that says which one was meant."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from snnir.memory import collection_paused
 from snnir.operations import Activity
 from snnir.reporting.changes import changes_section
 from snnir.reporting.drawing import graph_section
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from snnir.target import Compiled
 
 
+@collection_paused()
 def artefact_page(
     compiled: Compiled,
     facts: Mapping[str, Any],

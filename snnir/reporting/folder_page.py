@@ -67,8 +67,9 @@ def _ports(facts: Mapping[str, Any]) -> str:
 
 def _first_run(result: Result, facts: Mapping[str, Any]) -> Result:
     """Return one run, where a program ran the input several times: then an axis is in front."""
-    shapes = {p["name"]: p["shape"] for p in facts["outputs"] if isinstance(p, Mapping)}
-    extra = [y.ndim - 2 - len(shapes[n]) for n, y in result.outputs.items() if n in shapes]
+    ports = [port for port in facts["outputs"] if isinstance(port, Mapping)]
+    ranks = {p.get("name"): len(p["shape"]) for p in ports if isinstance(p.get("shape"), list)}
+    extra = [y.ndim - 2 - ranks[n] for n, y in result.outputs.items() if n in ranks]
     if not extra or min(extra) < 1:
         return result
     outputs, recorded = (

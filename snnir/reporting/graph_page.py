@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from snnir.artefact import graph_facts, manifest, replacing
 from snnir.errors import error
 from snnir.ir.graph import Graph
+from snnir.memory import collection_paused
 from snnir.operations import Activity
 from snnir.reporting.drawing import graph_section
 from snnir.reporting.layers import layer_sections
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Reported = Graph | Compiled | Diff | EventDiff | str | Path
 
 
+@collection_paused()
 def report_page(
     what: Reported,
     *,

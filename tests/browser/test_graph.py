@@ -127,6 +127,9 @@ def test_scopes_of_a_published_model_fold(open_graph: Opener, corpus: Path) -> N
     loops = page.locator(".lines .line.feedback .stroke")
     assert loops.count() == 1
     assert "dash" not in loops.evaluate("each => getComputedStyle(each).strokeDasharray || 'dash'")
+    boxes = [box(page, f"lif1.{name}").bounding_box() for name in ("lif", "w_rec", "w_rec.delay")]
+    line = loops.bounding_box()
+    assert line["x"] + line["width"] > max(each["x"] + each["width"] for each in boxes)
     feedback = loops.evaluate("each => getComputedStyle(each).stroke")
     other = page.locator(".lines .line.analog .stroke").first
     assert feedback != other.evaluate("each => getComputedStyle(each).stroke")
@@ -202,6 +205,7 @@ def test_text_is_readable(open_graph: Opener, scheme: str) -> None:
     assert bright == (scheme == "light")
     page.get_by_title("Change between the system's colours, light and dark").click(click_count=2)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 20, 26)"
+    assert [each for each in page.evaluate(CONTRAST) if each[0] < 4.5] == []
 
 
 def test_it_looks_as_it_looked(open_graph: Opener, pytestconfig: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -50,9 +51,40 @@ def test_the_site_is_complete(site: Path) -> None:
         assert re.search(rf"<h2 [^>]*>(?s:.(?!</h2>))*?\b(snnir\.)?{name}\b", whole), name
 
 
+def loaded(text: str) -> list[str]:
+    """Return what a page loads from other hosts."""
+    loading = r"<(?:script|img|iframe|source|link(?! rel=.?canonical))[^>]*(?:src|href)=[\"']?"
+    return re.findall(rf"{loading}((?:https?:)?//[^\"' >]+)", text)
+
+
 @pytest.mark.slow
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
-    loading = r"<(?:script|img|iframe|source|link(?! rel=.?canonical))[^>]*(?:src|href)=[\"']?"
     for name, text in pages(site):
-        found = re.findall(rf"{loading}((?:https?:)?//[^\"' >]+)", text)
-        assert not found, f"{name} loads {found}"
+        assert not loaded(text), name
+
+
+def test_what_is_loaded_is_found() -> None:
+    assert loaded('<script src="https://a.org/x.js"><link rel="x" href=//b.org/y.css>') == [
+        "https://a.org/x.js",
+        "//b.org/y.css",
+    ]
+    assert not loaded('<a href="https://a.org"><link rel="canonical" href="https://a.org">')
+
+
+def test_links_of_the_repository_become_links_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    module = importlib.import_module("site_pages.links")
+    pages = {"docs/torch.md": "torch.md", "examples/digits/README.md": "examples/digits.md",
+             "examples/digits": "examples/digits.md"}  # fmt: skip
+    text = (
+        "[a](torch.md#measured) [b](../examples/digits) [c](../x.py) [d](gone.md) ![e](cost.svg)\n"
+        "`[f](gone.md)`\n\n```text\n[g](gone.md)\n```\n[h](https://a.org)\n"
+    )
+    for source, shown in (("", "c"), ("https://a.org", "[c](https://a.org/x.py)")):
+        places = module.Places(ROOT, pages, source)
+        changed, dead = module.rewrite(text, "torch.md", places)
+        assert dead == ["gone.md"]
+        first = f"[a](torch.md#measured) [b](examples/digits.md) {shown} d ![e](cost.svg)\n"
+        assert changed == first + text.partition("\n")[2]
+    changed, dead = module.rewrite("[a](../../docs/torch.md)", "examples/digits.md", places)
+    assert (changed, dead) == ("[a](../torch.md)", [])

@@ -285,6 +285,15 @@ def test_a_page_on_what_was_compiled_and_on_its_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "d.html").exists()
 
 
+def test_of_several_runs_of_a_folder_the_first_is_drawn(tmp_path: Path) -> None:
+    folder = snnir.compile(feed_forward()).save(tmp_path / "out")
+    y = np.stack([spikes((9, 2, 4), 0.3, seed) for seed in range(3)])
+    result = snnir.Result({"output": y}, {"lif": y}, stats(lif=y[0]))
+    page = Drawn(snnir.report(folder, tmp_path / "a.html", result=result).read_text("utf-8"))
+    [path] = page.paths("spikes")
+    assert set(marks_of(path)) == {(int(t), int(n)) for t, n in np.argwhere(y[0, :, 0])}
+
+
 def test_reports_refuse_what_they_cannot_show(tmp_path: Path) -> None:
     path: Any = tmp_path / "a.html"
     with pytest.raises(snnir.SnnirError, match=r"SNN601.*int"):
