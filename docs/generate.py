@@ -228,9 +228,9 @@ def pages_section(folder: str) -> str:
     """Return a list of the pages of a folder by their titles, which begin with a number."""
     found = []
     for path in sorted((HERE / folder).glob("*.md")):
-        title = path.read_text("utf-8").splitlines()[0]
-        number, words = re.fullmatch(r"# 0*(\d+)[.:] (.*)", title).groups()  # type: ignore[union-attr]
-        found.append(f"- [{number}. {words}]({folder}/{path.name})")
+        title = path.read_text("utf-8").splitlines()[0].lstrip("# ")
+        words = re.sub(r"^(Decision )?\d+[.:]? ", "", title)
+        found.append(f"- [{int(path.name[:4])}. {words}]({folder}/{path.name})")
     return "\n".join(found)
 
 
