@@ -170,8 +170,11 @@ def from_torch(
         SnnirError: SNN801 to SNN808, naming the module and line.
     """
     from snnir.registry import lookup
-    from snnir.sides import is_bindsnet
+    from snnir.sides import is_bindsnet, is_to_torch
 
+    if is_to_torch(net):
+        hint = "its graph with its weights is snnir.update(graph, net)"
+        raise error("SNN801", "the module was made by snnir.to_torch", hint=hint)
     if is_bindsnet(net):
         _check_alone(input_shape=input_shape, example=example, layout=layout, dt=dt)
         return from_bindsnet(net, name=name)

@@ -82,6 +82,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "export": "snnir.frontends.step_functions.export_live:LiveExport",
         "jaxpr": "snnir.frontends.step_functions.live:LiveStep",
         "neurons": "snnir.frontends.torch_nets.neurons:catalogue",
+        "to-torch": "snnir.targets.torch_sim.live:LiveNet",
         "torch": "snnir.frontends.torch_nets.live:LiveModel",
         "update": "snnir.targets.torch_sim.update:update_graph",
     },

@@ -60,6 +60,8 @@ def side_of(model: Any) -> Side:
     if is_bindsnet(model) or is_bindsnet_pair(model):
         network, options = model if isinstance(model, tuple) else (model, {})
         return OwnSide("bindsnet", (network,), options)
+    if is_to_torch(model):
+        return OwnSide("to-torch", (model,))
     if callable(getattr(model, "forward", None)) and hasattr(model, "named_modules"):
         return LiveSide(model)
     if is_topology_pair(model):
@@ -254,6 +256,14 @@ def name_of(side: Side) -> str:
     if isinstance(side, GraphSide):
         return side.graph.name
     return type(side.net).__name__ if isinstance(side, LiveSide) else getattr(side, "kind", "")
+
+
+def is_to_torch(model: Any) -> bool:
+    """Whether a torch module was made by `snnir.to_torch`; nothing is imported to find out."""
+    return any(
+        cls.__name__ == "Network" and cls.__module__ == "snnir.targets.torch_sim.engine"
+        for cls in type(model).__mro__
+    )
 
 
 def is_bindsnet(model: Any) -> bool:
