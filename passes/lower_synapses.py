@@ -13,7 +13,7 @@ from snnir.ir.graph import Editor, Graph, Node
 from snnir.ir.structure import Flatten, Reshape
 from snnir.ir.synapses import Conv1d, Conv2d, Linear, without_zero
 from snnir.pipeline import EXACT_REAL, Pass
-from snnir.schedule import schedule
+from snnir.scheduling import schedule
 from snnir.tensors import Tensor
 
 Shape = tuple[int, ...]

@@ -88,7 +88,7 @@ _PUBLIC = {
     "run": "snnir.driver",
     "run_pipeline": "snnir.pipeline",
     "save": "snnir.driver",
-    "schedule": "snnir.schedule",
+    "schedule": "snnir.scheduling",
     "show_progress": "snnir.progress_bars",
     "semantics_of": "snnir.artefact",
     "support_matrix": "snnir.matrix",
@@ -237,7 +237,7 @@ if TYPE_CHECKING:
     from snnir.progress_bars import show_progress
     from snnir.reporting.graph_page import check_page, report, report_page
     from snnir.running import Result
-    from snnir.schedule import schedule
+    from snnir.scheduling import schedule
     from snnir.semantics import Semantics, Stepping
     from snnir.sides import is_bindsnet, is_bindsnet_pair, is_step, is_topology_pair
     from snnir.streams import Kind, Signal

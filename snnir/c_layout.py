@@ -17,7 +17,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.plastic import Plastic
 from snnir.ir.structure import Current, Flatten, Input, Reshape
 from snnir.ir.timing import Delay
-from snnir.schedule import Schedule, schedule
+from snnir.scheduling import Schedule, schedule
 from snnir.streams import Kind
 
 #: Bytes of an element.

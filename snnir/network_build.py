@@ -20,7 +20,7 @@ from snnir.ir.random import Uniform
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
 from snnir.network import Model, Unit, Whole
-from snnir.schedule import schedule
+from snnir.scheduling import schedule
 from snnir.tensors import Tensor
 
 #: Precision option to (dtype of streams and states, dtype of sums).

@@ -17,7 +17,7 @@ from snnir.ir.neuron import Step
 from snnir.ir.structure import Input
 from snnir.ir.synapses import BatchNorm, without_zero
 from snnir.ir.timing import Delay
-from snnir.schedule import Stage
+from snnir.scheduling import Stage
 from snnir.streams import Kind
 from snnir.targets.mlir_code import kernels
 from snnir.targets.mlir_code.code import (

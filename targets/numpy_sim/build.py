@@ -16,7 +16,7 @@ from snnir.ir.plastic import Plastic
 from snnir.ir.random import Uniform
 from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
-from snnir.schedule import schedule
+from snnir.scheduling import schedule
 from snnir.streams import DTYPES
 from snnir.targets.numpy_sim.runtime import Model, Rule, Unit
 from snnir.tensors import Tensor

@@ -24,7 +24,7 @@ from snnir.ir.structure import Input
 from snnir.ir.timing import Delay
 from snnir.lasting import lasting_table
 from snnir.network_source import helper_sources
-from snnir.schedule import schedule
+from snnir.scheduling import schedule
 from snnir.target import Content
 from snnir.targets.numpy_sim import runtime
 from snnir.targets.numpy_sim.build import PRECISIONS, rule_dtype, step_dtype, value_name

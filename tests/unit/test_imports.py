@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+import snnir
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {
     "snnir": "snnir",
@@ -236,3 +238,9 @@ def test_bare_folder_refuses_to_be_imported(folder: str) -> None:
     )
     assert done.returncode != 0
     assert f"snnir.{folder}" in done.stderr
+
+
+def test_no_public_name_is_that_of_a_module() -> None:
+    """Importing a module would put it in the place of the function, under `snnir.NAME`."""
+    modules = {path.stem for path in (ROOT / "snnir").iterdir() if not path.name.startswith("_")}
+    assert modules & set(snnir.__all__) == {"rules"}  # which is meant

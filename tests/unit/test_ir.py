@@ -29,7 +29,7 @@ from snnir.ir import (
     Value,
 )  # fmt: skip
 from snnir.ir.names import fresh_name
-from snnir.schedule import schedule
+from snnir.scheduling import schedule
 from tests.helpers import continuous, dyadic, feed_forward, graph, lif_step, params, recurrent
 
 SPIKES, ANALOG = snnir.Kind.SPIKES, snnir.Kind.ANALOG

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snnir.ir.graph import Graph, Value
 from snnir.ir.structure import Input
-from snnir.schedule import schedule
+from snnir.scheduling import schedule
 
 
 @dataclass(frozen=True)
