@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import subprocess
 import sys
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,21 @@ def cli(
     command = [sys.executable, "-m", "snnir", *map(str, arguments)]
     known = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=known)
+
+
+def cli_here(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process, which has loaded torch already."""
+    from snnir.cli import main
+    from snnir.cli.manners import MANNERS
+
+    words = [str(argument) for argument in arguments]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    before = MANNERS.quiet, MANNERS.verbose
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main(words)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 0
+        finally:
+            MANNERS.quiet, MANNERS.verbose = before
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import cli
+from tests.helpers import cli, cli_here
 
 for module in ("torch", "snntorch", "sinabs", "spikingjelly.activation_based", "norse.torch"):
     pytest.importorskip(module)
@@ -88,7 +88,9 @@ NOISE = ("--poisson", "0.4", "--steps", "60", "--batch", "3")
 @pytest.mark.parametrize("to", ["snntorch", "sinabs", "spikingjelly", "norse"])
 def test_convert_and_compare(models: str, to: str, tmp_path: Path) -> None:
     folder, report = tmp_path / to, tmp_path / "loss.json"
-    done = cli("convert", f"{models}:with_shape", "--to", to, "-o", folder, "--loss-report", report)
+    done = cli_here(
+        "convert", f"{models}:with_shape", "--to", to, "-o", folder, "--loss-report", report
+    )
     assert done.returncode == 0, done.stderr
     names = {path.name for path in folder.iterdir()}
     assert names == {"model.py", "model.safetensors", "manifest.json", "report.html"}
@@ -96,14 +98,14 @@ def test_convert_and_compare(models: str, to: str, tmp_path: Path) -> None:
     assert facts["losses"] == []
     assert {entry["node"] for entry in facts["nodes"]} == {"input", "fc", "lif", "out", "last"}
     assert "no sum of its weights rounds" in str(facts["nodes"])
-    done = cli("diff", f"{models}:with_shape", folder, *NOISE)
+    done = cli_here("diff", f"{models}:with_shape", folder, *NOISE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "identical" in done.stdout
     x = tmp_path / "x.npy"
     np.save(x, np.ones((5, 2, 6), np.float32))
-    done = cli("run", folder, "--input", x, "--record", "lif", "-o", tmp_path / "o.npz")
+    done = cli_here("run", folder, "--input", x, "--record", "lif", "-o", tmp_path / "o.npz")
     assert done.returncode == 0, done.stderr
-    done = cli("run", folder, "--input", x, "--record", "nothing")
+    done = cli_here("run", folder, "--input", x, "--record", "nothing")
     assert done.returncode == 1
     assert "there is nothing called 'nothing'" in done.stderr
 
@@ -126,22 +128,24 @@ def test_a_live_model_against_a_recording(models: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.save(x, (rng.random((40, 2, 6)) < 0.5).astype(np.float32))
     model = f"{models}:with_shape"
-    done = cli("run", model, "--input", x, "--record", "all", "-o", recorded)
+    done = cli_here("run", model, "--input", x, "--record", "all", "-o", recorded)
     assert done.returncode == 0, done.stderr
-    done = cli("diff", model, recorded, "--input", x)
+    done = cli_here("diff", model, recorded, "--input", x)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lif" in done.stdout
     assert "output:output" in done.stdout
 
 
 def test_the_shape_may_be_an_option(models: str, tmp_path: Path) -> None:
-    done = cli("inspect", f"{models}:net", "--input-shape", "6", "--layout", "TB", "--dt", "1e-3")
+    done = cli_here(
+        "inspect", f"{models}:net", "--input-shape", "6", "--layout", "TB", "--dt", "1e-3"
+    )
     assert done.returncode == 0, done.stderr
     assert "0.001 s" in done.stdout
-    done = cli("convert", f"{models}:net", "--input-shape", "6", "--to", "nir",
+    done = cli_here("convert", f"{models}:net", "--input-shape", "6", "--to", "nir",
                "-o", tmp_path / "n.nir")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    done = cli("diff", f"{models}:with_shape", tmp_path / "n.nir", *NOISE)
+    done = cli_here("diff", f"{models}:with_shape", tmp_path / "n.nir", *NOISE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -149,14 +153,14 @@ def test_native_layers_and_consent(models: str, tmp_path: Path) -> None:
     folder, report = tmp_path / "out", tmp_path / "loss.json"
     arguments = ("convert", f"{models}:with_shape", "--to", "sinabs", "-o", folder,
                  "--set", "cells=native", "--loss-report", report)  # fmt: skip
-    done = cli(*arguments)
+    done = cli_here(*arguments)
     assert done.returncode == 1
     assert "error[SNN501]: node 'lif': no layer of Sinabs equals this step" in done.stderr
     assert "the reset acts in the step of the spike" in done.stderr
     assert "--allow-lossy" in done.stderr
     assert not folder.exists()
     assert json.loads(report.read_text())["level"] == "approximate"
-    done = cli(*arguments, "--allow-lossy")
+    done = cli_here(*arguments, "--allow-lossy")
     assert done.returncode == 0, done.stderr
     (loss,) = json.loads(report.read_text())["losses"]
     assert (loss["node"], loss["level"]) == ("lif", "approximate")
@@ -166,7 +170,7 @@ def test_native_layers_and_consent(models: str, tmp_path: Path) -> None:
     )
     source = (folder / "model.py").read_text()
     assert "StatefulLayer" not in source
-    assert cli("diff", f"{models}:with_shape", folder, *NOISE).returncode == 1
+    assert cli_here("diff", f"{models}:with_shape", folder, *NOISE).returncode == 1
 
 
 WRONG = {
@@ -200,26 +204,26 @@ def test_wrong_arguments(models: str, name: str) -> None:
     import re
 
     arguments, pattern = WRONG[name]
-    done = cli(*(a.replace("{m}", models) for a in arguments))
+    done = cli_here(*(a.replace("{m}", models) for a in arguments))
     assert re.search(pattern, done.stderr), done.stderr
     assert done.returncode == (0 if pattern.startswith("warning") else 1)
     assert "Traceback" not in done.stderr
 
 
 def test_lists() -> None:
-    rows = json.loads(cli("list", "layers", "--json").stdout)
+    rows = json.loads(cli_here("list", "layers", "--json").stdout)
     found = {(row["framework"], row["class"]): row["supported"] for row in rows}
     assert found["snntorch", "Leaky"]
     assert not found["spikingjelly", "GatedLIFNode"]
     assert sum(found.values()) >= 45
-    assert "torch" in cli("list", "frontends").stdout
+    assert "torch" in cli_here("list", "frontends").stdout
 
 
 def test_step_functions_of_torch(models: str, tmp_path: Path) -> None:
     saved = str(tmp_path / "step.snnir")
-    done = cli("convert", f"{models}:step", "--to", "snnir", "--dt", "0.001", "-o", saved)
+    done = cli_here("convert", f"{models}:step", "--to", "snnir", "--dt", "0.001", "-o", saved)
     assert done.returncode == 0, done.stderr
     noise = ["--poisson", "0.6", "--steps", "50", "--batch", "3"]
-    done = cli("diff", f"{models}:first_state", saved, *noise, "--json")
+    done = cli_here("diff", f"{models}:first_state", saved, *noise, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["identical"]

@@ -47,7 +47,9 @@ def environment(folder: Path) -> dict[str, str]:
         (programs / name).write_text(text, "utf-8")
         (programs / name).chmod(0o755)
     settings = {
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join(
+            map(str, (programs, Path(sys.executable).parent, os.environ["PATH"]))
+        ),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{folder / 'page' / 'packages'}",
         "MPLBACKEND": "Agg",
         "NO_COLOR": "1",

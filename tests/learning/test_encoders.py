@@ -374,7 +374,7 @@ def test_frameworks_refuse(kind: str, data: Any, options: dict[str, Any], messag
         ("encode{kind=gauss}", "SNN401.*option kind is 'gauss'"),
         ("encode{kind=latency}", "SNN401.*latency needs from 2"),
         ("encode{kind=bernoulli}", "SNN401.*must name one of the inputs, which are a, b"),
-        ("encode{kind=bernoulli,input=c}", "SNN401.*no input 'c', inputs are a, b"),
+        ("encode{kind=bernoulli,input=c}", "SNN401.*no input 'c'; inputs: a, b"),
         ("encode{input=a}", "SNN303.*needs a graph with a time step"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -18,7 +17,6 @@ import snnir
 from snnir import rules
 from snnir.ir import Current, Graph, Input, Node, Signal, Uniform, Value
 from snnir.streams import Kind
-from tests.helpers import ROOT
 from tests.learning.bindsnet_rules import bindsnet, stepped
 
 Array = npt.NDArray[Any]
@@ -440,21 +438,6 @@ def test_stochastic_rounding() -> None:
     assert abs(rows.mean()) < 0.05  # two neurons round alike by chance alone
     whole = chip_run(chip_graph(rule, weights, 1), 1, post=1.0, x_pre=8.0)
     assert np.unique(whole).tolist() == [2.0]
-
-
-def test_the_page_runs() -> None:
-    page = (ROOT / "docs" / "plasticity.md").read_text("utf-8")
-    part = page[page.index("## The library of rules") : page.index("## Random numbers")]
-    blocks = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
-    assert len(blocks) == 3
-    known: dict[str, Any] = {"__name__": "__main__"}
-    for block in blocks:
-        exec(compile(block, "plasticity.md", "exec"), known)
-    assert 0.01 < abs(known["result"].lasting["synapses:w"] - known["weights"]).max() < 1
-    assert 0.01 < abs(known["trained"] - known["weights"]).max() < 1
-    chip = known["weights_of_6_bits"]
-    assert np.array_equal(chip, np.clip(np.rint(chip), 0, 63))
-    assert len(np.unique(chip)) > 4
 
 
 def test_reads_of_a_rule_of_ones_own() -> None:

@@ -375,7 +375,7 @@ def test_a_budget_gives_each_layer_what_it_needs(tmp_path: Path) -> None:
         ("quantize{budget=2}", "a share from 0 to 1"),
         ('quantize{layer-bits=["lif=1"]}', "write NAME=BITS"),
         ('quantize{layer-bits=["lif"]}', "write NAME=BITS"),
-        ('quantize{layer-bits=["lfi=4"]}', "there is no layer 'lfi'; its layers: lif"),
+        ('quantize{layer-bits=["lfi=4"]}', "there is no layer 'lfi'; did you mean lif"),
         ("quantize{bits=1}", "option bits is 1; use 2 to 16"),
         ("quantize{state-bits=64}", "use 8 to 32"),
         ("quantize{rounding=up}", "use nearest, floor, zero"),

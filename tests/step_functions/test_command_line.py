@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import snnir
 from snnir.cli import main
 from snnir.cli.reading import load_live, load_model
-from tests.helpers import ROOT, cli
+from tests.helpers import cli
 
 SOURCE = """
 import jax.numpy as jnp
@@ -82,13 +81,3 @@ def test_a_live_side_says_what_fits_it() -> None:
     for wrong in (x[:, :1], x[:, :, :2], {"other": x}):
         with pytest.raises(snnir.SnnirError, match="SNN601"):
             snnir.diff(live, graph, wrong)
-
-
-def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (ROOT / "docs" / "jax.md").read_text("utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(compile(block, "jax.md", "exec"), {"__name__": "__main__"})
-    printed = capsys.readouterr().out
-    assert "all states equal" in printed
-    for name in ("%w = linear", "%w_rec = linear", "state a", "state v", "delay("):
-        assert name in printed

@@ -119,8 +119,8 @@ def test_in_the_interpreter() -> None:
 
 def test_the_instructions_for_a_gpu(tmp_path: Path) -> None:
     """Compiled without one: a product and a sum are one instruction only where asked for."""
-    from triton.backends.compiler import GPUTarget  # type: ignore[import-untyped]
-    from triton.compiler import ASTSource  # type: ignore[import-untyped]
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
 
     file = tmp_path / "kernels.py"
     file.write_text(triton_source({"step": fused_step().program}, surrogate("atan"), True))

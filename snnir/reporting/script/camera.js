@@ -10,7 +10,7 @@ class Camera {
     stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.drag();
     // A page that is being scrolled goes on scrolling when the pointer comes over the drawing.
-    this.scrolled = 0;
+    this.scrolled = -Infinity;
     addEventListener("wheel", (event) => { if (!stage.contains(event.target)) this.scrolled = event.timeStamp; }, { passive: true });
   }
 
