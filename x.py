@@ -524,9 +524,13 @@ def check_types() -> int:
 
 
 def pytest(*arguments: str) -> int:
-    """Run pytest on all cores, unless the arguments say on how many."""
+    """Run pytest on all cores, unless the arguments say on how many.
+
+    There is a worker more than cores, because many tests wait for programs that they start.
+    """
     chosen = any(word.startswith(("-n", "--numprocesses")) for word in arguments)
-    return call("-m", "pytest", *(() if chosen else ("-n", "auto")), *arguments)
+    workers = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
+    return call("-m", "pytest", *(() if chosen else workers), *arguments)
 
 
 # --- Helpers -------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def outputs(graph: Graph) -> dict[str, np.ndarray]:
     return made.run(x).outputs
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(graph=nets())
 def test_both_sides_give_the_same(graph: Graph) -> None:
     wanted = outputs(graph)
