@@ -18,7 +18,7 @@ from tests.passes.nets import nets
 from tests.strategies import lif_steps
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(graph=nets(), rate=st.sampled_from([0.1, 0.5, 1.0]))
 def test_no_value_leaves_its_bounds(graph: Graph, rate: float) -> None:
     bounds = value_bounds(graph)
@@ -31,7 +31,7 @@ def test_no_value_leaves_its_bounds(graph: Graph, rate: float) -> None:
         assert bool((trace <= bound.high).all()), name
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(step=lif_steps(1), size=st.sampled_from([0.01, 0.3, 2.0]), sign=st.sampled_from([-1, 1]))
 def test_states_stay_in_their_invariant(step: Step, size: float, sign: int) -> None:
     known = {n: Interval.of(p.numpy()) for n, p in step.params.items()}

@@ -12,7 +12,7 @@ import pytest
 import snnir
 from snnir.ir import OPS, Graph
 from snnir.matrix import EXAMPLES, _neurons, graph_for, support_matrix
-from tests.helpers import cli
+from tests.helpers import cli_here
 
 
 def test_every_op_and_model_has_a_row() -> None:
@@ -82,8 +82,8 @@ def test_a_target_that_refuses_everything_is_seen(monkeypatch: pytest.MonkeyPatc
 
 
 def test_cli() -> None:
-    rows = json.loads(cli("list", "neurons", "--matrix", "--json").stdout)
+    rows = json.loads(cli_here("list", "neurons", "--matrix", "--json").stdout)
     assert rows == support_matrix()
-    done = cli("list", "passes", "--matrix")
+    done = cli_here("list", "passes", "--matrix")
     assert done.returncode == 1
     assert "SNN701" in done.stderr
