@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from snnir.running import check_inputs
 from snnir.streams import Kind, Signal
+from snnir.targets.torch_sim.target import arrays
 
 Array = npt.NDArray[Any]
 
@@ -51,8 +52,4 @@ class LiveNet:
         }
         with torch.no_grad():
             outputs, recorded, _ = self.net.simulate(given, self.names)
-        return _arrays(outputs), _arrays(recorded)
-
-
-def _arrays(tensors: Mapping[str, Any]) -> dict[str, Array]:
-    return {name: y.detach().cpu().numpy() for name, y in tensors.items()}
+        return arrays(outputs), arrays(recorded)

@@ -164,11 +164,11 @@ class TorchCompiled(Compiled):
             outputs, recorded, state = self.net.simulate(given, list(record), state, sums, known)
         self._memory.update(state=state, batch=batch)
         stats = spike_stats(populations(self.graph), sums, steps * batch)
-        lasts = _arrays(self.net.lasting_of(state))
+        lasts = arrays(self.net.lasting_of(state))
         for name, facts in lasting_states(self.graph).items():
             whole = facts.dtype.startswith("int")  # they are float64 in torch
             lasts[name] = lasts[name].astype(np.int64) if whole else lasts[name]
-        return Result(_arrays(outputs), _arrays(recorded), stats, lasting=lasts)
+        return Result(arrays(outputs), arrays(recorded), stats, lasting=lasts)
 
 
 def _like(value: npt.NDArray[Any], tensor: Any) -> Any:
@@ -179,5 +179,6 @@ def _like(value: npt.NDArray[Any], tensor: Any) -> Any:
     return torch.from_numpy(np.array(value, kind)).to(tensor.device)
 
 
-def _arrays(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def arrays(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tensors as arrays of NumPy."""
     return {name: y.detach().cpu().numpy() for name, y in tensors.items()}

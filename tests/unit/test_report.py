@@ -62,6 +62,8 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert [node["name"] for node in drawn(text)["nodes"]][1:] == [
         "<script>alert('x')</script>&\"\\x1b[31m", "<script>alert('x')</script>&\"\\x1b[31m2",
     ]  # fmt: skip
+    (data,) = re.findall("<script type='application/json'[^>]*>(.*?)</script>", text, re.DOTALL)
+    assert not set("<>&") & set(data)
     assert "\x1b" not in text
     assert found.text.count("<script>alert('x')</script>&\"\\x1b[31m") >= 5
     assert not [name for name, _ in found.attributes if name.startswith("on") or name == "src"]
